@@ -1,0 +1,69 @@
+"""The error tree: every failure a user can meet, with its HTTP status and its exit code.
+
+A message is one or two sentences: what is wrong, and what to do about it. `raise` one of these for a user's mistake or
+for the world's; `assert` for our own bug. Exit code 2 is left to the command line's own usage errors.
+"""
+
+from __future__ import annotations
+
+
+class HarmoniumError(Exception):
+    """Anything Harmonium tells its user. Print `str(error)`: it is written for a person."""
+
+    status = 500
+    exit_code = 1
+    code = "internal_error"
+
+
+class BadRequest(HarmoniumError):
+    """The input cannot be used as it is: an empty prompt, an impossible option, a malformed message."""
+
+    status, exit_code, code = 400, 2, "invalid_request_error"
+
+
+class PromptTooLong(BadRequest):
+    """The prompt and the answer asked for do not fit the context."""
+
+    status, exit_code, code = 400, 4, "context_length_exceeded"
+
+
+class ModelNotFound(HarmoniumError):
+    """No such model: neither a known alias, nor a folder, nor a name that can be fetched."""
+
+    status, exit_code, code = 404, 5, "model_not_found"
+
+
+class BadCheckpoint(HarmoniumError):
+    """A checkpoint is incomplete, damaged or of another architecture."""
+
+    status, exit_code, code = 500, 6, "bad_checkpoint"
+
+
+class NotEnoughMemory(HarmoniumError):
+    """The plan does not fit the device."""
+
+    status, exit_code, code = 503, 3, "not_enough_memory"
+
+
+class Unsupported(HarmoniumError):
+    """This machine or this build cannot do what was asked, and nothing was done instead of it."""
+
+    status, exit_code, code = 501, 7, "unsupported"
+
+
+class Busy(HarmoniumError):
+    """The queue is full; the request was refused and nothing was lost."""
+
+    status, exit_code, code = 429, 8, "rate_limit_exceeded"
+
+
+class RequestFailed(HarmoniumError):
+    """One request failed inside the engine; the others go on."""
+
+    status, exit_code, code = 500, 9, "request_failed"
+
+
+class CannotWrite(HarmoniumError):
+    """A file or folder cannot be written."""
+
+    status, exit_code, code = 500, 10, "cannot_write"
