@@ -1,0 +1,60 @@
+"""Harmonium runs OpenAI's gpt-oss models on your own hardware. The public API, and nothing else.
+
+    >>> from harmonium import LLM
+    >>> LLM().chat("What is the capital of Australia?").text
+
+Names are imported when first used, so that the command line starts without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harmonium.chat.events import Done as Done
+    from harmonium.chat.events import Event as Event
+    from harmonium.chat.events import ReasoningDelta as ReasoningDelta
+    from harmonium.chat.events import Repair as Repair
+    from harmonium.chat.events import TextDelta as TextDelta
+    from harmonium.chat.events import ToolCall as ToolCall
+    from harmonium.chat.events import ToolResult as ToolResult
+    from harmonium.chat.events import Usage as Usage
+    from harmonium.chat.llm import LLM as LLM
+    from harmonium.engine.request import FinishReason as FinishReason
+    from harmonium.engine.request import SamplingParams as SamplingParams
+    from harmonium.errors import BadCheckpoint as BadCheckpoint
+    from harmonium.errors import BadRequest as BadRequest
+    from harmonium.errors import Busy as Busy
+    from harmonium.errors import CannotWrite as CannotWrite
+    from harmonium.errors import HarmoniumError as HarmoniumError
+    from harmonium.errors import ModelNotFound as ModelNotFound
+    from harmonium.errors import NotEnoughMemory as NotEnoughMemory
+    from harmonium.errors import PromptTooLong as PromptTooLong
+    from harmonium.errors import RequestFailed as RequestFailed
+    from harmonium.errors import Unsupported as Unsupported
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "harmonium.chat.llm": "LLM",
+    "harmonium.engine.request": "SamplingParams FinishReason",
+    "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCall ToolResult Repair Usage Done",
+    "harmonium.errors": "HarmoniumError BadRequest PromptTooLong ModelNotFound BadCheckpoint NotEnoughMemory "
+    "Unsupported Busy RequestFailed CannotWrite",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = list(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'harmonium' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
