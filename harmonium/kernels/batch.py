@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PageGroup:
-    """table: (rows, max_pages) int32 page numbers. slots: (tokens,) int64, page * page_size + offset of each new token."""
+    """table: (rows, max_pages) int32 page numbers. slots: (tokens,) int64, page * page_size + offset of new tokens."""
 
     table: Tensor
     slots: Tensor
