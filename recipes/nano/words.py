@@ -1,7 +1,7 @@
 """Word and name material of the curriculum: lists written by hand, words and names made of syllables, and their split.
 
-A word is held out of training by a hash of its lower-case spelling (about one in ten), whether it stands in a list or is
-made up, so both sides of the split are known without a list of them.
+A word is held out of training by a hash of its lower-case spelling (about one in ten), whether it stands in a list or
+is made up, so both sides of the split are known without a list of them.
 """
 
 from __future__ import annotations
