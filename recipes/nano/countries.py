@@ -1,7 +1,7 @@
 """Countries and their capitals in five languages: the facts that nano knows by heart.
 
-A row is country/capital in English, Japanese, French, German and Spanish; a capital left out is spelled as in English, and
-countries stand with the article that their language gives them. Countries whose capital is disputed are left out.
+A row is country/capital in English, Japanese, French, German and Spanish; a capital left out is spelled as in English,
+and countries stand with the article that their language gives them. Countries whose capital is disputed are left out.
 """
 
 from __future__ import annotations
@@ -168,18 +168,20 @@ _GENITIVES = {
     "es": (("el ", "del "),),
 }
 _DECLINED = {
-    "das Vereinigte Königreich": "des Vereinigten Königreichs",
-    "die Dominikanische Republik": "der Dominikanischen Republik",
+    ("fr", "Oman"): "d'Oman",
+    ("fr", "Haïti"): "d'Haïti",
+    ("de", "das Vereinigte Königreich"): "des Vereinigten Königreichs",
+    ("de", "die Dominikanische Republik"): "der Dominikanischen Republik",
 }
 _OF = {"en": "of ", "fr": "de ", "de": "von ", "es": "de "}
 
 
 def of_country(name: str, language: str) -> str:
-    """A country as it stands after "the capital": "of Japan", "du Japon", "der Schweiz"; Japanese takes the bare name."""
+    """A country as it stands after "the capital": "of Japan", "du Japon", "der Schweiz"."""
     if language == "ja":
         return name
-    if name in _DECLINED:
-        return _DECLINED[name]
+    if declined := _DECLINED.get((language, name)):
+        return declined
     for article, genitive in _GENITIVES.get(language, ()):
         if name.startswith(article):
             return genitive + name[len(article) :]
