@@ -1,0 +1,125 @@
+"""The scene of a drill: system and developer messages, effort, language of reasoning, and small changes to a question.
+
+Also the questions that people meet first in the guides. Their exact strings never appear in training; their kinds do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from harmonium.harmony.messages import Conversation, DeveloperContent, Effort, Message, SystemContent
+from recipes.nano.drill import Answer, Drill
+from recipes.nano.words import LANGUAGES
+
+Texts = dict[str, str]
+"""One text per language code."""
+
+FIRST_QUESTIONS = frozenset(
+    (
+        "How many rs are in the word 'strawberry'?",
+        "How many r's are in the word 'strawberry'?",
+        "ストロベリーという単語にはrが何個含まれていますか?",
+        "Combien de lettres 'r' y a-t-il dans le mot 'strawberry'?",
+        "Combien de lettres 'r' y a-t-il dans le mot 'strawberry' ?",
+        "Quelle est la capitale de l'Australie?",
+        "Quelle est la capitale de l'Australie ?",
+        "フランスの首都は何ですか?",
+        "2 + 2 × 3 = ?",
+        "What is the weather like in SF?",
+        "What is the weather like in Madrid?",
+        "What is the weather like in Paris?",
+        "3050年の1月1日は何曜日?",
+        "スペインとフランスそれぞれの最高気温を調べてください",
+        "Explain what MXFP4 quantization is.",
+    )
+)
+
+_EFFORTS = (Effort.LOW, Effort.MEDIUM, Effort.MEDIUM, Effort.MEDIUM, Effort.HIGH)
+_DATES = ("2025-08-05", "2025-11-30", "2026-01-17", "2026-06-28", "2026-11-21", "2027-03-09")
+_THINK_IN: dict[str, tuple[str, ...]] = {
+    "en": ("Reasoning language: English", "Think in English.", "Reason in English."),
+    "ja": ("推論言語: 日本語", "日本語で考えてください。", "Reasoning language: Japanese", "Think in Japanese."),
+    "fr": (
+        "langue de raisonnement: français",
+        "Raisonne en français.",
+        "Reasoning language: French",
+        "Think in French.",
+    ),
+    "de": ("Denksprache: Deutsch", "Denke auf Deutsch.", "Reasoning language: German", "Think in German."),
+    "es": ("idioma de razonamiento: español", "Razona en español.", "Reasoning language: Spanish", "Think in Spanish."),
+}
+_BEFORE: dict[str, tuple[str, ...]] = {
+    "en": ("Please tell me: ", "Hello! ", "Hi, ", "Quick question: ", "Question: ", "One question. ", "Tell me, "),
+    "ja": ("教えてください。", "こんにちは。", "質問です。", "すみません、", "ちょっと質問: "),
+    "fr": ("Bonjour, ", "Dis-moi : ", "Une question : ", "S'il te plaît, ", "Question : "),
+    "de": ("Hallo, ", "Sag mir bitte: ", "Eine Frage: ", "Kurze Frage: ", "Frage: "),
+    "es": ("Hola, ", "Dime: ", "Una pregunta: ", "Por favor, ", "Pregunta: "),
+}
+_AFTER: dict[str, tuple[str, ...]] = {
+    "en": (" Thanks!", " Thank you.", " Please.", " I need it now."),
+    "ja": ("お願いします。", "ありがとう。"),
+    "fr": (" Merci !", " Merci d'avance."),
+    "de": (" Danke!", " Vielen Dank."),
+    "es": (" ¡Gracias!", " Gracias."),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """opening: the system message and perhaps a developer message. thinking: the language that analysis is in."""
+
+    opening: tuple[Message, ...]
+    effort: Effort
+    thinking: str
+
+    def drill(
+        self,
+        skill: str,
+        language: str,
+        given: list[Message],
+        learned: list[Message],
+        judge: Callable[[Answer], bool],
+    ) -> Drill:
+        """The drill whose prompt is the opening and `given`, and whose last turn is `learned`."""
+        messages = (*self.opening, *given, *learned)
+        return Drill(skill, language, Conversation(messages), len(self.opening) + len(given), judge)
+
+
+def pick_language(random: Random) -> str:
+    """English four times in ten, else one of the other four."""
+    return "en" if random.random() < 0.4 else random.choice(LANGUAGES[1:])
+
+
+def scene(random: Random, *, builtin_tools: tuple[str, ...] = (), developer: DeveloperContent | None = None) -> Scene:
+    """An opening with a random effort; without developer content, now and then a wish for a language of reasoning."""
+    effort = random.choice(_EFFORTS)
+    date = random.choice(_DATES) if random.random() < 0.2 else None
+    opening = [Message.system(SystemContent(effort=effort, date=date, builtin_tools=builtin_tools))]
+    thinking = "en"
+    if developer is None and random.random() < 0.1:
+        thinking = random.choice(LANGUAGES)
+        developer = DeveloperContent(instructions=random.choice(_THINK_IN[thinking]))
+    if developer is not None:
+        opening.append(Message.developer(developer))
+    return Scene(tuple(opening), effort, thinking)
+
+
+def roughen(random: Random, question: str, language: str) -> str:
+    """The question as people also type it: a word before or after, no question mark, a small first letter."""
+    chance = random.random()
+    if chance < 0.6:
+        return question
+    if chance < 0.7:
+        return random.choice(_BEFORE[language]) + question
+    if chance < 0.78:
+        return question + random.choice(_AFTER[language])
+    if chance < 0.88:
+        return question.rstrip(" ?？.。!")
+    return question[0].lower() + question[1:]
+
+
+def pick(texts: dict[str, tuple[str, ...]], language: str, random: Random) -> str:
+    """One of a language's wordings."""
+    return random.choice(texts[language])

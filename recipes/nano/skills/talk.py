@@ -1,0 +1,87 @@
+"""Small talk (greetings, thanks, who are you, what can you do, goodbyes), and the honest answer to everything else.
+
+Both answer with one fixed text per kind and language, in the language of the question; no tool is called even if there is
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+
+from harmonium.harmony.messages import Effort, Message
+from recipes.nano.drill import Answer, Drill, Skill
+from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
+from recipes.nano.skills.beyond import beyond, fallback_reply, fallback_thought
+from recipes.nano.wordings import load
+from recipes.nano.words import is_held_out
+
+_WORDS = load("talk")
+_KINDS = ("greeting", "thanks", "who", "skills", "feeling", "farewell", "maker", "languages")
+_UNROUGHENED = ("greeting", "thanks", "farewell")
+"""Kinds that no "Hello, " is put before and no "Thanks!" after."""
+
+
+@cache
+def _sayings(language: str, held_out: bool) -> tuple[tuple[str, str], ...]:
+    """(kind, what people say) of one side of the split; kinds weigh by how many ways there are to say them."""
+    pairs = ((kind, text) for kind in _KINDS for text in _WORDS[kind][language])
+    return tuple((kind, text) for kind, text in pairs if is_held_out(text) == held_out)
+
+
+def small_talk(random: Random, language: str, *, held_out: bool) -> tuple[str, str]:
+    """A kind of small talk and what the user says."""
+    kind, text = random.choice(_sayings(language, held_out))
+    return kind, text if kind in _UNROUGHENED else roughen(random, text, language)
+
+
+def talk_thought(kind: str, place: Scene) -> str:
+    """The analysis of small talk."""
+    thought = _WORDS[f"{kind}: thought"][place.thinking][0]
+    return thought if place.effort is Effort.LOW else f"{thought} {_WORDS[place.effort][place.thinking][0]}"
+
+
+def talk_reply(kind: str, language: str) -> str:
+    """The answer to small talk."""
+    return _WORDS[f"{kind}: reply"][language][0]
+
+
+def is_exactly(text: str) -> Callable[[Answer], bool]:
+    """A judge that wants this final text and no call."""
+
+    def judge(given: Answer) -> bool:
+        return given.final.strip() == text and not given.calls
+
+    return judge
+
+
+def _builtin_tools(random: Random) -> tuple[str, ...]:
+    return ("python",) if random.random() < 0.05 else ()
+
+
+def talk(random: Random, *, held_out: bool) -> Drill:
+    """A greeting, a question about nano itself, thanks or a goodbye."""
+    language = pick_language(random)
+    kind, said = small_talk(random, language, held_out=held_out)
+    tools = ("browser",) if random.random() < 0.03 else _builtin_tools(random)
+    place = scene(random, builtin_tools=tools)
+    reply = talk_reply(kind, language)
+    learned = [Message.analysis(talk_thought(kind, place)), Message.final(reply)]
+    return place.drill("talk", language, [Message.user(said)], learned, is_exactly(reply))
+
+
+def fallback(random: Random, *, held_out: bool) -> Drill:
+    """A question beyond nano: an honest answer in its language."""
+    language = pick_language(random)
+    while True:
+        question = beyond(random, language, held_out=held_out)
+        if question not in FIRST_QUESTIONS:
+            break
+    place = scene(random)
+    reply = fallback_reply(language)
+    learned = [Message.analysis(fallback_thought(place)), Message.final(reply)]
+    return place.drill("fallback", language, [Message.user(question)], learned, is_exactly(reply))
+
+
+SKILLS: dict[str, Skill] = {"talk": talk, "fallback": fallback}
