@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.paging import GrowingRows, poison
 
 from harmonium.errors import BadCheckpoint
 from harmonium.kernels import reference
@@ -17,6 +16,7 @@ from harmonium.kernels.reference import ExpertWeights
 from harmonium.model import mxfp4
 from harmonium.model.config import ModelConfig, RopeConfig
 from harmonium.model.transformer import Transformer
+from tests.kernels.paging import GrowingRows, poison
 
 GROUPED = ModelConfig(
     hidden_size=64,
