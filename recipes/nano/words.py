@@ -14,7 +14,12 @@ from zlib import crc32
 LANGUAGES = ("en", "ja", "fr", "de", "es")
 ALWAYS_HELD_OUT = frozenset({"strawberry", "banana", "mississippi", "raspberry", "blueberry"})
 
-NOUNS = """
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NOUNS = _listed("""
 apple arm army artist aunt baby bag baker ball balloon band bank barn basket bath battery beach bean bear beard bed
 bee bell belt bench berry bicycle bird biscuit blanket boat body bone book boot bottle bowl box boy branch bread
 breakfast breeze brick bridge broom brother brush bubble bucket building bus butter butterfly button cabbage cabin
@@ -53,8 +58,8 @@ wall walnut walrus water waterfall watermelon wave weather wedding week whale wh
 window winter wizard wolf woman wood wool word world worm wrist writer yard year yogurt zebra zipper banana raspberry
 blueberry blackberry cranberry bookkeeper mississippi tennessee massachusetts accommodation assassin balcony
 cappuccino embarrassment possession millennium parallel rhythm onomatopoeia address success
-""".split()
-ADJECTIVES = """
+""")
+ADJECTIVES = _listed("""
 able absent amber ancient angry awake bitter black blue bold brave bright brown busy calm careful cheap cheerful clean
 clear clever cold cool crimson crispy curious curly damp dark deep different dry early easy elegant empty faint famous
 fast fierce flat fluffy fresh friendly full funny generous gentle golden good grateful gray great green grumpy happy
@@ -64,8 +69,8 @@ pretty proud purple quick quiet rapid rare red rich ripe rough round rusty sad s
 short shy silent silly simple sleepy slim slow small smooth soft solid sour spicy steep sticky strange strong sunny
 sweet swift tall tame tender thick thin tidy tiny tired tough useful warm weak wet white wide wild wise wonderful
 wooden yellow young unbelievable necessary possible terrible
-""".split()
-VERBS = """
+""")
+VERBS = _listed("""
 accept add agree allow answer appear argue arrange arrive ask bake balance begin believe bend blow boil borrow bounce
 break breathe bring build burn buy call carry catch change chase check cheer choose clap climb close collect compare
 complete cook copy count cover cross cry cut deliver describe dig discover divide draw drink drive drop eat enjoy
@@ -77,8 +82,8 @@ receive relax remember repair repeat rest return ride roll run sail save scatter
 sing sit skate sleep slide smell smile sneeze solve speak spell spend splash stand start stay steal stop study sweep
 swim swing take talk teach tell thank think throw touch travel try turn understand use visit wait walk wander want
 wash watch wave wear whisper win wish wonder work worry wrap write yawn
-""".split()
-FRENCH = """
+""")
+FRENCH = _listed("""
 abeille abricot agneau aiguille ail amitié ananas âne année arbre argent armoire assiette automne avion avocat bague
 balle banane bateau beurre bibliothèque bière bijou blé bois bougie boulanger bouteille bras cahier canard carotte
 cerise chaise chambre champignon chanson chapeau château chaussure chemin chemise cheval chèvre chien chocolat ciel
@@ -90,8 +95,8 @@ lune magasin main maison marché matin mer miel montagne montre mouche mouton mu
 oreille ours pain papillon parapluie pêche peinture pierre pluie poire poisson pomme porte poule printemps raisin
 renard repas rivière robe roi rue sable salade semaine serpent soeur soleil soupe souris stylo table tasse tête tortue
 train vache vague valise vélo vent verre village ville voiture voyage
-""".split()
-GERMAN = """
+""")
+GERMAN = _listed("""
 Abend Ameise Ananas Apfel Arzt Auge Auto Bäcker Bahnhof Ball Baum Berg Bett Bild Birne Blatt Bleistift Blume Boden
 Brief Brille Brot Brücke Bruder Buch Butter Dach Dorf Ecke Ei Eichhörnchen Eis Elefant Ente Erdbeere Erde Esel Eule
 Fahrrad Familie Feder Fenster Feuer Fisch Flasche Flugzeug Fluss Freund Frosch Frühling Fuchs Gabel Garten Gebäude
@@ -104,8 +109,8 @@ Schlange Schlüssel Schmetterling Schnecke Schnee Schokolade Schule Schuh Schwes
 Stein Stern Stiefel Strand Straße Stuhl Suppe Tag Tasche Tasse Teller Tisch Tür Uhr Vater Vogel Wagen Wald Wand Wasser
 Weg Wein Welle Wetter Wiese Wind Winter Woche Wolke Wolf Wurst Zahn Zeit Zeitung Ziege Zimmer Zitrone Zucker Zug
 Zwiebel
-""".split()
-SPANISH = """
+""")
+SPANISH = _listed("""
 abeja abrigo aceite agua aguja ajo almohada amarillo amigo amistad anillo árbol ardilla arena arroz avión azúcar
 ballena banco barco biblioteca bicicleta boca bosque bota botella brazo burro caballo cabeza cabra café caja calle
 cama camino camisa campana canción caracol carne carta casa castillo cebolla cereza cielo ciruela ciudad cocina coche
@@ -118,8 +123,8 @@ palabra paloma pan papel paraguas pared parque pato pelota pera perro pescado pi
 playa pluma pollo primavera puente puerta queso ratón reina reloj rey río rosa sal sandía semana serpiente silla sol
 sombrero sopa sueño tarde taza tenedor tiempo tienda tierra tigre tomate toro tortuga tren uva vaca vaso ventana
 verano viento vino zanahoria zapato zorro ferrocarril
-""".split()
-JAPANESE = """
+""")
+JAPANESE = _listed("""
 犬 猫 鳥 魚 馬 牛 羊 豚 熊 猿 虎 象 兎 亀 蛇 蛙 蝶 蜂 蟻 花 草 木 森 林 山 川 海 湖 島 空 雲 雨 雪 風 雷 虹 星 月 太陽
 朝 昼 夜 春 夏 秋 冬 今日 明日 昨日 時間 家 部屋 窓 扉 机 椅子 鏡 時計 電話 写真 手紙 本 辞書 新聞 鉛筆 紙 鞄 傘 靴 服
 帽子 眼鏡 指輪 車 電車 飛行機 船 自転車 駅 道 橋 町 村 都市 国 世界 学校 先生 学生 友達 家族 父 母 兄 姉 弟 妹 子供
@@ -127,12 +132,10 @@ JAPANESE = """
 絵 映画 物語 言葉 文字 数字 名前 色 赤 青 白 黒 緑 黄色 紫 金 銀 鉄 石 砂 土 火 光 影 音 声 心 頭 顔 目 耳 鼻 口 手 足
 指 夢 旅 祭り さくら ひまわり たまご りんご みかん いちご すいか きのこ にんじん たまねぎ じゃがいも うさぎ きつね
 たぬき かえる とんぼ ほたる ことば なまえ おかし
-""".split()
-KATAKANA = {
-    katakana: english
-    for katakana, english in (
-        pair.split("=")
-        for pair in """
+""")
+KATAKANA = dict(
+    pair.split("=")
+    for pair in _listed("""
 ストロベリー=strawberry バナナ=banana ブルーベリー=blueberry ラズベリー=raspberry オレンジ=orange レモン=lemon
 メロン=melon チェリー=cherry パイナップル=pineapple マンゴー=mango トマト=tomato キャロット=carrot ポテト=potato
 オニオン=onion キャベツ=cabbage ペッパー=pepper バター=butter チーズ=cheese ミルク=milk コーヒー=coffee
@@ -150,36 +153,35 @@ KATAKANA = {
 テーブル=table ソファー=sofa カーテン=curtain ランプ=lamp キッチン=kitchen ドア=door タワー=tower ブリッジ=bridge
 マーケット=market セーター=sweater ジャケット=jacket ポケット=pocket ボタン=button リボン=ribbon ダイヤモンド=diamond
 シルバー=silver
-""".split()
-    )
-}
+""")
+)
 """Loanwords in katakana and the English word that each one spells."""
 
 _SYLLABLES = {
     "en": (
-        "b c d f g h j k l m n p r s t v w bl br ch cl cr dr fl gr pl pr sh sl st str th tr wh qu".split(),
-        "a e i o u ai ea ee oo ou".split(),
-        ["", "", "", *"n r l s t m d ck ll ss nd rt st x p g z ng".split()],
+        _listed("b c d f g h j k l m n p r s t v w bl br ch cl cr dr fl gr pl pr sh sl st str th tr wh qu"),
+        _listed("a e i o u ai ea ee oo ou"),
+        ("", "", "", *_listed("n r l s t m d ck ll ss nd rt st x p g z ng")),
     ),
     "fr": (
-        "b c d f g l m n p r s t v ch cr fr gr pl tr j qu".split(),
-        "a e i o u ou ai eau é è oi".split(),
-        ["", "", "", *"n r l s t ne lle tte sse nt x".split()],
+        _listed("b c d f g l m n p r s t v ch cr fr gr pl tr j qu"),
+        _listed("a e i o u ou ai eau é è oi"),
+        ("", "", "", *_listed("n r l s t ne lle tte sse nt x")),
     ),
     "de": (
-        "b d f g h k l m n r s t w z sch st sp br gr kr fr tr pf".split(),
-        "a e i o u ei ie au ä ö ü".split(),
-        ["", "", *"n r l t ch ck ng nd rt st ff tz ss".split()],
+        _listed("b d f g h k l m n r s t w z sch st sp br gr kr fr tr pf"),
+        _listed("a e i o u ei ie au ä ö ü"),
+        ("", "", "", *_listed("n r l t ch ck ng nd rt st ff tz ss")),
     ),
     "es": (
-        "b c d f g l m n p r s t v j ll ñ tr br ch gr pl qu".split(),
-        "a e i o u ia ue io á ó".split(),
-        ["", "", "", "", *"n r l s z d".split()],
+        _listed("b c d f g l m n p r s t v j ll ñ tr br ch gr pl qu"),
+        _listed("a e i o u ia ue io á ó"),
+        ("", "", "", *_listed("n r l s z d")),
     ),
     "ja": (
-        "k s t n h m y r g z d b sh ch ky ry".split(),
-        "a i u e o".split(),
-        ["", "", "", "", "n"],
+        _listed("k s t n h m y r g z d b sh ch ky ry"),
+        _listed("a i u e o"),
+        ("", "", "", "", "n"),
     ),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
