@@ -1,7 +1,7 @@
 """What holds for every test: no network but loopback, no cache and no settings of the user's, two threads.
 
-It is set up on import, before any test module (and with it torch or huggingface_hub) is imported; the environment carries
-it into the processes that tests start.
+It is set up on import, before any test module (and with it torch or huggingface_hub) is imported; the environment
+carries it into the processes that tests start.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shuts a Python process off from every network but loopback, name look-ups included.
 
-Python imports a module of this name at start, so tests/conftest.py puts this folder on PYTHONPATH: the rule then holds in
-the processes that tests start, too. An audit hook cannot be taken off again.
+Python imports a module of this name at start, so tests/conftest.py puts this folder on PYTHONPATH: the rule then holds
+in the processes that tests start, too. An audit hook cannot be taken off again.
 """
 
 import ipaddress

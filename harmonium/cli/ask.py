@@ -1,0 +1,49 @@
+"""The default verb: one question, one answer."""
+
+from __future__ import annotations
+
+from harmonium.cli.options import NANO_NOTE, AnswerOptions, Json, ModelOptions, Quiet
+
+
+def ask(
+    *prompt: str,
+    answer: AnswerOptions = AnswerOptions(),
+    model: ModelOptions = ModelOptions(),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run OpenAI's gpt-oss models on this machine.
+
+    harmonium "How many r's are in the word 'strawberry'?"
+    cat notes.txt | harmonium "Summarize this"
+
+    The answer goes to stdout; the reasoning, dim, and everything else to stderr.
+
+    Parameters
+    ----------
+    prompt
+        The question. Text that is piped in follows it.
+    json
+        Print one JSON object with answer, reasoning, calls, usage and token ids, and nothing else.
+    quiet
+        Print the answer and nothing else.
+    """
+    from harmonium.cli import functions, session
+
+    text = session.question(prompt)
+    tools = functions.load(answer.tools) if answer.tools else []
+
+    from harmonium.cli.terminal import Terminal, Turn, print_json
+
+    llm = session.open_llm(model)
+    events = session.stream(llm, [{"role": "user", "content": text}], answer, tools)
+    if json:
+        turn = Turn()
+        for event in events:
+            turn.add(event)
+        print_json({"model": llm.name} | turn.as_json())
+        return
+    terminal = Terminal(quiet)
+    if model.is_default:
+        terminal.note(NANO_NOTE)
+    terminal.show(events)

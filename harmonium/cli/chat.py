@@ -1,0 +1,239 @@
+"""`harmonium chat`: a conversation in the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from harmonium.cli.options import NANO_NOTE, AnswerOptions, Effort, Json, ModelOptions, Quiet
+from harmonium.errors import BadRequest, HarmoniumError
+
+if TYPE_CHECKING:
+    from harmonium.chat.events import Event
+    from harmonium.chat.llm import LLM
+    from harmonium.cli.terminal import Terminal, Turn
+
+
+def chat(
+    *,
+    answer: AnswerOptions = AnswerOptions(),
+    model: ModelOptions = ModelOptions(),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Talk with the model, turn by turn. /help lists what can be typed besides questions.
+
+    Ctrl-C stops an answer, Ctrl-D ends the conversation. Lines that are piped in are one turn each.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object per turn.
+    quiet
+        Print the answers and nothing else.
+    """
+    from harmonium.cli import functions, session
+    from harmonium.cli.terminal import Terminal
+
+    tools = functions.load(answer.tools) if answer.tools else []
+    terminal = Terminal(quiet or json)
+    conversation = Conversation(session.open_llm(model), answer, terminal, tools, json)
+    if model.is_default:
+        terminal.note(NANO_NOTE)
+    is_typed = sys.stdin.isatty() and sys.stdout.isatty()
+    if is_typed:
+        terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.")
+    for line in _typed_lines(conversation) if is_typed else sys.stdin:
+        try:
+            if not conversation.take(line.strip()):
+                return
+        except HarmoniumError as error:
+            terminal.complain(str(error))
+
+
+class Conversation:
+    """What was said, and the commands that change how it goes on. A command's docstring is its line in /help."""
+
+    def __init__(
+        self,
+        llm: LLM,
+        answer: AnswerOptions,
+        terminal: Terminal,
+        tools: Iterable[Callable[..., Any]] = (),
+        as_json: bool = False,
+    ) -> None:
+        self.llm = llm
+        self.answer = answer
+        self.terminal = terminal
+        self.tools = list(tools)
+        self.as_json = as_json
+        self.messages: list[Any] = []
+        self.n_tokens = 0
+        self.commands: dict[str, Callable[[str], None]] = {
+            "/effort": self.set_effort,
+            "/system": self.set_system,
+            "/tools": self.set_tools,
+            "/reset": self.reset,
+            "/save": self.save,
+            "/load": self.load,
+            "/help": self.help,
+        }
+
+    def take(self, line: str) -> bool:
+        """One line: a command or something to say. False when the conversation is over."""
+        if not line.startswith("/"):
+            if line:
+                self.say(line)
+            return True
+        name, _, rest = line.partition(" ")
+        if name in ("/exit", "/quit"):
+            return False
+        if name not in self.commands:
+            raise BadRequest(f"There is no command {name}; /help lists them.")
+        self.commands[name](rest.strip())
+        return True
+
+    def say(self, text: str) -> None:
+        from harmonium.cli import session
+
+        messages = [*self.messages, {"role": "user", "content": text}]
+        with _stoppable(session.stream(self.llm, messages, self.answer, self.tools)) as events:
+            turn = self._show(events)
+        if turn.done:
+            self.messages = [*messages, *turn.done.messages]
+            self.n_tokens = turn.done.usage.prompt + turn.done.usage.completion
+            return
+        self.terminal.note("Stopped.")
+        if turn.text:
+            self.messages = [*messages, {"role": "assistant", "content": turn.text}]
+
+    def _show(self, events: Iterator[Event]) -> Turn:
+        from harmonium.cli.terminal import Turn, print_json
+
+        if not self.as_json:
+            return self.terminal.show(events)
+        turn = Turn()
+        for event in events:
+            turn.add(event)
+        if turn.done:
+            print_json({"model": self.llm.name} | turn.as_json())
+        return turn
+
+    def set_effort(self, value: str) -> None:
+        """/effort low|medium|high: how long to reason"""
+        for effort in get_args(Effort):
+            if value == effort:
+                self.answer = replace(self.answer, effort=effort)
+                return
+        raise BadRequest(f"The effort is {self.answer.effort}; set it with /effort low, medium or high.")
+
+    def set_system(self, text: str) -> None:
+        """/system TEXT: instructions for the model; without a text, none"""
+        self.answer = replace(self.answer, system=text or None)
+
+    def set_tools(self, path: str) -> None:
+        """/tools FILE: functions of a Python file that the model may call; /tools off takes them away"""
+        from harmonium.cli import functions
+
+        if path:
+            self.tools = [] if path == "off" else functions.load(Path(path).expanduser())
+        names = ", ".join(tool.__name__ for tool in self.tools)
+        self.terminal.note(
+            f"The model may call {names}." if names else "The model has no tools; /tools FILE.py gives it some."
+        )
+
+    def reset(self, _: str) -> None:
+        """/reset: forget what was said"""
+        self.messages, self.n_tokens = [], 0
+
+    def save(self, path: str) -> None:
+        """/save FILE: write the conversation, with its reasoning, as JSON"""
+        from harmonium.cli import transcript
+
+        if not path:
+            raise BadRequest("Say where to save: /save conversation.json")
+        transcript.write(Path(path).expanduser(), self.messages)
+        self.terminal.note(f"Saved {len(self.messages)} messages to {path}.")
+
+    def load(self, path: str) -> None:
+        """/load FILE: go on with a saved conversation"""
+        from harmonium.cli import transcript
+
+        if not path:
+            raise BadRequest("Say what to load: /load conversation.json")
+        self.messages = transcript.read(Path(path).expanduser())
+        self.terminal.note(f"Loaded {len(self.messages)} messages from {path}.")
+
+    def help(self, _: str) -> None:
+        """/help: this list"""
+        for command in self.commands.values():
+            self.terminal.note(str(command.__doc__))
+        self.terminal.note("/exit: end the conversation, as Ctrl-D does")
+
+
+@contextmanager
+def _stoppable(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
+    """The events until Ctrl-C is pressed. A second Ctrl-C does not wait for the next event."""
+    is_stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal is_stopped
+        if is_stopped:
+            raise KeyboardInterrupt
+        is_stopped = True
+
+    def until_stopped() -> Iterator[Event]:
+        for event in events:
+            yield event
+            if is_stopped:
+                return
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield until_stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if close := getattr(events, "close", None):
+            close()
+
+
+def _typed_lines(conversation: Conversation) -> Iterator[str]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+
+    commands = WordCompleter([*conversation.commands, "/exit"], sentence=True)
+    prompt: PromptSession[str] = PromptSession(history=_history(conversation.terminal), completer=commands)
+
+    def status() -> str:
+        used = f"{conversation.n_tokens:,} of {conversation.llm.context:,} tokens"
+        return f"{conversation.llm.name} · effort {conversation.answer.effort} · {used}"
+
+    while True:
+        try:
+            yield prompt.prompt("> ", bottom_toolbar=status)
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+
+
+def _history(terminal: Terminal) -> Any:
+    """What was typed in earlier conversations, or only in this one where nothing can be kept."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(state) / "harmonium" / "history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        with path.open("a"):
+            return FileHistory(path)
+    except OSError as error:
+        terminal.note(f"What you type is not remembered: {path} cannot be written ({error.strerror}).")
+        return InMemoryHistory()

@@ -1,0 +1,88 @@
+"""The options that commands share: which model runs, and how it answers.
+
+Cyclopts flattens each dataclass into a command's own options and takes the strings under the fields as their help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+MODEL = Group("Model", sort_key=2)
+ANSWER = Group("Answer", sort_key=1)
+
+Json = Annotated[bool, Parameter(negative="", show_default=False)]
+Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"), negative="", show_default=False)]
+Effort = Literal["low", "medium", "high"]
+
+NANO_NOTE = (
+    "This is nano, the small demonstration model inside Harmonium. For the real one, add "
+    "--model gpt-oss-20b (13.8 GB, downloaded once)."
+)
+
+
+@Parameter(name="*", group=MODEL)
+@dataclass(frozen=True)
+class ModelOptions:
+    model: Annotated[str | None, Parameter(name=("--model", "-m"))] = None
+    """gpt-oss-20b, gpt-oss-120b, a name on the Hugging Face hub, or a folder. Without it nano, which is inside."""
+
+    dummy: Literal["tiny", "20b", "120b"] | None = None
+    """Random weights of this size instead of a model: real speed and memory, meaningless answers."""
+
+    layers: int | None = None
+    """Only so many layers of --dummy."""
+
+    device: str | None = None
+    """cpu, cuda or cuda:N; by default a GPU if there is one."""
+
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Precision of activations; by default what suits the device."""
+
+    context: int | None = None
+    """Most tokens of prompt and answer together; by default what the model was made for."""
+
+    @property
+    def is_default(self) -> bool:
+        """Nothing was asked for, so nano runs."""
+        return self.model is None and self.dummy is None
+
+
+@Parameter(name="*", group=ANSWER)
+@dataclass(frozen=True)
+class AnswerOptions:
+    effort: Effort = "medium"
+    """How long to reason."""
+
+    system: Annotated[str | None, Parameter(name=("--system", "-s"))] = None
+    """Instructions for the model, set as its developer message."""
+
+    tools: Path | None = None
+    """A Python file whose functions the model may call, run in this process; "demo" is a made-up weather service."""
+
+    max_tokens: int | None = None
+    """Stop after so many tokens, reasoning included."""
+
+    temperature: float | None = None
+    """0 takes the likeliest token every time; gpt-oss was trained for 1."""
+
+    top_p: float | None = None
+    """Sample among the likeliest tokens that together have this probability."""
+
+    top_k: int | None = None
+    """Sample among so many likeliest tokens; 0 is off."""
+
+    min_p: float | None = None
+    """Drop tokens less likely than this share of the likeliest."""
+
+    seed: int | None = None
+    """Makes sampling reproducible."""
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What was set, as arguments of SamplingParams."""
+        names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
