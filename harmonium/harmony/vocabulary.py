@@ -19,7 +19,8 @@ from harmonium.errors import BadCheckpoint, BadRequest
 
 # No UTF-8 text holds this byte, so an id without a token decodes to exactly one U+FFFD wherever it stands.
 NO_TOKEN = b"\xff"
-N_FIXED = 4096
+SHORT = 256  # characters; longer texts are remembered in a smaller number
+N_SHORT, N_LONG = 4096, 64
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class Vocabulary:
             return_=self.special("<|return|>"),
             call=self.special("<|call|>"),
         )
+        # What closes a message, and what ends a generation.
+        self.message_end_ids = frozenset({self.control.end, self.control.return_, self.control.call})
         ends = {self.control.return_, self.control.call, self._specials.get("<|endoftext|>")}
         self.stop_ids = frozenset(id_ for id_ in ends if id_ is not None)
         longest_first = sorted(self._specials, key=len, reverse=True)
         self._special_pattern = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
         self._bytes: list[bytes | None] = [None] * self.size
-        self.encode_fixed = lru_cache(maxsize=N_FIXED)(self._encode_fixed)
+        self._encode_short = lru_cache(maxsize=N_SHORT)(self._encode_tuple)
+        self._encode_long = lru_cache(maxsize=N_LONG)(self._encode_tuple)
 
     @staticmethod
     def from_file(path: str | Path) -> Vocabulary:
@@ -136,8 +140,11 @@ class Vocabulary:
                 ids += self.encode(piece)
         return ids
 
-    def _encode_fixed(self, text: str) -> tuple[int, ...]:
-        """`encode`, remembered as `encode_fixed` for the texts that return: headers, system and developer messages."""
+    def encode_fixed(self, text: str) -> tuple[int, ...]:
+        """`encode`, remembered: for texts that come again, as headers and system and developer messages do."""
+        return self._encode_short(text) if len(text) <= SHORT else self._encode_long(text)
+
+    def _encode_tuple(self, text: str) -> tuple[int, ...]:
         return tuple(self.encode(text))
 
     def has_token(self, id_: int) -> bool:
