@@ -14,8 +14,10 @@ def ask(
 ) -> None:
     """Run OpenAI's gpt-oss models on this machine.
 
-    harmonium "How many r's are in the word 'strawberry'?"
-    cat notes.txt | harmonium "Summarize this"
+    For example:
+
+        harmonium "How many r's are in the word 'strawberry'?"
+        cat notes.txt | harmonium "Summarize this"
 
     The answer goes to stdout; the reasoning, dim, and everything else to stderr.
 

@@ -32,7 +32,7 @@ def load(path: Path) -> list[Callable[..., Any]]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise BadRequest(f"{path} cannot be used as --tools: {type(error).__name__}: {error}.") from error
-    functions = [
+    functions: list[Callable[..., Any]] = [
         value
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == spec.name and not name.startswith("_")

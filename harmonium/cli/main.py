@@ -33,8 +33,8 @@ app = App(
     print_error=False,
 )
 app.default(ask)
-for command in COMMANDS.values():
-    app.command(command)
+for name, command in COMMANDS.items():
+    app.command(command, name=name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,7 +37,9 @@ def tokens(
 ) -> None:
     """Show the tokens that a conversation becomes, header by header.
 
-    harmonium tokens "What is the capital of Australia?" --effort low
+    For example:
+
+        harmonium tokens "What is the capital of Australia?" --effort low
 
     Parameters
     ----------
