@@ -1,0 +1,37 @@
+"""The documents that come from the code are fresh, and the others point at things that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_generated_documents_are_fresh() -> None:
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == generate.readme(), "run `make docs`"
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generate.cli_reference(), "run `make docs`"
+
+
+def test_the_tree_refuses_a_room_that_it_does_not_describe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(generate.ROOMS, "harmonium/cli")
+    with pytest.raises(SystemExit, match="harmonium/cli"):
+        generate.tree()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text)
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_make_targets_that_documents_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`make ([a-z]+)", page.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= targets
