@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from harmonium.harmony.messages import Effort
-from recipes.nano.scene import Scene, roughen
+from recipes.nano.scene import roughen
 from recipes.nano.wordings import load
 from recipes.nano.words import ADJECTIVES, is_held_out, person_name, pseudo_word, words_of
 
@@ -69,12 +69,19 @@ def beyond(random: Random, language: str, *, held_out: bool) -> str:
             return roughen(random, question, language)
 
 
-def fallback_thought(place: Scene) -> str:
+def fallback_analysis(thinking: str, effort: Effort) -> str:
     """The analysis before the honest answer."""
-    thought = _WORDS["thought"][place.thinking][0]
-    return thought if place.effort is Effort.LOW else f"{thought} {_WORDS[place.effort][place.thinking][0]}"
+    thought = _WORDS["thought"][thinking][0]
+    if effort is Effort.LOW:
+        return thought
+    return thought + ("" if thinking == "ja" else " ") + _WORDS[effort][thinking][0]
 
 
 def fallback_reply(language: str) -> str:
     """The honest answer."""
     return _WORDS["reply"][language][0]
+
+
+def cities(language: str) -> tuple[str, ...]:
+    """Real cities that people ask the weather of."""
+    return _WORDS["cities"][language]

@@ -13,7 +13,7 @@ from random import Random
 from harmonium.harmony.messages import Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
-from recipes.nano.skills.beyond import beyond, fallback_reply, fallback_thought
+from recipes.nano.skills.beyond import beyond, fallback_analysis, fallback_reply
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out
 
@@ -80,7 +80,7 @@ def fallback(random: Random, *, held_out: bool) -> Drill:
             break
     place = scene(random)
     reply = fallback_reply(language)
-    learned = [Message.analysis(fallback_thought(place)), Message.final(reply)]
+    learned = [Message.analysis(fallback_analysis(place.thinking, place.effort)), Message.final(reply)]
     return place.drill("fallback", language, [Message.user(question)], learned, is_exactly(reply))
 
 

@@ -1,0 +1,137 @@
+"""Questions of other skills taken apart: the answer alone, the sentence in every language, what a riddle needs.
+
+Skills that reshape an answer or continue a conversation build on these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from harmonium.harmony.messages import Effort
+from recipes.nano.countries import COUNTRIES, Country, of_country
+from recipes.nano.scene import FIRST_QUESTIONS, roughen
+from recipes.nano.skills import arithmetic, capitals, counting
+from recipes.nano.skills.beyond import beyond, cities, fallback_analysis, fallback_reply
+from recipes.nano.skills.problem import Analysis
+from recipes.nano.words import LANGUAGES, is_held_out
+from recipes.nano.wordings import load
+
+_WORDS = load("instructions")
+
+
+@dataclass(frozen=True)
+class Base:
+    """kind: "capital", "number", "letter", "beyond" or "weather". finals: the sentence that answers, by language; where
+    it is the same question in another language, else only the question's own. answer: its heart alone. slots: what
+    riddles are made of."""
+
+    kind: str
+    language: str
+    question: str
+    analysis: Analysis
+    finals: dict[str, str]
+    answer: str
+    slots: dict[str, str]
+    is_held_out: bool
+
+    @property
+    def final(self) -> str:
+        return self.finals[self.language]
+
+    def is_told(self, text: str, expected: str) -> bool:
+        """Whether a final text tells the answer; where that is not known, whether it is the expected text."""
+        if self.kind in ("beyond", "weather"):
+            return text == expected
+        if re.fullmatch(r"-?\d+", self.answer):
+            numbers = re.findall(r"[-−]?\d+", text)
+            return bool(numbers) and self.answer in [number.replace("−", "-") for number in numbers]
+        return any(name.casefold() in text.casefold() for name in self.slots["cities"].split("|"))
+
+
+def _country_of(question: str, final: str, language: str) -> Country | None:
+    """The country whose capital a question wants, told from its answer; None where the country itself is wanted."""
+    for country in COUNTRIES:
+        city = country.capitals[language]
+        if city in final and of_country(country.names[language], language) in final:
+            return None if city in question else country
+    return None
+
+
+def capital_base(random: Random, language: str, *, held_out: bool) -> Base:
+    """What is the capital of a country?"""
+    country = None
+    while country is None:
+        problem = capitals.problem(random, language, held_out=held_out)
+        country = _country_of(problem.question, problem.final, language)
+    finals = {
+        name: _WORDS["capital reply"][name][0].format(
+            of=of_country(country.names[name], name), city=country.capitals[name]
+        )
+        for name in LANGUAGES
+    }
+    city = country.capitals[language]
+    slots = {
+        "of": of_country(country.names[language], language),
+        "city": city,
+        "cities": "|".join(country.capitals.values()),
+    }
+    return Base("capital", language, problem.question, problem.analysis, finals, city, slots, held_out)
+
+
+def sum_base(random: Random, language: str, *, held_out: bool) -> Base:
+    """What does a short expression come to?"""
+    while True:
+        problem = arithmetic.problem(random, language, held_out=held_out)
+        expression, _, result = problem.final.rpartition(" = ")
+        if len(expression) <= 8:
+            break
+    finals = dict.fromkeys(LANGUAGES, problem.final)
+    slots = {"e": expression, "n": result}
+    return Base("number", language, problem.question, problem.analysis, finals, result, slots, held_out)
+
+
+def letter_base(random: Random, language: str, *, held_out: bool) -> Base:
+    """How often is a letter in a short word?"""
+    while True:
+        problem = counting.problem(random, language, held_out=held_out)
+        word, _, letter = problem.key.rpartition(" ")
+        if len(letter) == 1 and len(word) <= 9:
+            break
+    (number,) = re.findall(r"\d+", problem.final)
+    slots = {"w": word, "l": letter, "n": number}
+    return Base(
+        "letter", language, problem.question, problem.analysis, {language: problem.final}, number, slots, held_out
+    )
+
+
+def beyond_base(random: Random, language: str, *, held_out: bool) -> Base:
+    """A question that nano cannot answer."""
+    question = beyond(random, language, held_out=held_out)
+    while question in FIRST_QUESTIONS:
+        question = beyond(random, language, held_out=held_out)
+    finals = {name: fallback_reply(name) for name in LANGUAGES}
+    return Base("beyond", language, question, fallback_analysis, finals, _WORDS["unknown"][language][0], {}, held_out)
+
+
+def _weather_analysis(thinking: str, effort: Effort) -> str:
+    cannot = _WORDS["weather thought"][thinking][0]
+    if effort is Effort.LOW:
+        return cannot
+    space = "" if thinking == "ja" else " "
+    return f"{cannot}{space}{fallback_analysis(thinking, effort)}" if effort is Effort.HIGH else cannot
+
+
+def weather_base(random: Random, language: str, *, held_out: bool) -> Base:
+    """A question for the weather, with nothing to see it by."""
+    while True:
+        question = random.choice(_WORDS["weather"][language]).format(city=random.choice(cities(language)))
+        if (is_held_out(question) or question in FIRST_QUESTIONS) == held_out:
+            break
+    finals = {name: fallback_reply(name) for name in LANGUAGES}
+    answer = _WORDS["unknown"][language][0]
+    return Base(
+        "weather", language, roughen(random, question, language), _weather_analysis, finals, answer, {}, held_out
+    )
