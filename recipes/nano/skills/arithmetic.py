@@ -155,9 +155,7 @@ def _is_workable(expression: Expression) -> bool:
     left, right = sums.value(expression.left), sums.value(expression.right)
     match expression.sign:
         case "×":
-            return (0 <= left <= 99 and 0 <= right <= 99) or (
-                min(left, right) >= 0 and max(left, 0) * max(right, 0) <= 8991
-            )
+            return min(left, right) >= 0 and left * right <= 9801
         case "÷":
             return 2 <= right <= 9 and 0 <= left <= 999 and left % right == 0
     return right >= 0

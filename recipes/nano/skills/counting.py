@@ -235,13 +235,20 @@ def letter_of(random: Random, spelling: str) -> str:
     twins = {letter for letter in letters for other in letters if letter != other and _base(letter) == _base(other)}
     clear = [letter for letter in spelling if letter not in twins]
     repeated = [letter for letter in clear if spelling.count(letter) > 1]
+    most = max(map(spelling.count, clear), default=0)
     chance = random.random()
-    if repeated and chance < 0.45:
-        return random.choice(repeated)
+    if repeated and chance < 0.5:
+        return random.choice([letter for letter in repeated if random.random() < 0.3 or spelling.count(letter) == most])
     if clear and chance < 0.82:
         return random.choice(clear)
     bases = {_base(letter) for letter in letters if letter not in _ALPHABET}
     return random.choice([letter for letter in _ALPHABET if letter not in bases])
+
+
+def _few_letters(random: Random, shortest: int, longest: int) -> str:
+    """Letters in which some come back again and again."""
+    letters = random.sample(_ALPHABET, random.randint(2, 5))
+    return "".join(random.choices(letters, k=random.randint(shortest, longest)))
 
 
 def word_for(random: Random, language: str, *, held_out: bool) -> str:
@@ -255,10 +262,11 @@ def word_for(random: Random, language: str, *, held_out: bool) -> str:
         return random.choice(listed("en"))
     if chance < 0.6:
         return random.choice(listed(random.choice(("en", "fr", "de", "es"))))
-    if chance < 0.9:
+    if chance < 0.84:
         flavor = random.choice((source, source, "en", *words.LANGUAGES))
         return words.made_up(partial(words.pseudo_word, random, flavor), held_out=held_out)
-    return words.made_up(partial(words.random_letters, random, 3, 12), held_out=held_out)
+    make = _few_letters if chance < 0.92 else words.random_letters
+    return words.made_up(partial(make, random, 3, 12), held_out=held_out)
 
 
 def _katakana(random: Random, *, held_out: bool) -> Count:
