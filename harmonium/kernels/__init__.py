@@ -1,18 +1,27 @@
-"""One function per operation: it takes a layer's tensors and gives the operation ready to call, for their device.
+"""One function per operation: it takes a layer's tensors and gives the operation, prepared for their device, to call.
 
-The operations of a layer are norm_qkv, attend, project_add, norm_route, experts_add; of the model's end, norm_head.
-What each takes and gives is written at its class of the same name in `reference`.
+The operations of a layer are norm_qkv, attend, project_add, norm_route and experts_add; of the model's end, norm_head.
+What each takes and gives is written at the class of its name in `reference`. A backend is a module with classes of
+those names, each built from the reference's object (its weights, and what to do in cases it leaves alone). Operations
+that a backend lacks stay the reference's.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import importlib
+from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
+
+BACKENDS = {"cpu": "harmonium.kernels.cpu"}
+"""Device type to the module of its kernels, imported when first used."""
+
+Operation = TypeVar("Operation")
 
 
 class NormQKV(Protocol):
@@ -53,24 +62,33 @@ def norm_qkv(
     head_dim: int,
     eps: float,
 ) -> NormQKV:
-    return reference.NormQKV(norm, q, q_bias, k, k_bias, v, v_bias, head_dim, eps)
+    return _prepare(reference.NormQKV(norm, q, q_bias, k, k_bias, v, v_bias, head_dim, eps), q.device)
 
 
 def attend(sinks: Tensor, *, window: int | None) -> Attend:
-    return reference.Attend(sinks, window)
+    return _prepare(reference.Attend(sinks, window), sinks.device)
 
 
 def project_add(weight: Tensor, bias: Tensor) -> ProjectAdd:
-    return reference.ProjectAdd(weight, bias)
+    return _prepare(reference.ProjectAdd(weight, bias), weight.device)
 
 
 def norm_route(norm: Tensor, weight: Tensor, bias: Tensor, *, k: int, eps: float) -> NormRoute:
-    return reference.NormRoute(norm, weight, bias, k, eps)
+    return _prepare(reference.NormRoute(norm, weight, bias, k, eps), weight.device)
 
 
 def experts_add(weights: ExpertWeights) -> ExpertsAdd:
-    return reference.ExpertsAdd(weights)
+    return _prepare(reference.ExpertsAdd(weights), weights.gate_up.device)
 
 
 def norm_head(norm: Tensor, weight: Tensor, *, eps: float) -> NormHead:
-    return reference.NormHead(norm, weight, eps)
+    return _prepare(reference.NormHead(norm, weight, eps), weight.device)
+
+
+def _prepare(plain: Operation, device: torch.device) -> Operation:
+    """The backend's operation in place of the reference's, if it has one."""
+    if device.type not in BACKENDS:
+        return plain
+    backend = importlib.import_module(BACKENDS[device.type])
+    kind = getattr(backend, type(plain).__name__, None)
+    return plain if kind is None else kind(plain)

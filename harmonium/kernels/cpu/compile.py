@@ -1,0 +1,41 @@
+"""Compiles a Python function for this CPU, and keeps the machine code for the next process.
+
+numba compiles at a function's first call, a second or so each, and stores the result beside the source or, where that
+is read-only, in NUMBA_CACHE_DIR or the user's cache folder; where none of them can be written it compiles anew in every
+process. numba itself notices changes of the function's own file only, so a digest of all of this package's sources is
+part of the key. Kernels release the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import FunctionCache
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
+
+
+class _SourceCache(FunctionCache):  # type: ignore[misc]
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _SOURCES)
+
+
+def compiled(function: Function) -> Function:
+    """Decorates a kernel. Floating-point sums may be reordered; NaN and infinity keep their meaning."""
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})(function)
+    try:
+        dispatcher._cache = _SourceCache(function)
+    except RuntimeError:
+        pass  # no folder for the cache can be written
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def inlined(function: Function) -> Function:
+    """Decorates what kernels call; LLVM inlines it. Not stored by itself."""
+    return numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})(function)  # type: ignore[no-any-return]
