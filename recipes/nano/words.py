@@ -227,16 +227,6 @@ def held_out_words(language: str = "en") -> tuple[str, ...]:
     return tuple(word for word in words_of(language) if is_held_out(word))
 
 
-@cache
-def _of_side(words: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
-    return tuple(word for word in words if is_held_out(word) == held_out)
-
-
-def choose(random: Random, words: tuple[str, ...], *, held_out: bool) -> str:
-    """One of the words that lie on the asked side of the split; there must be one."""
-    return random.choice(_of_side(words, held_out))
-
-
 def made_up(make: Callable[[], str], *, held_out: bool) -> str:
     """Call make until its word lies on the asked side of the split."""
     while is_held_out(word := make()) != held_out:

@@ -159,13 +159,14 @@ def problem(random: Random, language: str, *, held_out: bool) -> Problem:
         plain = wording.format(**names)
         if (is_held_out(plain.rstrip(" ?.")) or plain in FIRST_QUESTIONS) == held_out:
             break
-    asked_for = names["of"] if backwards else names["city"]
+    asked_for, told = (names["of"], names["city"]) if backwards else (names["city"], names["of"])
+    n_mentions = 2 if asked_for in told else 1
     return Problem(
         language,
         roughen(random, plain, language),
         partial(analysis, country, backwards),
         _FINAL[language][backwards].format(**names),
-        lambda text: asked_for in text,
+        lambda text: text.count(asked_for) >= n_mentions,
         plain,
     )
 

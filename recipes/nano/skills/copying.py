@@ -107,6 +107,8 @@ _AGAIN = {
     "de": " Noch einmal: {}",
     "es": " Otra vez: {}",
 }
+_ADJECTIVES = [word for word in words.ADJECTIVES if not words.is_held_out(word)]
+_VERBS = [word for word in words.VERBS if not words.is_held_out(word)]
 _FIGURES = re.compile(r"-?[\d.]+")
 Exercise = tuple[str, str, str]
 """Question, answer, and what the analysis copies on the way."""
@@ -125,10 +127,10 @@ def _word(random: Random, language: str) -> str:
 def _sentence(random: Random, language: str) -> str:
     listed = words.train_words(language)
     return random.choice(_SENTENCES[language]).format(
-        a=random.choice([word for word in words.ADJECTIVES[:40] if not words.is_held_out(word)]),
+        a=random.choice(_ADJECTIVES),
         n=random.choice(listed),
         m=_word(random, language),
-        v=random.choice(words.VERBS),
+        v=random.choice(_VERBS),
         p=words.person_name(random, language),
         c=words.place_name(random, language),
         d=random.randint(2, 999),

@@ -40,6 +40,8 @@ _QUESTIONS = {
         "How many {s} are in the word {w}?",
         "How many {s} are in the word {w}?",
         "How many {s} are in {w}?",
+        "How many {s} in {w}?",
+        "How many {s} in the word {w}?",
         "How many {s} are there in {w}?",
         "How many {s} are there in the word {w}?",
         "How many {s} does {w} have?",
@@ -252,7 +254,7 @@ def _few_letters(random: Random, shortest: int, longest: int) -> str:
 
 
 def word_for(random: Random, language: str, *, held_out: bool) -> str:
-    """A word to look at: listed, made up, or letters without order; at most 14 letters."""
+    """A word to look at: listed, made up, or letters without order; mostly at most 14 letters."""
     source = "en" if language == "ja" else language
     listed = words.held_out_words if held_out else words.train_words
     chance = random.random()
@@ -264,7 +266,8 @@ def word_for(random: Random, language: str, *, held_out: bool) -> str:
         return random.choice(listed(random.choice(("en", "fr", "de", "es"))))
     if chance < 0.84:
         flavor = random.choice((source, source, "en", *words.LANGUAGES))
-        return words.made_up(partial(words.pseudo_word, random, flavor), held_out=held_out)
+        longest = 18 if random.random() < 0.1 else 14
+        return words.made_up(partial(words.pseudo_word, random, flavor, 3, longest), held_out=held_out)
     make = _few_letters if chance < 0.92 else words.random_letters
     return words.made_up(partial(make, random, 3, 12), held_out=held_out)
 
