@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonium.engine.constraint import Cursor
 from harmonium.errors import BadRequest
 
 
@@ -20,8 +24,10 @@ class FinishReason(StrEnum):
 class SamplingParams:
     """How the next token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off.
 
-    seed None draws a fresh one. max_tokens None means up to the context's end. stop_ids end the request and are part of
-    its output; the engine itself knows no format.
+    A temperature below 1e-5 counts as 0. Filters apply in this order, after the temperature: top_k, then top_p
+    of what is left; min_p, relative to the likeliest token, on its own. Ids tied with the last one kept are kept too.
+    seed None draws a fresh one; any integer is taken modulo 2 ** 64. max_tokens None means up to the context's end.
+    stop_ids end the request and are part of its output; the engine itself knows no format.
     """
 
     temperature: float = 1.0
@@ -57,3 +63,39 @@ class StepOutput:
     ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A whole answer: every id produced, the stop id included, and why it ended; error where that is ERROR."""
+
+    ids: tuple[int, ...]
+    finish_reason: FinishReason
+    error: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One request inside the engine; requests are served in the order of their ids.
+
+    tokens: the prompt, then the output so far. n_computed: how many of them have keys and values in the cache.
+    max_length: tokens at which it ends. seed: below 2 ** 64. lane: its place among those that run, -1 while it waits.
+    cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
+    generation in which the device last had the cursor's place, -1 where it must be sent.
+    """
+
+    id: int
+    tokens: list[int]
+    params: SamplingParams
+    seed: int
+    max_length: int
+    cursor: Cursor | None = None
+    n_computed: int = 0
+    lane: int = -1
+    mask: NDArray[np.int32] | None = None
+    synced_at: int = -1
+
+    @property
+    def n_pending(self) -> int:
+        """Tokens known and not yet computed: the prompt's rest, or the last id sampled."""
+        return len(self.tokens) - self.n_computed

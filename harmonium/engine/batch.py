@@ -1,0 +1,214 @@
+"""Rows of requests -> the tensors of one step: prepared in numpy, moved to the device in one copy.
+
+`Inputs` is all that a step needs; the ids that come back are all that leaves. Every row of a step is computed; those
+that end with their request's last known token are sampled too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harmonium.engine import noise
+from harmonium.engine.constraint import UNLIMITED, Table
+from harmonium.engine.kv_cache import KvCache, pages_for
+from harmonium.engine.request import Request
+from harmonium.engine.sampler import Filters, Masking, Randomness
+from harmonium.engine.scheduler import Row
+from harmonium.engine.table_arena import FREE, TableArena
+from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.model.config import PAGE_SIZE
+
+COLDEST = 1e-5
+"""Below this temperature a row is greedy."""
+
+NO_TOP_P = 2.0
+
+SETTINGS = np.dtype(
+    [
+        ("is_random", np.bool_),
+        ("inverse_temperature", np.float32),
+        ("key", np.uint64),
+        ("top_k", np.int64),
+        ("top_p", np.float32),
+        ("log_min_p", np.float32),
+    ]
+)
+"""What a lane's request wants of the sampler, in the sampler's terms."""
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One step. ids: (tokens,) int64. logits_at: (n,) int64, where the n sampled rows end in ids.
+
+    randomness is None where every sampled row is greedy, masking where none has a constraint.
+    """
+
+    ids: Tensor
+    batch: StepBatch
+    logits_at: Tensor
+    randomness: Randomness | None
+    masking: Masking | None
+
+
+class BatchBuilder:
+    """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane."""
+
+    def __init__(self, cache: KvCache, arena: TableArena, vocab_size: int, device: torch.device) -> None:
+        self.cache, self.arena, self.vocab_size = cache, arena, vocab_size
+        self._transfer = Transfer(device)
+        n_lanes = len(cache.full_table)
+        self._settings = np.zeros(n_lanes, SETTINGS)
+        self._seated = [-1] * n_lanes
+        self._tables: list[Table | None] = [None] * n_lanes
+
+    def build(self, rows: list[Row]) -> Inputs:
+        """The step's tensors, for rows whose pages are reserved."""
+        for row in rows:
+            if self._seated[row.request.lane] != row.request.id:
+                self._seat(row.request)
+        sampled = [row.request for row in rows if row.is_sampled]
+        lanes = np.array([request.lane for request in sampled], np.int64)
+        arrays = self._step_arrays(rows)
+        if is_random := bool(self._settings["is_random"][lanes].any()):
+            arrays |= self._random_arrays(sampled, lanes)
+        if is_masked := any(request.cursor is not None for request in sampled):
+            arrays |= self._mask_arrays(sampled, lanes)
+        at = self._transfer(arrays)
+        batch = StepBatch(
+            positions=at["positions"],
+            query_starts=at["query_starts"],
+            lengths=at["lengths"],
+            full=PageGroup(at["full_table"], at["full_slots"]),
+            sliding=PageGroup(at["sliding_table"], at["sliding_slots"]),
+            max_query=max(row.n_tokens for row in rows),
+            max_length=max(row.start + row.n_tokens for row in rows),
+        )
+        largest = int(arrays["top_k"].max()) if "top_k" in arrays else 0
+        randomness = _randomness(at, largest) if is_random else None
+        return Inputs(at["ids"], batch, at["logits_at"], randomness, _masking(at) if is_masked else None)
+
+    def _seat(self, request: Request) -> None:
+        """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
+        params, lane = request.params, request.lane
+        if (last := self._tables[lane]) is not None:
+            self.arena.release(last)
+        self._tables[lane] = None if request.cursor is None else request.cursor.table
+        if request.cursor is not None:
+            self.arena.acquire(request.cursor.table)
+        is_random = params.temperature >= COLDEST
+        self._settings[lane] = (
+            is_random,
+            1 / params.temperature if is_random else 1,
+            noise.seed_key(request.seed),
+            min(params.top_k or self.vocab_size, self.vocab_size),
+            params.top_p if params.top_p < 1 else NO_TOP_P,
+            np.log(params.min_p) if params.min_p else -np.inf,
+        )
+        self._seated[lane] = request.id
+
+    def _step_arrays(self, rows: list[Row]) -> Arrays:
+        lanes = np.array([row.request.lane for row in rows])
+        starts = np.array([row.start for row in rows], np.int64)
+        n_tokens = np.array([row.n_tokens for row in rows], np.int64)
+        ends = n_tokens.cumsum()
+        lengths = starts + n_tokens
+        row_of = np.repeat(np.arange(len(rows)), n_tokens)
+        positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
+        pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE
+        width = pages_for(int(lengths.max()))
+        full, sliding = self.cache.full_table[lanes, :width], self.cache.sliding_table[lanes, :width]
+        known = [row.request.tokens[row.start : row.start + row.n_tokens] for row in rows]
+        return {
+            "ids": np.array([token for tokens in known for token in tokens], np.int64),
+            "positions": positions,
+            "query_starts": np.concatenate(([0], ends)).astype(np.int32),
+            "lengths": lengths.astype(np.int32),
+            "full_table": full,
+            "full_slots": full[row_of, pages].astype(np.int64) * PAGE_SIZE + offsets,
+            "sliding_table": sliding,
+            "sliding_slots": sliding[row_of, pages].astype(np.int64) * PAGE_SIZE + offsets,
+            "logits_at": ends[[row.is_sampled for row in rows]] - 1,
+        }
+
+    def _random_arrays(self, sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+        wanted = self._settings[lanes]
+        positions = np.array([len(request.tokens) for request in sampled], np.int64)
+        arrays: Arrays = {
+            "inverse_temperature": wanted["inverse_temperature"][:, None],
+            "scale": wanted["is_random"].astype(np.float32)[:, None],
+            "keys": noise.position_keys(wanted["key"], positions),
+        }
+        if (wanted["log_min_p"] > -np.inf).any():
+            arrays["log_min_p"] = wanted["log_min_p"][:, None]
+        is_sorted = (wanted["top_k"] < self.vocab_size) | (wanted["top_p"] < NO_TOP_P)
+        if is_sorted.any():
+            arrays["filter_rows"] = np.flatnonzero(is_sorted)
+            arrays["top_k"], arrays["top_p"] = (wanted[name][is_sorted][:, None] for name in ("top_k", "top_p"))
+        return arrays
+
+    def _mask_arrays(self, sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+        places = np.array([self._place(request) for request in sampled], np.int64)
+        arrays: Arrays = {"lanes": lanes, "states": places[:, 0], "spent": places[:, 1], "budgets": places[:, 2]}
+        decided = [(row, request.mask) for row, request in enumerate(sampled) if request.mask is not None]
+        if decided:
+            arrays["host_rows"] = np.array([row for row, _ in decided], np.int64)
+            arrays["host_masks"] = np.stack([mask for _, mask in decided])
+        return arrays
+
+    def _place(self, request: Request) -> tuple[int, int, int]:
+        """State, spent and budget to send; -1 for what the device's lane already holds."""
+        cursor = request.cursor
+        if cursor is None:
+            return FREE, 0, UNLIMITED
+        if request.synced_at == self.arena.generation:
+            return -1, -1, cursor.budget
+        request.synced_at = self.arena.generation
+        return self.arena.base(cursor.table) + cursor.state, cursor.spent, cursor.budget
+
+
+class Transfer:
+    """Moves a step's arrays to the device: a CPU shares them, any other device gets all of them in one copy."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._staging = torch.empty(0, dtype=torch.uint8)
+
+    def __call__(self, arrays: Arrays) -> dict[str, Tensor]:
+        if self.device.type == "cpu":
+            return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        return self.packed(arrays)
+
+    def packed(self, arrays: Arrays) -> dict[str, Tensor]:
+        """The arrays by one copy through pinned memory, each at a multiple of 16 bytes."""
+        offsets = np.cumsum([0] + [-(-array.nbytes // 16) * 16 for array in arrays.values()]).tolist()
+        n_bytes = offsets.pop()
+        if n_bytes > len(self._staging):
+            self._staging = torch.empty(2 * n_bytes, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        staging = self._staging.numpy()
+        for offset, array in zip(offsets, arrays.values(), strict=True):
+            staging[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        moved = self._staging[:n_bytes].to(self.device, copy=True)
+        return {
+            name: moved[offset : offset + array.nbytes].view(TORCH_TYPES[array.dtype.name]).view(array.shape)
+            for offset, (name, array) in zip(offsets, arrays.items(), strict=True)
+        }
+
+
+TORCH_TYPES = {"int32": torch.int32, "int64": torch.int64, "float32": torch.float32}
+
+
+def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
+    filters = Filters(at["filter_rows"], at["top_k"], at["top_p"], largest) if largest else None
+    return Randomness(at["inverse_temperature"], at["scale"], at["keys"], at.get("log_min_p"), filters)
+
+
+def _masking(at: Mapping[str, Tensor]) -> Masking:
+    return Masking(at["lanes"], at["states"], at["spent"], at["budgets"], at.get("host_rows"), at.get("host_masks"))

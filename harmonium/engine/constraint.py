@@ -1,0 +1,190 @@
+"""Which ids may come next: what a source of masks hands to the engine, in two forms that work together. No torch.
+
+A `Table` is an automaton compiled elsewhere into numpy arrays; many requests share one, and the sampler steps it on
+the device. A `HostMatcher` (a grammar, a JSON schema) needs each id on the host before it can say what follows. States
+of a table may be marked as a matcher's: there the matcher alone decides, until the body is complete and one of the
+state's edges is taken, where the table goes on.
+
+A `TableConstraint` is one request's use of a table; a `Cursor` is its place in it on the host, and the specification
+that the device (table_arena.py) equals. The engine reads ids and knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNLIMITED = 2**40
+"""The budget of a request that has none."""
+
+
+class HostMatcher(Protocol):
+    """A stateful source of masks for one body. What it raises ends its request with an error, and no other."""
+
+    def mask(self) -> NDArray[np.int32]:
+        """The ids allowed next, packed: (ceil(vocabulary / 32),), id i is bit i % 32 of word i // 32."""
+
+    def can_end(self) -> bool:
+        """Whether the body may end here."""
+
+    def accept(self, token: int) -> None:
+        """Takes the next id of the body; the id that ends it is not shown."""
+
+    def forced(self) -> Sequence[int]:
+        """Ids that must follow now, accepted one by one by the caller; empty where there is a choice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """An automaton over ids as numpy arrays; state s allows its row's ids and its edges' ids, and no other.
+
+    masks: (n_masks, ceil(vocab_size / 32)) uint32, packed as in `HostMatcher.mask`, shared between states.
+    mask_of: (n_states,) int32, the state's row of masks, or -1.
+    default_next: (n_states,) int32, the state after an id of its row that is not among its edges.
+    edge_starts: (n_states + 1,) int32; edges edge_starts[s] to edge_starts[s + 1] are state s's.
+    edge_tokens, edge_nexts: (n_edges,) int32, an id and the state after it.
+    exits: (n_states,) int32. States with an exit are budgeted: an id that leads from one budgeted state to another is
+    charged to the request's budget, and when that is used up a budgeted state gives way to its exit. -1 for the others.
+    matcher_of: (n_states,) int32, which of the request's matchers decides in this state instead of mask_of, or -1.
+    """
+
+    vocab_size: int
+    masks: NDArray[np.uint32]
+    mask_of: NDArray[np.int32]
+    default_next: NDArray[np.int32]
+    edge_starts: NDArray[np.int32]
+    edge_tokens: NDArray[np.int32]
+    edge_nexts: NDArray[np.int32]
+    exits: NDArray[np.int32]
+    matcher_of: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        n = self.n_states
+        assert self.masks.shape[1:] == (n_words(self.vocab_size),), "masks have one bit per id"
+        assert len(self.default_next) == len(self.exits) == len(self.matcher_of) == n, "one entry per state"
+        assert len(self.edge_starts) == n + 1 and self.edge_starts[-1] == len(self.edge_tokens), (
+            "edges cover the states"
+        )
+        exits = self.exits[self.exits >= 0]
+        assert (self.exits[exits] < 0).all(), "an exit leads out of the budgeted states"
+
+    @property
+    def n_states(self) -> int:
+        return len(self.mask_of)
+
+    @cached_property
+    def edges(self) -> list[dict[int, int]]:
+        """Each state's edges, id to state."""
+        pairs = list(zip(self.edge_tokens.tolist(), self.edge_nexts.tolist(), strict=True))
+        starts = self.edge_starts.tolist()
+        return [dict(pairs[start:stop]) for start, stop in pairwise(starts)]
+
+
+def n_words(vocab_size: int) -> int:
+    """Words of a packed mask."""
+    return -(-vocab_size // 32)
+
+
+def set_bits(words: NDArray[np.int32], tokens: Sequence[int], is_allowed: bool) -> None:
+    """Allows or forbids tokens in the packed mask words, in place."""
+    bits = words.view(np.uint32)
+    for token in tokens:
+        bit = np.uint32(1 << token % 32)
+        bits[token // 32] = bits[token // 32] | bit if is_allowed else bits[token // 32] & ~bit
+
+
+@dataclass(frozen=True, eq=False)
+class TableConstraint:
+    """One request's constraint: a table, where to begin, its budget, and what makes the matchers its states name.
+
+    budget: ids that budgeted states may take in all, None for no limit. matchers[i] is called whenever a state with
+    matcher i is entered from one without.
+    """
+
+    table: Table
+    start: int = 0
+    budget: int | None = None
+    matchers: tuple[Callable[[], HostMatcher], ...] = ()
+
+
+def body(make: Callable[[], HostMatcher], vocab_size: int, end_ids: Sequence[int]) -> TableConstraint:
+    """A constraint that is one matcher's body from the first id on, and then one of end_ids."""
+    one, ends = np.array([-1, -1], np.int32), np.array(sorted(set(end_ids)), np.int32)
+    table = Table(
+        vocab_size=vocab_size,
+        masks=np.zeros((0, n_words(vocab_size)), np.uint32),
+        mask_of=one,
+        default_next=np.array([0, 1], np.int32),
+        edge_starts=np.array([0, len(ends), len(ends)], np.int32),
+        edge_tokens=ends,
+        edge_nexts=np.ones(len(ends), np.int32),
+        exits=one,
+        matcher_of=np.array([0, -1], np.int32),
+    )
+    return TableConstraint(table, matchers=(make,))
+
+
+class Cursor:
+    """A request's place in its constraint, on the host; whatever its matchers raise passes through."""
+
+    def __init__(self, constraint: TableConstraint) -> None:
+        self.table = constraint.table
+        self.budget = UNLIMITED if constraint.budget is None else constraint.budget
+        self.spent = 0
+        self._matchers = constraint.matchers
+        self._edges, self._default = self.table.edges, self.table.default_next.tolist()
+        self._exits, self._matcher_of = self.table.exits.tolist(), self.table.matcher_of.tolist()
+        self.matcher: HostMatcher | None = None
+        self.state = self._settle(constraint.start)
+        self._enter(-1)
+
+    @property
+    def needs_host(self) -> bool:
+        """A matcher decides here: the id must reach the host before the next one can be chosen."""
+        return self.matcher is not None
+
+    def advance(self, token: int) -> None:
+        """Takes an id that was allowed."""
+        before, edges = self.state, self._edges[self.state]
+        after = edges.get(token, -1)
+        if after < 0:
+            after = self._default[before]
+            if self.matcher is not None:
+                self.matcher.accept(token)
+            assert after >= 0, f"id {token} is not allowed in state {before}"
+        if self._exits[before] >= 0 and self._exits[after] >= 0:
+            self.spent += 1
+        self.state = self._settle(after)
+        self._enter(self._matcher_of[before])
+
+    def mask(self) -> NDArray[np.int32]:
+        """The ids allowed now, packed as in `HostMatcher.mask`; the matcher's where one decides."""
+        table, tokens = self.table, list(self._edges[self.state])
+        if self.matcher is not None:
+            words = self.matcher.mask().astype(np.int32)
+            set_bits(words, tokens, is_allowed=self.matcher.can_end())
+            return words
+        row = table.mask_of[self.state]
+        words = (table.masks[row] if row >= 0 else np.zeros(n_words(table.vocab_size), np.uint32)).view(np.int32).copy()
+        set_bits(words, tokens, is_allowed=True)
+        return words
+
+    def forced(self) -> Sequence[int]:
+        """Ids that a matcher says must follow; take each with `advance`."""
+        return () if self.matcher is None else self.matcher.forced()
+
+    def _settle(self, state: int) -> int:
+        exit_state: int = self._exits[state]
+        return exit_state if exit_state >= 0 and self.spent >= self.budget else state
+
+    def _enter(self, previous: int) -> None:
+        """Makes or drops the matcher when the state's differs from the previous state's."""
+        current = self._matcher_of[self.state]
+        if current != previous:
+            self.matcher = self._matchers[current]() if current >= 0 else None

@@ -1,0 +1,219 @@
+"""Many requests, one model: add, step, abort. Token ids in, token ids out.
+
+A step schedules rows, runs them, and hands each new id to its request, in the order in which they were added. An engine
+belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harmonium.engine.batch import BatchBuilder
+from harmonium.engine.constraint import Cursor, TableConstraint
+from harmonium.engine.kv_cache import KvCache
+from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams, StepOutput
+from harmonium.engine.runner import PageCounts, Runner
+from harmonium.engine.sampler import BAD, Sampler
+from harmonium.engine.scheduler import Scheduler
+from harmonium.engine.table_arena import TableArena
+from harmonium.errors import BadRequest, PromptTooLong
+from harmonium.model.config import PAGE_SIZE
+from harmonium.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What an engine takes on a kind of device unless it is told otherwise."""
+
+    n_rows: int
+    token_budget: int
+    cache_bytes: int
+
+
+CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31)
+ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33)
+
+
+class Engine:
+    """Serves requests on a model.
+
+    context: tokens of one request, prompt and answer; n_rows: requests that run at once; token_budget: tokens computed
+    in one step; cache_bytes: keys and values of all, which a CPU only spends as they fill; queue_limit: requests that
+    may wait. Left out, they are modest ones for the device, and context is the model's or what cache_bytes allow.
+    Raises NotEnoughMemory where the context asked for does not fit.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        context: int | None = None,
+        n_rows: int | None = None,
+        token_budget: int | None = None,
+        cache_bytes: int | None = None,
+        queue_limit: int = 1024,
+    ) -> None:
+        config = model.config
+        if context is not None and not 1 < context <= config.context:
+            raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
+        defaults = CPU if model.device.type == "cpu" else ACCELERATOR
+        n_rows = n_rows or defaults.n_rows
+        token_budget = max(token_budget or defaults.token_budget, n_rows)
+        pages = PageCounts.fitting(model, context, n_rows, token_budget, cache_bytes or defaults.cache_bytes)
+        self.context = min(context or config.context, pages.full * PAGE_SIZE)
+        self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding)
+        self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit)
+        arena = TableArena(config.vocab_size, model.device)
+        self._builder = BatchBuilder(self.cache, arena, config.vocab_size, model.device)
+        self._runner = Runner(model, Sampler(config.vocab_size, n_rows, arena, model.device), pages)
+        self._requests: dict[int, Request] = {}
+        self._ended: list[StepOutput] = []
+        self._next_id = 0
+        self._vocab_size = config.vocab_size
+
+    @property
+    def has_work(self) -> bool:
+        """Requests wait or run, or outputs wait to be fetched by `step`."""
+        return bool(self._requests or self._ended)
+
+    def add(self, prompt_ids: Sequence[int], params: SamplingParams, constraint: TableConstraint | None = None) -> int:
+        """Queues a request and returns its id, larger than every earlier one.
+
+        Raises BadRequest for an empty prompt or ids that the model lacks, PromptTooLong where prompt and answer exceed
+        the context, Busy where the queue is full; a refused request costs nothing.
+        """
+        tokens = list(prompt_ids)
+        self._check(tokens, params)
+        seed = secrets.randbits(64) if params.seed is None else params.seed
+        max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
+        request = Request(self._next_id, tokens, params, seed, max_length)
+        self.scheduler.add(request)
+        self._next_id += 1
+        self._requests[request.id] = request
+        if constraint is not None and (error := _constrain(request, constraint)):
+            self._ended.append(self._end(request, (), FinishReason.ERROR, error))
+        return request.id
+
+    def abort(self, request_id: int) -> bool:
+        """Ends a request at once and frees what it holds; its last output comes with the next step.
+
+        Returns whether it was still there: one that has ended is left as it is.
+        """
+        request = self._requests.get(request_id)
+        if request is None:
+            return False
+        self._ended.append(self._end(request, (), FinishReason.ABORT))
+        return True
+
+    def step(self) -> list[StepOutput]:
+        """Computes one step. Returns the new ids of every request that got some, and the ends of those that ended."""
+        rows = self.scheduler.schedule()
+        outputs: list[StepOutput] = []
+        if rows:
+            try:
+                ids = iter(self._runner.run(self._builder.build(rows)))
+            except BaseException:
+                for row in rows:  # the device may have moved on in their tables, and the host has not
+                    row.request.synced_at = -1
+                raise
+            for row in rows:
+                self.scheduler.complete(row)
+                if row.is_sampled:
+                    outputs.append(self._take(row.request, next(ids)))
+        outputs, self._ended = self._ended + outputs, []
+        return outputs
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams | Sequence[SamplingParams],
+        constraints: Sequence[TableConstraint | None] | None = None,
+    ) -> list[Generation]:
+        """Answers to all prompts, in their order, on an engine with nothing else to do.
+
+        Raises what `add` raises for any of them, before any of them costs something.
+        """
+        assert not self.has_work, "outputs of other requests would be lost"
+        each = [params] * len(prompts) if isinstance(params, SamplingParams) else list(params)
+        for prompt, wanted in zip(prompts, each, strict=True):
+            self._check(list(prompt), wanted)
+        todo = list(zip(prompts, each, constraints or [None] * len(prompts), strict=True))[::-1]
+        ids: dict[int, list[int]] = {}
+        answers: dict[int, Generation] = {}
+        try:
+            while todo or self.has_work:
+                while todo and not self.scheduler.is_full:
+                    ids[self.add(*todo.pop())] = []
+                for output in self.step():
+                    ids[output.request_id] += output.ids
+                    if output.finish_reason is not None:
+                        whole = tuple(ids[output.request_id])
+                        answers[output.request_id] = Generation(whole, output.finish_reason, output.error)
+        finally:
+            for request_id in list(self._requests):
+                self.abort(request_id)
+            self._ended = []
+        return [answers[request_id] for request_id in sorted(answers)]
+
+    def _check(self, tokens: list[int], params: SamplingParams) -> None:
+        if not tokens:
+            raise BadRequest("The prompt is empty; give at least one token.")
+        if min(tokens) < 0 or max(tokens) >= self._vocab_size:
+            raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
+        n_wanted = params.max_tokens or 1
+        if len(tokens) + n_wanted > self.context:
+            raise PromptTooLong(
+                f"The prompt has {len(tokens)} tokens and the answer may take {n_wanted}, but the context is "
+                f"{self.context} tokens; shorten the prompt, or lower max_tokens."
+            )
+
+    def _take(self, request: Request, token: int) -> StepOutput:
+        """Gives a request its sampled id, and the ids that its matcher forces after it."""
+        if token == BAD:
+            message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
+            return self._end(request, (), FinishReason.ERROR, message)
+        n_before = len(request.tokens)
+        reason, error = _follow(request, token)
+        ids = tuple(request.tokens[n_before:])
+        return StepOutput(request.id, ids) if reason is None else self._end(request, ids, reason, error)
+
+    def _end(
+        self, request: Request, ids: tuple[int, ...], reason: FinishReason, error: str | None = None
+    ) -> StepOutput:
+        self.scheduler.remove(request)
+        del self._requests[request.id]
+        return StepOutput(request.id, ids, reason, error)
+
+
+def _constrain(request: Request, constraint: TableConstraint) -> str | None:
+    """Begins the request's constraint; returns what went wrong."""
+    try:
+        request.cursor = Cursor(constraint)
+        request.mask = request.cursor.mask() if request.cursor.needs_host else None
+    except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
+        return f"The constraint failed: {error!r}"
+    return None
+
+
+def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | None]:
+    """Appends a sampled id and what is forced after it; returns why the request ends, if it does, and what failed."""
+    cursor, following = request.cursor, [token]
+    try:
+        while following:
+            request.tokens.append(following.pop(0))
+            if request.tokens[-1] in request.params.stop_ids:
+                return FinishReason.STOP, None
+            if len(request.tokens) >= request.max_length:
+                return FinishReason.LENGTH, None
+            if cursor is not None:
+                cursor.advance(request.tokens[-1])
+                following = following or list(cursor.forced())
+        if cursor is not None:
+            request.mask = cursor.mask() if cursor.needs_host else None
+    except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
+        return FinishReason.ERROR, f"The constraint failed: {error!r}"
+    if request.n_pending > 1:
+        request.synced_at = -1  # the device stepped its table over the sampled id only
+    return None, None

@@ -1,0 +1,123 @@
+"""Logits -> one id per row, on the device, each row by its own settings.
+
+In order: the constraint's mask, the temperature, the filters, the noise, the argmax. Every operation is row by row and
+noise depends on seed and position alone, so what else is in the batch changes nothing. Work that no row wants is left
+out: a greedy batch is one maximum, temperature alone never sorts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harmonium.engine import noise
+from harmonium.engine.table_arena import TableArena
+
+BAD = -1
+"""Sampled where logits are not finite or a constraint allows nothing."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The rows (m,) int64 whose logits are sorted, with their top_k (m, 1) int64 and top_p (m, 1) float32.
+
+    largest: the largest top_k. A row without top_k has the vocabulary's size there, one without top_p has 2.
+    """
+
+    rows: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    largest: int
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Per row: inverse temperature and scale of the noise (n, 1) float32, 1 and 0 where greedy; keys (n, 2) int64.
+
+    log_min_p (n, 1) float32 is -inf for rows without. It and filters are None where no row wants them.
+    """
+
+    inverse_temperature: Tensor
+    scale: Tensor
+    keys: Tensor
+    log_min_p: Tensor | None
+    filters: Filters | None
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Per row, (n,) int64: its lane, its place in the arena and what it spent where the device's is stale (else -1).
+
+    host_masks (m, words) int32, packed, replace the tables' masks in host_rows (m,) int64; None where there are none.
+    """
+
+    lanes: Tensor
+    states: Tensor
+    spent: Tensor
+    budgets: Tensor
+    host_rows: Tensor | None
+    host_masks: Tensor | None
+
+
+class Sampler:
+    """Draws ids, and keeps each lane's place in its table on the device."""
+
+    def __init__(self, vocab_size: int, n_lanes: int, arena: TableArena, device: torch.device) -> None:
+        self.arena, self.vocab_size = arena, vocab_size
+        self._hashes = noise.token_hashes(vocab_size, device)
+        self._states = torch.zeros(n_lanes, dtype=torch.int64, device=device)
+        self._spent = torch.zeros(n_lanes, dtype=torch.int64, device=device)
+        self._shifts = torch.arange(32, dtype=torch.int32, device=device)
+
+    def sample(self, logits: Tensor, randomness: Randomness | None, masking: Masking | None) -> Tensor:
+        """Ids (n,) int64 of logits (n, vocabulary) float32, which may be overwritten; BAD where a row cannot be drawn.
+
+        Without randomness every row is greedy; without masking every id is allowed.
+        """
+        if masking is None:
+            return self._choose(logits, randomness)
+        states = torch.where(masking.states >= 0, masking.states, self._states[masking.lanes])
+        spent = torch.where(masking.spent >= 0, masking.spent, self._spent[masking.lanes])
+        masked = self.arena.mask(logits, states)
+        if masking.host_rows is not None and masking.host_masks is not None:
+            allowed = self._unpack(masking.host_masks)
+            masked[masking.host_rows] = logits[masking.host_rows].masked_fill_(~allowed, -torch.inf)
+        ids = self._choose(masked, randomness)
+        states, spent = self.arena.step(states, spent, masking.budgets, ids)
+        self._states[masking.lanes], self._spent[masking.lanes] = states, spent
+        return ids
+
+    def _choose(self, logits: Tensor, randomness: Randomness | None) -> Tensor:
+        scores = logits if randomness is None else self._scores(logits, randomness)
+        best, ids = scores.max(dim=-1)
+        return ids.masked_fill_(~best.isfinite(), BAD)
+
+    def _scores(self, logits: Tensor, randomness: Randomness) -> Tensor:
+        """Scaled, filtered and noisy logits, whose argmax is the draw."""
+        scores = logits.mul_(randomness.inverse_temperature)
+        bounds = []
+        if randomness.log_min_p is not None:
+            bounds.append(scores.amax(dim=-1, keepdim=True) + randomness.log_min_p)
+        if randomness.filters is not None:
+            lowest = torch.full_like(randomness.scale, -torch.inf)
+            lowest[randomness.filters.rows] = smallest_kept(scores[randomness.filters.rows], randomness.filters)
+            bounds.append(lowest)
+        for bound in bounds:
+            scores = scores.masked_fill_(scores < bound, -torch.inf)
+        return scores.add_(noise.gumbel(self._hashes, randomness.keys).mul_(randomness.scale))
+
+    def _unpack(self, words: Tensor) -> Tensor:
+        """words (n, words) int32 to booleans (n, vocabulary)."""
+        bits = (words.unsqueeze(-1) >> self._shifts) & 1  # (n, words, 32)
+        return bits.flatten(1)[:, : self.vocab_size].bool()
+
+
+def smallest_kept(scores: Tensor, filters: Filters) -> Tensor:
+    """The lowest score (m, 1) that top_k, then top_p of what is left, keep in each row of scores (m, vocabulary)."""
+    ordered = scores.topk(min(filters.largest, scores.shape[-1]), dim=-1).values  # (m, largest)
+    places = torch.arange(ordered.shape[-1], device=scores.device)
+    chances = ordered.masked_fill(places >= filters.top_k, -torch.inf).softmax(dim=-1)
+    is_kept = (chances.cumsum(dim=-1) - chances < filters.top_p) & (places < filters.top_k)
+    return ordered.gather(-1, is_kept.sum(dim=-1, keepdim=True).sub_(1).clamp_(min=0))
