@@ -1,0 +1,244 @@
+"""What stands between `<|start|>` and `<|message|>`: who speaks, to whom, on which channel, in which content type.
+
+A well-formed header is one match of a regular expression. Anything else is read field by field: what is recognised
+counts, the rest is set aside as leftover text, and every deviation is named with its place. Reading never fails.
+In header text the two control tokens are the private characters CHANNEL_MARK and CONSTRAIN_MARK.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from harmonium.harmony.messages import Author, Channel, Role
+
+CHANNEL_MARK, CONSTRAIN_MARK = "\ue005", "\ue003"
+_NAME = r"[\w.$/@:-]*[\w$]"
+_TYPE = r"[\w/+.-]+"
+_ROLES = frozenset(Role)
+_WELL_FORMED = re.compile(
+    rf"(?P<author>{_NAME})?(?: to=(?P<before>{_NAME}))?"
+    rf"(?:{CHANNEL_MARK}(?P<channel>{'|'.join(Channel)}))?(?: to=(?P<after>{_NAME}))?"
+    rf"(?: ?{CONSTRAIN_MARK}(?P<constrained>{_TYPE})| (?P<type>{_TYPE}))?"
+)
+_GLUED_AUTHOR = re.compile(rf"assistant(?=to=|{'|'.join(Channel)})")
+_AUTHOR = re.compile(_NAME)
+_BEHIND_AUTHOR = re.compile(rf"\s*(?:$|to=|[{CHANNEL_MARK}{CONSTRAIN_MARK}])")
+_WORD = re.compile(rf"[^\s{CHANNEL_MARK}{CONSTRAIN_MARK}]+")
+_SPACE = re.compile(r"\s*")
+_KNOWN_CHANNEL = re.compile("|".join(Channel), re.IGNORECASE)
+_RECIPIENT = re.compile(rf"to=\s*({_NAME})|((?:functions|browser)\.{_NAME})")
+_CONSTRAINED = re.compile(rf"json|{_TYPE}")
+_KNOWN_TYPE = re.compile(r"(?:json|code)(?!\w)")
+
+
+class RepairKind(StrEnum):
+    """How a sequence deviated from harmony."""
+
+    HEADER_TEXT = "header_text"  # words in a header that belong to none of its fields: set aside
+    DOUBLED_FIELD = "doubled_field"  # a channel, recipient or content type said twice: the last one counts
+    UNKNOWN_CHANNEL = "unknown_channel"  # taken for the one it resembles, else final, or commentary for a call
+    MISSING_CHANNEL = "missing_channel"  # final, or commentary for a call
+    MISSING_ROLE = "missing_role"  # the assistant
+    MISSING_START = "missing_start"  # a message that begins without <|start|>
+    MISSING_HEADER = "missing_header"  # text with no header at all: a final message
+    MISSING_MESSAGE = "missing_message"  # a body that begins without <|message|>
+    MISSING_END = "missing_end"  # the next message begins before this one has ended
+    WRONG_END = "wrong_end"  # <|call|> without a call, a call without it, reasoning that ends the turn
+    EXTRA_END = "extra_end"  # a second end behind the end
+    STRAY_TOKEN = "stray_token"  # a control token where none belongs: passed over
+    UNKNOWN_TOKEN = "unknown_token"  # an id without a token: U+FFFD
+    CUT_HEADER = "cut_header"  # the sequence stops inside a header
+
+
+class Deviation(NamedTuple):
+    """at: index of the character. text: what was set aside, if anything."""
+
+    kind: RepairKind
+    at: int
+    text: str = ""
+
+
+@dataclass
+class Header:
+    """The fields, the deviations, and the text behind the last field when no `<|message|>` closed the header."""
+
+    author: Author
+    channel: Channel | None = None
+    recipient: str | None = None
+    content_type: str | None = None
+    body: str = ""
+    deviations: list[Deviation] = field(default_factory=list)
+
+    @property
+    def is_bare(self) -> bool:
+        """Does it say no more than the author?"""
+        return self.channel is None and self.recipient is None and self.content_type is None
+
+
+def read_header(text: str, role: Role | None, is_closed: bool) -> Header:
+    """Reads a header's text. role: already known, from the prompt's `<|start|>assistant`; None: the text says it.
+
+    is_closed: `<|message|>` follows, so text that belongs to no field is noise. Otherwise it begins the body.
+    """
+    header = _read_well_formed(text, role) if is_closed else None
+    if header is None:
+        header = _Reader(text, role, is_closed).read()
+    kinds = [deviation.kind for deviation in header.deviations]
+    if not is_closed:
+        missing = RepairKind.MISSING_HEADER if header.is_bare else RepairKind.MISSING_MESSAGE
+        header.deviations.append(Deviation(missing, max(0, len(text) - len(header.body))))
+    elif header.channel is None and header.author.role is Role.ASSISTANT and RepairKind.UNKNOWN_CHANNEL not in kinds:
+        header.deviations.append(Deviation(RepairKind.MISSING_CHANNEL, len(text)))
+    if header.channel is None and header.author.role is Role.ASSISTANT:
+        header.channel = Channel.FINAL if header.recipient is None else Channel.COMMENTARY
+    return header
+
+
+def _read_well_formed(text: str, role: Role | None) -> Header | None:
+    match = _WELL_FORMED.fullmatch(text)
+    if match is None or (match["author"] is None) == (role is None) or (match["before"] and match["after"]):
+        return None
+    if match["author"] is not None and _GLUED_AUTHOR.match(match["author"]):
+        return None
+    header = Header(_author(match["author"]) if role is None else Author(role))
+    header.channel = Channel(match["channel"]) if match["channel"] else None
+    header.recipient = match["before"] or match["after"]
+    header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] else match["type"]
+    return header
+
+
+def _author(word: str) -> Author:
+    """ "user", "assistant:name", or the name of a tool."""
+    role, colon, name = word.partition(":")
+    if role in _ROLES:
+        return Author(Role(role), name if colon else None)
+    return Author(Role.TOOL, word)
+
+
+class _Reader:
+    """Reads a header that is not well formed, field by field from left to right."""
+
+    def __init__(self, text: str, role: Role | None, is_closed: bool) -> None:
+        self._text = text
+        self._at = 0
+        self._is_closed = is_closed
+        self._last_mark = text.rfind(CHANNEL_MARK)
+        self._has_author = role is not None
+        self._is_glued = False  # "assistantfinal": the control tokens were lost
+        self._header = Header(Author(role or Role.ASSISTANT))
+
+    def read(self) -> Header:
+        if glued := _GLUED_AUTHOR.match(self._text, self._skip_space()):
+            self._at = glued.end()
+            self._is_glued = True
+            self._deviate(RepairKind.HEADER_TEXT, glued.start(), "assistant")
+        elif not self._has_author:
+            self._read_author()
+        while self._skip_space() < len(self._text):
+            start = self._at
+            if self._text[start] == CHANNEL_MARK:
+                self._read_channel()
+            elif self._text[start] == CONSTRAIN_MARK:
+                self._read_constrained()
+            elif match := _RECIPIENT.match(self._text, start):
+                self._set("recipient", match[1] or match[2], start)
+                self._at = match.end()
+                if match[0] != f"to={match[1]}":
+                    self._deviate(RepairKind.HEADER_TEXT, start)
+            elif not self._read_word():
+                self._take_body(start)
+        return self._header
+
+    def _take_body(self, start: int) -> None:
+        body = self._text[start:]
+        if CONSTRAIN_MARK in body:
+            self._deviate(RepairKind.STRAY_TOKEN, start + body.index(CONSTRAIN_MARK))
+        self._header.body = body.replace(CONSTRAIN_MARK, "")
+        self._at = len(self._text)
+
+    def _skip_space(self) -> int:
+        match = _SPACE.match(self._text, self._at)
+        assert match is not None
+        self._at = match.end()
+        return self._at
+
+    def _deviate(self, kind: RepairKind, start: int, text: str = "") -> None:
+        self._header.deviations.append(Deviation(kind, start, text))
+
+    def _set(self, name: str, value: object, start: int) -> None:
+        if getattr(self._header, name) is not None:
+            self._deviate(RepairKind.DOUBLED_FIELD, start)
+        setattr(self._header, name, value)
+
+    def _read_author(self) -> None:
+        start = self._skip_space()
+        word = _WORD.match(self._text, start)
+        if word is None or not _AUTHOR.fullmatch(word[0]) or word[0].startswith("to="):
+            self._deviate(RepairKind.MISSING_ROLE, start)
+        elif self._is_closed or _BEHIND_AUTHOR.match(self._text, word.end()):
+            self._header.author = _author(word[0])
+            self._at = word.end()
+        else:
+            self._deviate(RepairKind.MISSING_ROLE, start)
+
+    def _read_channel(self) -> None:
+        start = self._at
+        self._at += 1
+        at = self._skip_space()
+        if match := _KNOWN_CHANNEL.match(self._text, at):
+            self._set("channel", Channel(match[0].lower()), start)
+            self._at = match.end()
+            if at != start + 1 or not match[0].islower():
+                self._deviate(RepairKind.HEADER_TEXT, at)
+            return
+        word = _WORD.match(self._text, at)
+        is_name = word is not None and (self._is_closed or word.end() <= self._last_mark)
+        is_doubled = self._text[at : at + 1] == CHANNEL_MARK
+        kind = RepairKind.DOUBLED_FIELD if is_doubled else RepairKind.UNKNOWN_CHANNEL
+        self._deviate(kind, start, word[0] if word and is_name else "")
+        if word is None or not is_name:
+            return
+        self._at = word.end()
+        if (resembled := _resembled_channel(word[0])) is not None:
+            self._set("channel", resembled, start)
+
+    def _read_constrained(self) -> None:
+        start = self._at
+        self._at += 1
+        if match := _CONSTRAINED.match(self._text, self._skip_space()):
+            self._set("content_type", f"<|constrain|>{match[0]}", start)
+            self._at = match.end()
+        else:
+            self._deviate(RepairKind.STRAY_TOKEN, start)
+
+    def _read_word(self) -> bool:
+        """A word that begins no other field: the content type, noise, or (False) the beginning of the body."""
+        start = self._at
+        word = _WORD.match(self._text, start)
+        assert word is not None
+        channel = _KNOWN_CHANNEL.match(self._text, start)
+        if channel and self._header.channel is None and (self._is_closed or self._is_glued):
+            self._header.channel = Channel(channel[0].lower())
+            self._deviate(RepairKind.HEADER_TEXT, start)
+            self._at = channel.end()
+            return True
+        known = _KNOWN_TYPE.match(self._text, start)
+        is_type = known is not None or (self._is_closed and _CONSTRAINED.fullmatch(word[0]) is not None)
+        if is_type and self._header.channel is not None and self._header.content_type is None:
+            self._header.content_type = known[0] if known else word[0]
+            self._at = known.end() if known else word.end()
+            return True
+        if not self._is_closed and start > self._last_mark:
+            return False
+        self._deviate(RepairKind.HEADER_TEXT, start, word[0])
+        self._at = word.end()
+        return True
+
+
+def _resembled_channel(word: str) -> Channel | None:
+    lowered = word.lower()
+    candidates = [channel for channel in Channel if len(lowered) >= 3 and channel.startswith(lowered)]
+    return candidates[0] if candidates else None
