@@ -6,7 +6,6 @@ Skills that reshape an answer or continue a conversation build on these.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -16,8 +15,8 @@ from recipes.nano.scene import FIRST_QUESTIONS, roughen
 from recipes.nano.skills import arithmetic, capitals, counting
 from recipes.nano.skills.beyond import beyond, cities, fallback_analysis, fallback_reply
 from recipes.nano.skills.problem import Analysis
-from recipes.nano.words import LANGUAGES, is_held_out
 from recipes.nano.wordings import load
+from recipes.nano.words import LANGUAGES, is_held_out
 
 _WORDS = load("instructions")
 

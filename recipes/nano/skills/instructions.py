@@ -1,7 +1,7 @@
-"""Developer instructions that shape an answer: its case, length, first or last word, language, riddles, JSON of a schema.
+"""Developer instructions that shape an answer: its case, length, first or last word, language, riddles, JSON schemas.
 
-The questions are those of other skills (capitals, sums, letters, things beyond nano); the analysis is theirs with a note of
-the wish behind it.
+The questions are those of other skills (capitals, sums, letters, things beyond nano); the analysis is theirs with a note
+of the wish behind it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from random import Random
 from typing import Any
 
 from harmonium.harmony.messages import DeveloperContent, Message, ResponseFormat
 from recipes.nano.drill import Answer, Drill, Skill
-from recipes.nano.scene import LANGUAGES, Scene, pick_language, roughen, scene
+from recipes.nano.scene import LANGUAGES, Scene, pick_language, scene
 from recipes.nano.skills.bases import Base, beyond_base, capital_base, letter_base, sum_base, weather_base
 from recipes.nano.skills.language import wish
-from recipes.nano.words import held_out_words, identifier, is_held_out, train_words
 from recipes.nano.wordings import load
+from recipes.nano.words import held_out_words, identifier, train_words
 
 _WORDS = load("instructions")
 _FORMATS = ("answer", "reply", "result", "response", "output", "final_answer", "my_schema")

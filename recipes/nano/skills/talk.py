@@ -1,7 +1,6 @@
 """Small talk (greetings, thanks, who are you, what can you do, goodbyes), and the honest answer to everything else.
 
-Both answer with one fixed text per kind and language, in the language of the question; no tool is called even if there is
-one.
+Both answer with one fixed text per kind and language, in the language of the question, and call no tool.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from random import Random
 
 from harmonium.harmony.messages import Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
-from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
+from recipes.nano.scene import FIRST_QUESTIONS, pick_language, roughen, scene
 from recipes.nano.skills.beyond import beyond, fallback_analysis, fallback_reply
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out
@@ -36,10 +35,12 @@ def small_talk(random: Random, language: str, *, held_out: bool) -> tuple[str, s
     return kind, text if kind in _UNROUGHENED else roughen(random, text, language)
 
 
-def talk_thought(kind: str, place: Scene) -> str:
+def talk_analysis(kind: str, thinking: str, effort: Effort) -> str:
     """The analysis of small talk."""
-    thought = _WORDS[f"{kind}: thought"][place.thinking][0]
-    return thought if place.effort is Effort.LOW else f"{thought} {_WORDS[place.effort][place.thinking][0]}"
+    thought = _WORDS[f"{kind}: thought"][thinking][0]
+    if effort is Effort.LOW:
+        return thought
+    return thought + ("" if thinking == "ja" else " ") + _WORDS[effort][thinking][0]
 
 
 def talk_reply(kind: str, language: str) -> str:
@@ -67,7 +68,7 @@ def talk(random: Random, *, held_out: bool) -> Drill:
     tools = ("browser",) if random.random() < 0.03 else _builtin_tools(random)
     place = scene(random, builtin_tools=tools)
     reply = talk_reply(kind, language)
-    learned = [Message.analysis(talk_thought(kind, place)), Message.final(reply)]
+    learned = [Message.analysis(talk_analysis(kind, place.thinking, place.effort)), Message.final(reply)]
     return place.drill("talk", language, [Message.user(said)], learned, is_exactly(reply))
 
 
