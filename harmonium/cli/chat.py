@@ -196,11 +196,31 @@ def _stoppable(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield until_stopped()
+        with _unseen_keys():
+            yield until_stopped()
     finally:
         signal.signal(signal.SIGINT, before)
         if close := getattr(events, "close", None):
             close()
+
+
+@contextmanager
+def _unseen_keys() -> Iterator[None]:
+    """Keys pressed during an answer, ^C too, would be echoed into it; they wait for the next prompt instead."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _typed_lines(conversation: Conversation) -> Iterator[str]:

@@ -75,9 +75,9 @@ class Terminal:
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.out = Console(highlight=False, markup=False, emoji=False)
-        self.err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._answer: MarkdownStream | None = None
-        self._is_mid_line = False
+        self._open_line: str | None = None  # the style of a line on stderr that goes on
 
     def show(self, events: Iterable[Event]) -> Turn:
         """Prints a turn's events as they come and returns them collected."""
@@ -99,12 +99,12 @@ class Terminal:
         """A line for the person, off stdout."""
         if not self.quiet:
             self._settle()
-            self.err.print(Text(text, style="dim"))
+            self._print_line(Text(text, style="dim"))
 
     def complain(self, text: str) -> None:
         """A failure that is not the end: shown even when quiet."""
         self._settle()
-        self.err.print(Text(f"harmonium: {text}"))
+        self._print_line(Text(f"harmonium: {text}"))
 
     def _show(self, event: Event) -> None:
         match event:
@@ -132,19 +132,23 @@ class Terminal:
     def _show_aside(self, text: str, style: str) -> None:
         if self.quiet or not text:
             return
-        if self._answer is not None:
+        if self._answer is not None or self._open_line not in (None, style):
             self._settle()
-        self.err.print(Text(printable(text), style=style), end="")
-        self._is_mid_line = not text.endswith("\n")
+        self.err.print(Text(printable(text), style=style), end="", soft_wrap=True)
+        self._open_line = None if text.endswith("\n") else style
+
+    def _print_line(self, text: Text) -> None:
+        """Wrapped between words on a terminal, in one line elsewhere."""
+        self.err.print(text, soft_wrap=not self.err.is_terminal)
 
     def _settle(self) -> None:
         """Ends what is open, so that the next thing begins on a line of its own."""
         if self._answer is not None:
             self._answer.close()
             self._answer = None
-        if self._is_mid_line:
+        if self._open_line is not None:
             self.err.print()
-            self._is_mid_line = False
+            self._open_line = None
 
 
 def _shorten(text: str) -> str:
