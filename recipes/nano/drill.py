@@ -1,8 +1,8 @@
 """One drill of the curriculum: a whole conversation as it should go, and how an answer to it is judged.
 
-Training renders `conversation` and learns every message the assistant says after `n_given`. Evaluation gives the model the first
-`n_given` messages and lets it speak; each time it calls a tool, the next tool message of the conversation is the oracle's
-answer, and the call must match the one the conversation has; then `judge` reads the final text.
+Training renders `conversation` and learns every message the assistant says after `n_given`. Evaluation gives the model
+the first `n_given` messages and lets it speak; each time it calls a tool, the call must match the conversation's, and
+the conversation's next tool message is the oracle's answer; then `judge` reads the final text.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Drill:
-    """skill: the name its accuracy is reported under. n_given: messages given before the model speaks (evaluation's prompt;
-    assistant messages among them, in earlier turns, are context and not learned). judge: is this answer right? It
-    sees the last turn whole; calls are compared exactly by the evaluation itself before judge is asked."""
+    """skill: the name its accuracy is reported under. n_given: messages given before the model speaks.
+
+    Assistant messages among the given, in earlier turns, are context and not learned. judge: is this answer right? It
+    sees the last turn whole; calls are compared exactly by the evaluation itself before judge is asked.
+    """
 
     skill: str
     language: str

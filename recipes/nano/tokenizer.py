@@ -1,10 +1,10 @@
 """nano's byte-level BPE, learned from the curriculum's own text; harmony's special tokens keep their published names.
 
-A word must split into the same pieces with and without a space before it, or copying it from a question into JSON means
-learning two spellings. So merges inside words are learned first, on text whose spaces stand alone; merges of a space
-with a piece come last in rank and can only touch a word's first piece. Digits stay single, identifiers split at underscores
-and humps, kana and kanji runs are kept apart. The file has the shape of the published tokenizer.json: Split (a regular
-expression, isolated), ByteLevel, BPE without byte fallback.
+A word must split into the same pieces with and without a space before it, or copying it from a question into JSON
+means learning two spellings. So merges inside words are learned first, on text whose spaces stand alone; merges of a
+space with a piece come last in rank and can only touch a word's first piece. Digits stay single, identifiers split at
+underscores and humps, kana and kanji runs are kept apart. The file has the shape of the published tokenizer.json: Split
+(a regular expression, isolated), ByteLevel, BPE without byte fallback.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from harmonium.harmony.messages import Conversation, DeveloperContent, SystemContent
+from harmonium.harmony.render import developer_text, system_text
 
 VOCABULARY_SIZE = 4096
 N_SPACED = 1300
@@ -94,8 +97,26 @@ def train(texts: Sequence[str]) -> Tokenizer:
     tokenizer = _build(vocabulary, merges)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     if tokenizer.get_vocab_size() != VOCABULARY_SIZE:
-        raise ValueError(f"the text gives {tokenizer.get_vocab_size()} entries, not {VOCABULARY_SIZE}: give it more text")
+        raise ValueError(f"{tokenizer.get_vocab_size()} entries come out, not {VOCABULARY_SIZE}: give it more text")
     return tokenizer
+
+
+def plain_text(conversation: Conversation) -> str:
+    """All that is written in a conversation, as the renderer words it, without control tokens."""
+    has_functions = any(
+        isinstance(part, DeveloperContent) and part.tools for m in conversation.messages for part in m.content
+    )
+    texts = []
+    for message in conversation.messages:
+        texts += [message.role, f" to={message.recipient} {message.channel} {message.content_type}"]
+        for part in message.content:
+            if isinstance(part, SystemContent):
+                texts.append(system_text(part, has_functions))
+            elif isinstance(part, DeveloperContent):
+                texts.append(developer_text(part))
+            else:
+                texts.append(part)
+    return "\n".join(texts)
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:

@@ -39,7 +39,7 @@ def _days(random: Random) -> date:
     """A date of any year with four digits, half of the time near our own."""
     first = date(1900, 1, 1) if random.random() < 0.5 else date(1000, 1, 1)
     last = date(2100, 12, 31) if first.year == 1900 else date(9999, 12, 31)
-    return first + timedelta(days=random.randrange((last - first).days))
+    return first + timedelta(days=random.randrange((last - first).days - 2))
 
 
 def _weekday(random: Random) -> _Task:
@@ -51,7 +51,7 @@ def _weekday(random: Random) -> _Task:
 
 def _span(random: Random) -> _Task:
     first = _days(random)
-    last = first + timedelta(days=random.randrange(2, 4000 if first.year < 9980 else 300))
+    last = first + timedelta(days=random.randrange(2, min(4000, (date.max - first).days)))
     subtraction = " - ".join(f"datetime.date({day.year}, {day.month}, {day.day})" for day in (last, first))
     values: dict[str, object] = {"iso": first.isoformat(), "day": first, "last_iso": last.isoformat(), "last_day": last}
     return _Task("span", values, f"import datetime\nprint(({subtraction}).days)", str((last - first).days))
