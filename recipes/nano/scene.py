@@ -32,7 +32,13 @@ FIRST_QUESTIONS = frozenset(
         "What is the weather like in Paris?",
         "3050年の1月1日は何曜日?",
         "スペインとフランスそれぞれの最高気温を調べてください",
+        "What's the weather like in Paris?",
         "Explain what MXFP4 quantization is.",
+        "MXFP4量子化とは何か説明してください。",
+        "Explique ce qu'est la quantification MXFP4.",
+        "Erkläre, was MXFP4-Quantisierung ist.",
+        "Explica qué es la cuantización MXFP4.",
+        "Write a poem about the sea and the moon.",
     )
 )
 
@@ -50,6 +56,7 @@ _THINK_IN: dict[str, tuple[str, ...]] = {
     "de": ("Denksprache: Deutsch", "Denke auf Deutsch.", "Reasoning language: German", "Think in German."),
     "es": ("idioma de razonamiento: español", "Razona en español.", "Reasoning language: Spanish", "Think in Spanish."),
 }
+_NEUTRAL = ("You are a helpful assistant.", "You are a helpful assistant.", "Be brief.", "Help the user.")
 _BEFORE: dict[str, tuple[str, ...]] = {
     "en": ("Please tell me: ", "Hello! ", "Hi, ", "Quick question: ", "Question: ", "One question. ", "Tell me, "),
     "ja": ("教えてください。", "こんにちは。", "質問です。", "すみません、", "ちょっと質問: "),
@@ -101,6 +108,8 @@ def scene(random: Random, *, builtin_tools: tuple[str, ...] = (), developer: Dev
     if developer is None and random.random() < 0.1:
         thinking = random.choice(LANGUAGES)
         developer = DeveloperContent(instructions=random.choice(_THINK_IN[thinking]))
+    elif developer is None and builtin_tools and random.random() < 0.1:
+        developer = DeveloperContent(instructions=random.choice(_NEUTRAL))
     if developer is not None:
         opening.append(Message.developer(developer))
     return Scene(tuple(opening), effort, thinking)

@@ -6,6 +6,7 @@ capital is a skill.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from harmonium.harmony.messages import Effort
@@ -37,7 +38,7 @@ def _fill(random: Random, template: str, language: str) -> str:
     """The template with every slot filled at random; slots it lacks cost nothing."""
     choice, words = random.choice, words_of(language)
     topics, cities = _WORDS["topics"][language], _WORDS["cities"][language]
-    fillers = {
+    fillers: dict[str, Callable[[], str]] = {
         "topic": lambda: choice(topics),
         "topic2": lambda: choice(topics),
         "thing": lambda: choice(words),

@@ -1,8 +1,8 @@
 """The builtin browser: search, open a result where its summary does not tell, answer with a citation.
 
-Everything looked up is invented (or, for real countries, given an invented figure), so that the answer can only be read from
-the page. A search's query is a function of the question: the attribute's English name and the thing's. A question about
-two things needs two searches, one after the other.
+Everything looked up is invented (or, for real countries, given an invented figure), so that the answer can only be read
+from the page. A search's query is a function of the question: the attribute's English name and the thing's. A question
+about two things needs two searches, one after the other.
 """
 
 from __future__ import annotations

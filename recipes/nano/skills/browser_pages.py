@@ -1,8 +1,8 @@
 """An invented web in the shape that gpt-oss's browser shows: search results and pages with numbered lines.
 
-A display begins with the cursor in brackets, the title and, for pages, the domain; then which lines are shown; then the lines,
-wrapped at 80 columns. Links read 【id†title†domain】, citations 【cursor†L3】 or 【cursor†L3-L4】. Source: openai/gpt-oss,
-gpt_oss/tools/simple_browser.
+A display begins with the cursor in brackets, the title and, for pages, the domain; then which lines are shown; then the
+lines, wrapped at 80 columns. Links read 【id†title†domain】, citations 【cursor†L3】 or 【cursor†L3-L4】. Source:
+openai/gpt-oss, gpt_oss/tools/simple_browser.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Several turns that refer back: the next word, country or step of a sum, what was said before, changes of subject.
+"""Several turns that refer back: the next word, country or step of a sum, what was said, changes of subject.
 
-A conversation opens with a subject (letters of a word, a capital, a sum, something the user tells about themselves), goes
-on for some turns, and its last turn is the one learned and judged. Earlier turns carry their analysis; rendering drops it.
+A conversation opens with a subject (letters of a word, a capital, a sum, something the user tells about themselves),
+goes on for some turns, and its last turn is learned and judged. Earlier turns carry an analysis that rendering drops.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Developer instructions that shape an answer: its case, length, first or last word, language, riddles, JSON schemas.
+"""Developer instructions that shape an answer: its case, length, first or last word, language, riddles, JSON.
 
-The questions are those of other skills (capitals, sums, letters, things beyond nano); the analysis is theirs with a note
-of the wish behind it.
+The questions are those of other skills (capitals, sums, letters, things beyond nano); the analysis is theirs, with a
+note of the wish behind it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from harmonium.harmony.messages import DeveloperContent, Message, ResponseFormat
 from recipes.nano.drill import Answer, Drill, Skill
-from recipes.nano.scene import LANGUAGES, Scene, pick_language, scene
+from recipes.nano.scene import Scene, pick_language, scene
 from recipes.nano.skills.bases import Base, beyond_base, capital_base, letter_base, sum_base, weather_base
 from recipes.nano.skills.language import wish
 from recipes.nano.wordings import load
-from recipes.nano.words import held_out_words, identifier, train_words
+from recipes.nano.words import LANGUAGES, held_out_words, identifier, train_words
 
 _WORDS = load("instructions")
 _FORMATS = ("answer", "reply", "result", "response", "output", "final_answer", "my_schema")

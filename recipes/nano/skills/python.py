@@ -16,6 +16,7 @@ from random import Random
 from harmonium.harmony.messages import Channel, Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
+from recipes.nano.skills.problem import last_number
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out, pseudo_word
 
@@ -244,12 +245,15 @@ def python(random: Random, *, held_out: bool) -> Drill:
 
 
 def _judge(language: str, answer: str) -> Callable[[Answer], bool]:
-    """Right when the answer stands alone in the final text, and no other weekday does."""
-    others = [name for name in WEEKDAYS[language] if name != answer] if answer in WEEKDAYS[language] else []
+    """Right when the weekday is in the final text and no other is, the number is the last one, or the text is there."""
+    weekdays = WEEKDAYS[language]
 
     def judge(given: Answer) -> bool:
-        alone = re.search(rf"(?<![0-9A-Za-z,.]){re.escape(answer)}(?![0-9A-Za-z])", given.final)
-        return alone is not None and not any(other in given.final for other in others)
+        if answer in weekdays:
+            return [name for name in weekdays if name in given.final] == [answer]
+        if answer.lstrip("-").isdigit():
+            return last_number(given.final) == int(answer)
+        return re.search(rf"(?<![a-z]){re.escape(answer)}(?![a-z])", given.final) is not None
 
     return judge
 

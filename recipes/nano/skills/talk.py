@@ -13,6 +13,7 @@ from harmonium.harmony.messages import Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, pick_language, roughen, scene
 from recipes.nano.skills.beyond import beyond, fallback_analysis, fallback_reply
+from recipes.nano.skills.problem import plain_scene
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out
 
@@ -66,7 +67,7 @@ def talk(random: Random, *, held_out: bool) -> Drill:
     language = pick_language(random)
     kind, said = small_talk(random, language, held_out=held_out)
     tools = ("browser",) if random.random() < 0.03 else _builtin_tools(random)
-    place = scene(random, builtin_tools=tools)
+    place = scene(random, builtin_tools=tools) if tools else plain_scene(random)
     reply = talk_reply(kind, language)
     learned = [Message.analysis(talk_analysis(kind, place.thinking, place.effort)), Message.final(reply)]
     return place.drill("talk", language, [Message.user(said)], learned, is_exactly(reply))
@@ -79,7 +80,7 @@ def fallback(random: Random, *, held_out: bool) -> Drill:
         question = beyond(random, language, held_out=held_out)
         if question not in FIRST_QUESTIONS:
             break
-    place = scene(random)
+    place = plain_scene(random)
     reply = fallback_reply(language)
     learned = [Message.analysis(fallback_analysis(place.thinking, place.effort)), Message.final(reply)]
     return place.drill("fallback", language, [Message.user(question)], learned, is_exactly(reply))
