@@ -1,0 +1,366 @@
+"""People's messages to a Conversation, and back: OpenAI's chat roles, the transformers template's keys, any tools.
+
+System text becomes the developer message, as gpt-oss was trained; the system message says only what the format puts
+there. Reasoning is read from `reasoning`, `reasoning_content` or `thinking`. The models make one call at a time, so
+parallel calls of other histories are set one after the other, each before its result.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harmonium.errors import BadRequest
+from harmonium.harmony.messages import (
+    Author,
+    Channel,
+    Conversation,
+    DeveloperContent,
+    Effort,
+    Message,
+    ResponseFormat,
+    Role,
+    SystemContent,
+    ToolSpec,
+)
+from harmonium.harmony.namespaces import FUNCTIONS, builtin_section
+from harmonium.harmony.schema import compact_json
+from harmonium.harmony.signature import tool_spec
+
+REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
+_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+
+
+def conversation(
+    messages: str | Conversation | Sequence[Message | Mapping[str, Any]],
+    *,
+    tools: Iterable[ToolSpec | Mapping[str, Any] | Callable[..., Any]] = (),
+    builtin_tools: Sequence[str] = (),
+    effort: Effort | str | None = None,
+    identity: str | None = None,
+    date: datetime.date | str | None = None,
+    knowledge_cutoff: str | None = None,
+    response_format: ResponseFormat | Mapping[str, Any] | None = None,
+) -> Conversation:
+    """A conversation that begins with its system message and, where there is something to say, its developer message.
+
+    messages: a question, or dicts of OpenAI's chat API or the transformers template, or Messages, mixed at will.
+    Settings that are given override those of a system Message among them; effort is medium by default. Raises
+    BadRequest for what gpt-oss cannot be told.
+    """
+    if isinstance(messages, Conversation):
+        messages = messages.messages
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    specs = tuple(tool_spec(tool) for tool in tools)
+    names = [spec.name for spec in specs]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise BadRequest(f"Two tools are named {doubled!r}. Give each a name of its own.")
+    builtin_section(builtin_tools)
+    said = list(_Reader(names, builtin_tools).read(messages))
+    if not said:
+        raise BadRequest("There are no messages. Give at least one, such as {'role': 'user', 'content': 'Hello'}.")
+    n_head = next((n for n, message in enumerate(said) if message.role not in (Role.SYSTEM, Role.DEVELOPER)), len(said))
+    head, rest = said[:n_head], said[n_head:]
+    settings = {
+        "effort": None if effort is None else _effort(effort),
+        "identity": identity,
+        "date": date.isoformat() if isinstance(date, datetime.date) else date,
+        "knowledge_cutoff": knowledge_cutoff,
+    }
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    formats = _response_formats(response_format)
+    head = [_system(head, chosen, builtin_tools), *_developers(head, specs, formats)]
+    return Conversation((*head, *rest))
+
+
+def to_dicts(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Messages as OpenAI's chat API has them, with `reasoning`; `conversation` reads them back to the same Messages.
+
+    The system message and declared tools are settings there, not messages, and are left out.
+    """
+    writer = _Writer()
+    for message in messages:
+        writer.add(message)
+    writer.flush()
+    return writer.dicts
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """A call's arguments as a dict: JSON, or, as models write it at times, a Python literal or a fenced block.
+
+    Raises BadRequest, in words that a model can act on, when they are none of these.
+    """
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```"):
+        stripped = stripped.strip("`").removeprefix("json").strip()
+    if not stripped:
+        return {}
+    value: Any = None
+    try:
+        value = json.loads(stripped, strict=False)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(stripped)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            raise BadRequest("The arguments are not JSON. Send one JSON object with the parameters by name.") from None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise BadRequest("The arguments are not a JSON object. Send one with the parameters by name.")
+    return value
+
+
+def _effort(effort: str) -> Effort:
+    if effort not in list(Effort):
+        raise BadRequest(f"{effort!r} is no effort. It is one of {', '.join(Effort)}.")
+    return Effort(effort)
+
+
+def _system(head: Sequence[Message], chosen: Mapping[str, Any], builtin_tools: Sequence[str]) -> Message:
+    """The first system message given, with the chosen settings, or a new one."""
+    given = next((message for message in head if message.role is Role.SYSTEM), None)
+    if given is None:
+        return Message.system(SystemContent(**chosen, builtin_tools=tuple(builtin_tools)))
+    if not (chosen or builtin_tools):
+        return given
+    content = given.content[0] if len(given.content) == 1 else None
+    if not isinstance(content, SystemContent):
+        raise BadRequest("A system Message of plain text cannot take settings. Give it as SystemContent.")
+    tools = tuple(dict.fromkeys((*content.builtin_tools, *builtin_tools)))
+    return replace(given, content=(replace(content, **chosen, builtin_tools=tools),))
+
+
+def _developers(
+    head: Sequence[Message], tools: tuple[ToolSpec, ...], formats: tuple[ResponseFormat, ...]
+) -> list[Message]:
+    """The leading developer messages as one, with the tools and formats; plain text of Messages stays as it is."""
+    contents, plain = [], []
+    for message in head:
+        if message.role is Role.DEVELOPER and all(isinstance(part, DeveloperContent) for part in message.content):
+            contents += [part for part in message.content if isinstance(part, DeveloperContent)]
+        elif message.role is Role.DEVELOPER:
+            plain.append(message)
+    instructions = [content.instructions for content in contents if content.instructions]
+    whole = DeveloperContent(
+        "\n\n".join(instructions) if instructions else None,
+        (*(tool for content in contents for tool in content.tools), *tools),
+        (*(item for content in contents for item in content.response_formats), *formats),
+    )
+    return [Message.developer(whole), *plain] if whole != DeveloperContent() else plain
+
+
+def _response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[ResponseFormat, ...]:
+    """OpenAI's response_format, of the chat API or of Responses; plain text and free JSON need no words."""
+    if given is None or isinstance(given, ResponseFormat):
+        return () if given is None else (given,)
+    kind = given.get("type")
+    if kind in ("text", "json_object"):
+        return ()
+    inner = given.get("json_schema", given)
+    if kind != "json_schema" or not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
+        raise BadRequest("A response_format is text, json_object, or json_schema with a name and a schema.")
+    name, description = inner.get("name") or "answer", inner.get("description") or ""
+    return (ResponseFormat(str(name), inner["schema"], str(description)),)
+
+
+class _Reader:
+    """Reads one history. Calls wait for their results, so that each can be set right before its own."""
+
+    def __init__(self, functions: Iterable[str], builtin_tools: Iterable[str]) -> None:
+        self._functions = frozenset(functions)
+        self._builtin = frozenset(builtin_tools)
+        self._waiting: list[tuple[str | None, Message]] = []
+        self._recipients: dict[str, str] = {}
+
+    def read(self, messages: Iterable[Message | Mapping[str, Any]]) -> Iterator[Message]:
+        for number, message in enumerate(messages):
+            if not isinstance(message, (Message, Mapping)):
+                raise BadRequest(f"Message {number} is neither a dict with a role nor a Message.")
+            try:
+                is_result = isinstance(message, Mapping) and message.get("role") in ("tool", "function")
+                if not is_result:
+                    yield from self._release()
+                yield from (message,) if isinstance(message, Message) else self._one(message)
+            except BadRequest as error:
+                raise BadRequest(f"Message {number}: {error}") from None
+        yield from self._release()
+
+    def _release(self) -> Iterator[Message]:
+        """Calls that nobody answered."""
+        yield from (call for _, call in self._waiting)
+        self._waiting = []
+
+    def _one(self, message: Mapping[str, Any]) -> Iterator[Message]:
+        role = message.get("role")
+        if "recipient" in message:
+            yield self._harmony(message)
+        elif role in ("system", "developer"):
+            text = "".join(_parts(message.get("content")))
+            yield Message.developer(DeveloperContent(instructions=text))
+        elif role == "user":
+            yield Message(Author(Role.USER, _name(message)), _parts(message.get("content")) or ("",))
+        elif role == "assistant":
+            yield from self._assistant(message)
+        elif role in ("tool", "function"):
+            yield from self._result(message)
+        else:
+            raise BadRequest(f"{role!r} is no role. It is one of {', '.join(Role)}.")
+
+    def _harmony(self, message: Mapping[str, Any]) -> Message:
+        """A dict that has harmony's own header fields."""
+        if message.get("role") not in list(Role):
+            raise BadRequest(f"{message.get('role')!r} is no role. It is one of {', '.join(Role)}.")
+        author = Author(Role(message["role"]), message.get("name"))
+        fields = {name: message.get(name) for name in ("channel", "recipient", "content_type")}
+        return Message(author, _parts(message.get("content")) or ("",), **fields)
+
+    def _assistant(self, message: Mapping[str, Any]) -> Iterator[Message]:
+        reasoning = next((message[key] for key in REASONING_KEYS if message.get(key)), None)
+        if reasoning is not None:
+            yield Message(Author(Role.ASSISTANT), _parts(reasoning), Channel.ANALYSIS)
+        calls = list(message.get("tool_calls") or [])
+        if message.get("function_call"):
+            calls.append({"function": message["function_call"]})
+        parts = _parts(message.get("content")) or _parts(message.get("refusal"))
+        is_said = any(parts) or not (calls or reasoning is not None)
+        if is_said or (parts and not calls):
+            channel = message.get("channel") or (Channel.COMMENTARY if calls else Channel.FINAL)
+            if channel not in list(Channel):
+                raise BadRequest(f"{channel!r} is no channel. It is one of {', '.join(Channel)}.")
+            yield Message(Author(Role.ASSISTANT), parts or ("",), Channel(channel))
+        for call in calls:
+            self._waiting.append(self._call(call))
+
+    def _call(self, call: Any) -> tuple[str | None, Message]:
+        """The call's id, if any, and its message."""
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise BadRequest('A tool call is {"id": ..., "function": {"name": ..., "arguments": ...}}.')
+        arguments = function.get("arguments")
+        if isinstance(arguments, Mapping) and set(arguments) == {"code"} and self._is_builtin(function["name"]):
+            arguments = arguments["code"]
+        text = arguments if isinstance(arguments, str) else compact_json({} if arguments is None else arguments)
+        recipient = self._recipient(function["name"])
+        id_ = call.get("id")
+        if isinstance(id_, str):
+            self._recipients[id_] = recipient
+        if recipient.startswith(f"{FUNCTIONS}."):
+            return id_, Message.call(recipient.removeprefix(f"{FUNCTIONS}."), text)
+        return id_, Message.builtin_call(recipient, text)
+
+    def _is_builtin(self, name: str) -> bool:
+        return name not in self._functions and name.partition(".")[0] in self._builtin
+
+    def _recipient(self, name: str) -> str:
+        return name if self._is_builtin(name) else f"{FUNCTIONS}.{name.removeprefix(f'{FUNCTIONS}.')}"
+
+    def _result(self, message: Mapping[str, Any]) -> Iterator[Message]:
+        """The call that this result answers, if it was still waiting, and the result."""
+        id_, name = message.get("tool_call_id"), message.get("name")
+        recipient = self._recipients.get(id_) if isinstance(id_, str) else None
+        if recipient is None and isinstance(name, str) and name:
+            recipient = self._recipient(name)
+        call = self._take(id_, recipient)
+        if call is not None:
+            yield call
+            recipient = call.recipient
+        if recipient is None:
+            raise BadRequest("This tool result answers no call. Give it the tool_call_id or the name of its function.")
+        content = message.get("content")
+        parts = (compact_json(content),) if isinstance(content, Mapping) else _parts(content) or ("",)
+        channel = Channel.COMMENTARY if recipient.startswith(f"{FUNCTIONS}.") else Channel.ANALYSIS
+        yield Message(Author(Role.TOOL, recipient), parts, channel, recipient="assistant")
+
+    def _take(self, id_: Any, recipient: str | None) -> Message | None:
+        """The waiting call with this id, or else to this recipient, or else the first when neither is known."""
+        by_id = [n for n, (own, _) in enumerate(self._waiting) if own is not None and own == id_]
+        by_name = [n for n, (_, call) in enumerate(self._waiting) if call.recipient == recipient]
+        first = [0] if self._waiting and recipient is None else []
+        chosen = next(iter([*by_id, *by_name, *first]), None)
+        return None if chosen is None else self._waiting.pop(chosen)[1]
+
+
+def _parts(content: Any) -> tuple[str, ...]:
+    """The texts of a content: a string, or a list of strings and text parts."""
+    if content is None or isinstance(content, str):
+        return () if content is None else (content,)
+    if not isinstance(content, Sequence):
+        raise BadRequest(f"The content is text or a list of parts, not {type(content).__name__}.")
+    texts = []
+    for part in content:
+        key = _TEXT_PARTS.get(str(part.get("type", "text"))) if isinstance(part, Mapping) else None
+        text = part if isinstance(part, str) else part.get(key) if isinstance(part, Mapping) and key else None
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise BadRequest(f"gpt-oss reads text only, and this has a part of type {kind!r}. Send it as text.")
+        texts.append(text)
+    return tuple(texts)
+
+
+def _name(message: Mapping[str, Any]) -> str | None:
+    """A speaker's name, as a header can hold it."""
+    name = message.get("name")
+    if not isinstance(name, str) or not name:
+        return None
+    return "".join(character if character.isalnum() or character in "_-." else "_" for character in name)
+
+
+class _Writer:
+    """Gathers what the assistant says between two others: reasoning, and a text or a call."""
+
+    def __init__(self) -> None:
+        self.dicts: list[dict[str, Any]] = []
+        self._open: dict[str, Any] = {}
+        self._calls: list[tuple[str, str]] = []  # recipient and id
+
+    def add(self, message: Message) -> None:
+        if message.role is Role.ASSISTANT:
+            self._assistant(message)
+            return
+        self.flush()
+        if message.role is Role.TOOL:
+            self._result(message)
+        elif message.role is Role.DEVELOPER:
+            contents = [part for part in message.content if isinstance(part, DeveloperContent)]
+            text = "\n\n".join(filter(None, [*(content.instructions for content in contents), message.text]))
+            if text:
+                self.dicts.append({"role": "developer", "content": text})
+        elif message.role is Role.USER:
+            name = {} if message.author.name is None else {"name": message.author.name}
+            self.dicts.append({"role": "user", **name, "content": message.text})
+
+    def _assistant(self, message: Message) -> None:
+        if message.recipient is not None:
+            id_ = f"call_{len(self._calls) + 1}"
+            self._calls.append((message.recipient, id_))
+            function = {"name": message.recipient.removeprefix(f"{FUNCTIONS}."), "arguments": message.text}
+            self._open["tool_calls"] = [{"id": id_, "type": "function", "function": function}]
+            self.flush()
+        elif message.channel == Channel.ANALYSIS:
+            self.flush()
+            self._open["reasoning"] = message.text
+        else:
+            if "content" in self._open:
+                self.flush()
+            self._open["content"] = message.text
+            if message.channel == Channel.COMMENTARY:
+                self._open["channel"] = str(Channel.COMMENTARY)
+            else:
+                self.flush()
+
+    def _result(self, message: Message) -> None:
+        name = message.author.name or ""
+        result = {"role": "tool", "name": name.removeprefix(f"{FUNCTIONS}."), "content": message.text}
+        id_ = next((id_ for recipient, id_ in reversed(self._calls) if recipient == name), None)
+        self.dicts.append(result if id_ is None else {"tool_call_id": id_} | result)
+
+    def flush(self) -> None:
+        if not self._open:
+            return
+        if "tool_calls" in self._open:
+            self._open.pop("channel", None)
+        self.dicts.append({"role": "assistant", "content": None} | self._open)
+        self._open = {}

@@ -1,0 +1,198 @@
+"""Tools in any form to a ToolSpec: OpenAI's dicts, bare ones, Python functions.
+
+Of a function, type hints become JSON Schema and the docstring's `Args:` the parameters' descriptions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as AbstractSequence
+from typing import Any, Literal, Union
+
+from harmonium.errors import BadRequest
+from harmonium.harmony.messages import ToolSpec
+
+_SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
+_GOOGLE = re.compile(r"(?P<indent>\s*)\*{0,2}(?P<name>\w+)\s*(?:\([^)]*\))?:\s*(?P<text>.*)")
+_FIELD = re.compile(r"^:param\s+(?:[^:]*\s)?(?P<name>\w+):\s*(?P<text>.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+_CHOICES = re.compile(r"\s*\(choices:\s*(?P<values>\[.*\])\)\s*$")
+
+
+def tool_spec(tool: Any) -> ToolSpec:
+    """A tool as a ToolSpec: one already, a Python function, or a dict of OpenAI's chat API, of Responses, or bare.
+
+    An object with a `spec` that is a ToolSpec gives that. Raises BadRequest for anything else.
+    """
+    if isinstance(tool, ToolSpec):
+        return tool
+    if isinstance(spec := getattr(tool, "spec", None), ToolSpec):
+        return spec
+    if isinstance(tool, Mapping):
+        return _from_dict(tool)
+    if callable(tool) and not isinstance(tool, type):
+        return function_spec(tool)
+    raise BadRequest(f"A tool is a Python function or a dict with a name and parameters, not {_short(tool)}.")
+
+
+def _from_dict(tool: Mapping[str, Any]) -> ToolSpec:
+    kind = tool.get("type", "function")
+    function = tool.get("function", tool)
+    if kind != "function" or not isinstance(function, Mapping):
+        raise BadRequest(f"A tool of type {kind!r} cannot be offered as a function: {_short(tool)}.")
+    name, description = function.get("name"), function.get("description") or ""
+    parameters = function.get("parameters", function.get("input_schema"))
+    if not isinstance(name, str) or not name:
+        raise BadRequest(f"A tool needs a name: {_short(tool)}.")
+    if not isinstance(description, str) or not (parameters is None or isinstance(parameters, Mapping)):
+        raise BadRequest(f"The tool {name!r} needs a text as description and a JSON Schema as parameters.")
+    return ToolSpec(name, description, parameters, strict=function.get("strict") is True)
+
+
+def _short(value: Any) -> str:
+    written = repr(value)
+    return written if len(written) <= 80 else f"{written[:77]}..."
+
+
+def function_spec(function: Callable[..., Any]) -> ToolSpec:
+    """What the model is told about a function. Raises BadRequest where a parameter has no name or no JSON form.
+
+    A parameter without a hint may be anything; one without a default is required.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    if not name.isidentifier():
+        raise BadRequest(f"A tool needs a name that a call can use, not {name!r}. Use `def` instead of a lambda.")
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except NameError as error:
+        raise BadRequest(f"A type hint of {name} cannot be resolved ({error}). Import it at module level.") from error
+    summary, described = _read_docstring(inspect.getdoc(function) or "")
+    properties: dict[str, Any] = {}
+    required = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise BadRequest(f"{name} takes {parameter}, which the model cannot name. Give each parameter a name.")
+        described_here = described.get(parameter.name, "")
+        schema = _schema(hints.get(parameter.name, Any), f"{name}'s {parameter.name}")
+        properties[parameter.name] = _completed(schema, described_here, parameter.default)
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+    if not properties:
+        return ToolSpec(name, summary)
+    return ToolSpec(name, summary, {"type": "object", "properties": properties, "required": required})
+
+
+def _completed(schema: dict[str, Any], description: str, default: Any) -> dict[str, Any]:
+    """The schema with the docstring's description, its choices, and the default."""
+    choices = _CHOICES.search(description)
+    if choices:
+        try:
+            schema = schema | {"enum": json.loads(choices["values"])}
+            description = description[: choices.start()]
+        except ValueError:
+            pass  # not JSON, so it stays part of the description
+    if description:
+        schema = {"description": description} | schema
+    if default is inspect.Parameter.empty or default is None:
+        return schema
+    plain = default.value if isinstance(default, enum.Enum) else default
+    return schema | {"default": plain} if isinstance(plain, (str, int, float, bool, list, dict)) else schema
+
+
+def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The text before the first section, and the descriptions by parameter."""
+    described = {match["name"]: _one_line(match["text"]) for match in _FIELD.finditer(text)}
+    pieces = _SECTION.split(_FIELD.sub("", text))
+    for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        if title in ("Args", "Arguments", "Parameters"):
+            described |= _read_arguments(body)
+    return re.split(r"^:\w+", pieces[0], maxsplit=1, flags=re.MULTILINE)[0].strip(), described
+
+
+def _read_arguments(body: str) -> dict[str, str]:
+    """`name (type): text` lines of one indentation, each with its deeper lines."""
+    described: dict[str, list[str]] = {}
+    name, outer = "", -1
+    for line in body.splitlines():
+        match = _GOOGLE.match(line)
+        if match and outer in (-1, len(match["indent"])):
+            name, outer = match["name"], len(match["indent"])
+            described[name] = [match["text"]]
+        elif name and line.strip():
+            described[name].append(line)
+    return {name: _one_line(" ".join(lines)) for name, lines in described.items()}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _schema(hint: Any, where: str) -> dict[str, Any]:
+    """The JSON Schema of a type hint. where: for the error, "f's x"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        notes = [note for note in arguments[1:] if isinstance(note, str)]
+        return ({"description": notes[0]} if notes else {}) | _schema(arguments[0], where)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return {}
+    if hint in _SCALARS:
+        return {"type": _SCALARS[hint]}
+    if origin is Literal:
+        return _enum(list(arguments))
+    if origin is Union or origin is types.UnionType:
+        return _union([_schema(argument, where) for argument in arguments])
+    base = origin or hint
+    if isinstance(base, type):
+        return _class_schema(base, arguments, where)
+    raise BadRequest(f"{where} has the type {hint!r}, which has no JSON form. Use str, int, float, bool, list or dict.")
+
+
+def _class_schema(base: type, arguments: tuple[Any, ...], where: str) -> dict[str, Any]:
+    if issubclass(base, enum.Enum):
+        return _enum([member.value for member in base])
+    if typing.is_typeddict(base):
+        return _record(typing.get_type_hints(base), sorted(getattr(base, "__required_keys__", ())), where)
+    if dataclasses.is_dataclass(base):
+        fields = dataclasses.fields(base)
+        missing = dataclasses.MISSING
+        required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+        return _record(typing.get_type_hints(base), required, where)
+    if hasattr(base, "model_json_schema"):
+        return dict(base.model_json_schema())
+    if issubclass(base, Mapping):
+        values = _schema(arguments[1], where) if len(arguments) == 2 else {}
+        return {"type": "object"} | ({"additionalProperties": values} if values else {})
+    if issubclass(base, (AbstractSequence, set, frozenset)) and not issubclass(base, (str, bytes)):
+        kinds = [argument for argument in arguments if argument is not Ellipsis]
+        items = _union([_schema(kind, where) for kind in kinds]) if kinds else {}
+        return {"type": "array"} | ({"items": items} if items else {})
+    raise BadRequest(f"{where} has the type {base.__name__}, which has no JSON form. Use a dataclass or a TypedDict.")
+
+
+def _record(hints: Mapping[str, Any], required: list[str], where: str) -> dict[str, Any]:
+    properties = {name: _schema(hint, f"{where}.{name}") for name, hint in hints.items()}
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _enum(values: list[Any]) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(_SCALARS.get(type(value), "string") for value in values))
+    return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": values}
+
+
+def _union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    distinct = [schema for n, schema in enumerate(schemas) if schema not in schemas[:n]]
+    if len(distinct) == 1:
+        return distinct[0]
+    if {} in distinct:
+        return {}
+    if all(set(schema) == {"type"} and isinstance(schema["type"], str) for schema in distinct):
+        return {"type": [schema["type"] for schema in distinct]}
+    return {"anyOf": distinct}
