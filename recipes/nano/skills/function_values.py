@@ -1,7 +1,7 @@
 """The values that questions put into calls and that tools give back: what they are, how they are said, their JSON type.
 
-A Kind draws slots. Open kinds (names, cities, ids, texts, long numbers) are split by value, so that a value of the held-out
-side is never seen in training; closed kinds (enums, booleans, small numbers) are shared.
+A Kind draws slots. Open kinds (names, cities, ids, texts, long numbers) are split by value, so that a value of the
+held-out side is never seen in training; closed kinds (enums, booleans, small numbers) are shared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Kind:
     is_open: bool = False
 
 
-_SOME_DAYS = (*DAYS, "today", "tomorrow")
 _TAILS = ("com", "org", "net", "io", "dev", "example", "test", "edu")
 _NUMBER_WORDS = (
     "zero",
@@ -191,7 +190,7 @@ def _date(random: Random, language: str) -> str:
     luck = random.random()
     if luck < 0.55 or language != "en":
         return f"{random.randint(2019, 2034)}-{random.randint(1, 12):02}-{random.randint(1, 28):02}"
-    return f"{random.choice(MONTHS)} {random.randint(1, 28)}" if luck < 0.75 else random.choice(_SOME_DAYS)
+    return f"{random.choice(MONTHS)} {random.randint(1, 28)}" if luck < 0.75 else random.choice(DAYS)
 
 
 def _time(random: Random, language: str) -> str:
@@ -227,7 +226,7 @@ _SENTENCES: tuple[Callable[[Random, str, str], str], ...] = (
     lambda random, noun, name: f"Do not forget the {pseudo_word(random)}",
     lambda random, noun, name: " ".join(random.choices(NOUNS, k=random.randint(2, 5))),
     lambda random, noun, name: f"Is the {noun} {random.choice(ADJECTIVES)}?",
-    lambda random, noun, name: f"See you on {random.choice(_SOME_DAYS)}",
+    lambda random, noun, name: f"See you on {random.choice(DAYS)}",
 )
 
 

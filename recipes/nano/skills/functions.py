@@ -1,0 +1,406 @@
+"""Function tools: the right call with the right JSON, its result read out, two calls in a row, no call when none fits.
+
+Analysis is in English whatever the question's language; the answer is in the question's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+from harmonium.harmony.messages import Conversation, DeveloperContent, Message, Role
+from recipes.nano.drill import Answer, Drill, Skill
+from recipes.nano.scene import FIRST_QUESTIONS, Scene, roughen, scene
+from recipes.nano.skills import arithmetic, capitals, counting, function_thoughts, talk
+from recipes.nano.skills.beyond import beyond, fallback_reply
+from recipes.nano.skills.function_inventions import ask_for_invention, invent
+from recipes.nano.skills.function_library import (
+    CHAINS,
+    FAMILIES,
+    PAIRED,
+    SPOKEN,
+    Function,
+    Request,
+    arguments,
+    ask,
+    ask_two,
+    declare,
+    fill,
+    mentions,
+    subject,
+)
+from recipes.nano.skills.function_results import Result, names_all, result_of, result_with, sentence
+from recipes.nano.skills.function_values import Slot
+from recipes.nano.wordings import load
+from recipes.nano.words import is_held_out
+
+_ALL = tuple(FAMILIES.values())
+_ASKED_FIRST = FIRST_QUESTIONS | {"What's the weather in Paris right now?", "What is the weather in Paris right now?"}
+_WEATHER = FAMILIES["weather.now"]
+_RIDDLES = load("instructions")["riddles"]
+_INSTRUCTIONS = (
+    "You are a helpful assistant.",
+    "Use the functions when they help.",
+    "Answer in a friendly way.",
+    "Be brief.",
+    "Use a friendly tone.",
+    "Call a function only when it is needed.",
+    "You help customers of a shop.",
+    "You are an assistant with tools.",
+    "Always be polite.",
+)
+_RIDDLE_REPLY = {
+    "en": "I was sent for {subject} and came back to tell: {reading}. Who am I, can you spell? A function!",
+    "fr": "On m'a envoyée pour {subject} et je reviens dire : {reading}. Qui suis-je ? Une fonction !",
+    "de": "Man fragte mich, {subject}, und ich kam zu berichten: {reading}. Wer bin ich? Eine Funktion!",
+    "es": "Me enviaron por {subject} y volví para decir: {reading}. ¿Quién soy? ¡Una función!",
+    "ja": "{subject}を調べに行き、こう伝えます: {reading}。私は誰でしょう? 関数です!",
+}
+_NO_TOOL = {
+    "en": "I have no tool for that. {}",
+    "fr": "Je n'ai pas d'outil pour cela. {}",
+    "de": "Dafür habe ich kein Werkzeug. {}",
+    "es": "No tengo herramienta para eso. {}",
+    "ja": "そのための道具がありません。{}",
+}
+_SECOND = {
+    "en": ("{} And for {}?", "{} Then the same for {}.", "{} Also for {}, please.", "{} And {}?"),
+    "fr": ("{} Et pour {} ?", "{} Puis la même chose pour {}."),
+    "de": ("{} Und für {}?", "{} Danach dasselbe für {}."),
+    "es": ("{} ¿Y para {}?", "{} Luego lo mismo para {}."),
+    "ja": ("{} {}についてもお願いします。",),
+}
+_JOINS = {
+    "en": ("{} {}", "{} And then: {}", "{} Also: {}", "{} After that: {}", "First: {} Second: {}"),
+    "fr": ("{} {}", "{} Et ensuite : {}"),
+    "de": ("{} {}", "{} Und danach: {}"),
+    "es": ("{} {}", "{} Y después: {}"),
+    "ja": ("{}{}", "{} それから、{}"),
+}
+_AGAIN = {
+    "en": ("And for {}?", "And {}?", "What about {}?", "The same for {}, please.", "Now {}."),
+    "fr": ("Et pour {} ?", "Et {} ?"),
+    "de": ("Und für {}?", "Und {}?"),
+    "es": ("¿Y para {}?", "¿Y {}?"),
+    "ja": ("{}は?", "{}についてもお願いします。"),
+}
+
+
+def _language(random: Random) -> str:
+    return "en" if random.random() < 0.72 else random.choice(("fr", "de", "es", "ja"))
+
+
+def _scene(random: Random, tools: Sequence[Function], instructions: str | None = None) -> Scene:
+    if instructions is None and random.random() < 0.2:
+        instructions = random.choice(_INSTRUCTIONS)
+    return scene(random, developer=DeveloperContent(instructions, tuple(tool.spec for tool in tools)))
+
+
+def _toolbox(
+    random: Random, used: Sequence[Function], *, held_out: bool, avoid: frozenset[str] = frozenset()
+) -> list[Function]:
+    """The used functions among others of other topics, at most four in all, in any order."""
+    tools = list(used)
+    topics = {function.family.topic for function in used} | avoid
+    n_tools = max(len(tools), random.choice((1, 2, 2, 3, 3, 4)))
+    while len(tools) < n_tools:
+        other = invent(random, held_out=held_out) if random.random() < 0.2 else None
+        other = other or declare(random, random.choice(_ALL), held_out=held_out)
+        if other.family.topic not in topics and other.spec.name not in {tool.spec.name for tool in tools}:
+            tools.append(other)
+            topics.add(other.family.topic)
+    random.shuffle(tools)
+    return tools
+
+
+def _rough(random: Random, question: str, said: Sequence[str], language: str) -> str:
+    """The question as typed, unless that would change a value in it."""
+    rough = roughen(random, question, language)
+    return rough if all(text in rough for text in said) else question
+
+
+def _is_on_side(question: str, functions: Sequence[Function], held_out: bool) -> bool:
+    """Questions are split together with the functions they call; those that people ask first are never trained."""
+    names = " ".join(function.spec.name for function in functions)
+    return question not in _ASKED_FIRST and is_held_out(f"{question} {names}") == held_out
+
+
+def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
+    """One call's question, of the library or invented, and its language."""
+    while True:
+        if random.random() < 0.25:
+            language = "en"
+            request = ask_for_invention(random, invent(random, held_out=held_out), held_out=held_out)
+        else:
+            language = _language(random)
+            family = _WEATHER if random.random() < 0.06 else random.choice(SPOKEN[language])
+            request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
+        question = _rough(random, request.question, request.said, language)
+        if _is_on_side(question, [request.function], held_out):
+            return replace(request, question=question), language
+
+
+def _call(request: Request) -> Message:
+    return Message.call(request.function.spec.name, json.dumps(request.arguments, ensure_ascii=False))
+
+
+def _told(request: Request, result: Result) -> Message:
+    return Message.tool(f"functions.{request.function.spec.name}", result.text)
+
+
+def _answers(requests: Sequence[Request], results: Sequence[Result], language: str) -> str:
+    space = "" if language == "ja" else " "
+    pairs = zip(requests, results, strict=True)
+    return space.join(sentence(request.subject, result, language) for request, result in pairs)
+
+
+def _turn(request: Request, result: Result, tools: Sequence[Function], place: Scene, final: str) -> list[Message]:
+    """Analysis, call, result, analysis, final."""
+    return [
+        Message.analysis(function_thoughts.single(request, tools, place.effort)),
+        _call(request),
+        _told(request, result),
+        Message.analysis(function_thoughts.after(result, request, place.effort)),
+        Message.final(final),
+    ]
+
+
+def _is_called(request: Request) -> Callable[[Answer], bool]:
+    """A judge that wants this one call."""
+    recipient, wanted = f"functions.{request.function.spec.name}", dict(request.arguments)
+
+    def judge(answer: Answer) -> bool:
+        if [name for name, _ in answer.calls] != [recipient]:
+            return False
+        try:
+            given = json.loads(answer.calls[0][1])
+        except json.JSONDecodeError:
+            return False
+        return bool(given == wanted)
+
+    return judge
+
+
+def _shaped_scene(
+    random: Random, request: Request, result: Result, tools: Sequence[Function], language: str
+) -> tuple[Scene, str]:
+    """An opening and the answer that fits it: now and then as a riddle."""
+    if result.failed or random.random() > 0.05:
+        return _scene(random, tools), _answers([request], [result], language)
+    instructions = random.choice(_RIDDLES[language if random.random() < 0.5 else "en"])
+    reading = result.reading.rstrip(".!?")
+    return _scene(random, tools, instructions), _RIDDLE_REPLY[language].format(subject=request.subject, reading=reading)
+
+
+def tool_call(random: Random, *, held_out: bool) -> Drill:
+    """The right function with the right arguments; in evaluation the conversation ends at the call."""
+    if random.random() < 0.1:
+        return _call_again(random, held_out=held_out)
+    request, language = _request(random, held_out=held_out)
+    tools = _toolbox(random, [request.function], held_out=held_out)
+    result = result_of(random, request.function.family, held_out=held_out)
+    place, final = _shaped_scene(random, request, result, tools, language)
+    learned = _turn(request, result, tools, place, final)
+    learned = learned[:2] if held_out or random.random() < 0.35 else learned
+    return place.drill("tool_call", language, [Message.user(request.question)], learned, _is_called(request))
+
+
+def _call_again(random: Random, *, held_out: bool) -> Drill:
+    """A second turn that asks the same about something else ("And in Rome?")."""
+    language = _language(random)
+    while True:
+        function = declare(random, random.choice(PAIRED[language]), held_out=held_out)
+        first, second, _ = ask_two(random, function, language, held_out=held_out)
+        question = random.choice(_AGAIN[language]).format(second.said[0])
+        if _is_on_side(f"{first.question} {question}", [function], held_out):
+            break
+    tools = _toolbox(random, [function], held_out=held_out)
+    place = _scene(random, tools)
+    results = [result_of(random, function.family, held_out=held_out) for _ in range(2)]
+    finals = [_answers([request], [result], language) for request, result in zip((first, second), results, strict=True)]
+    earlier = _turn(first, results[0], tools, place, finals[0])
+    learned = _turn(second, results[1], tools, place, finals[1])
+    learned = learned[:2] if held_out or random.random() < 0.35 else learned
+    given = [Message.user(first.question), *earlier, Message.user(question)]
+    return place.drill("tool_call", language, given, learned, _is_called(second))
+
+
+def tool_result(random: Random, *, held_out: bool) -> Drill:
+    """A result read into the answer; in evaluation the call is given."""
+    request, language = _request(random, held_out=held_out)
+    tools = _toolbox(random, [request.function], held_out=held_out)
+    result = result_of(random, request.function.family, held_out=held_out)
+    place, final = _shaped_scene(random, request, result, tools, language)
+    turn = _turn(request, result, tools, place, final)
+    n_given = 3 if held_out else 0
+    given, learned = [Message.user(request.question), *turn[:n_given]], turn[n_given:]
+    return place.drill("tool_result", language, given, learned, names_all(result.values))
+
+
+def _twice(random: Random, language: str, *, held_out: bool) -> tuple[list[Request], list[Result], str]:
+    """The same function for two things."""
+    function = declare(random, random.choice(PAIRED[language]), held_out=held_out)
+    first, second, together = ask_two(random, function, language, held_out=held_out)
+    if together is None or random.random() < 0.3:
+        together = random.choice(_SECOND[language]).format(_ended(first.question), second.said[0])
+    return [first, second], [result_of(random, function.family, held_out=held_out) for _ in range(2)], together
+
+
+def _both(random: Random, language: str, *, held_out: bool) -> tuple[list[Request], list[Result], str]:
+    """Two different functions, one after the other."""
+    requests: list[Request] = []
+    while len(requests) < 2:
+        if language == "en" and random.random() < 0.15:
+            request = ask_for_invention(random, invent(random, held_out=held_out), held_out=held_out)
+        else:
+            family = random.choice(SPOKEN[language])
+            request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
+        if all(request.function.family.topic != other.function.family.topic for other in requests):
+            requests.append(request)
+    first, second = requests
+    question = random.choice(_JOINS[language]).format(_ended(first.question), second.question)
+    return requests, [result_of(random, request.function.family, held_out=held_out) for request in requests], question
+
+
+def _ended(question: str) -> str:
+    return question if question[-1] in ".?!。" else f"{question};"
+
+
+def _chained(random: Random, *, held_out: bool) -> tuple[list[Request], list[Result], str]:
+    """The second call takes a value from the first result."""
+    chain = random.choice(CHAINS)
+    template = random.choice(chain.asks)
+    first, second = (
+        declare(random, family, held_out=held_out, keep=(chain.taken,)) for family in (chain.first, chain.second)
+    )
+    slots = fill(random, first, template, "en", held_out=held_out, prefix="a_")
+    later = fill(random, second, template, "en", held_out=held_out, prefix="b_")
+    said = tuple(slot.said for slot in (*slots.values(), *later.values()))
+    question = template.format_map(mentions(first, slots, "a_") | mentions(second, later, "b_"))
+    result, value = result_with(random, chain.first, chain.given, held_out=held_out)
+    later[chain.taken] = Slot(value, str(value))
+    requests = [
+        Request(function, question, arguments(function, filled), function.family.wants, about, said)
+        for function, filled, about in (
+            (first, slots, subject(first, slots, "en")),
+            (second, later, subject(second, later, "en")),
+        )
+    ]
+    return requests, [result, result_of(random, chain.second, held_out=held_out)], question
+
+
+def two_calls(random: Random, *, held_out: bool) -> Drill:
+    """Two calls in a row: the same function twice, two functions, or the second one with the first one's result."""
+    while True:
+        language, luck = _language(random), random.random()
+        if luck < 0.34:
+            language = "en"
+            requests, results, question = _chained(random, held_out=held_out)
+        else:
+            make = _twice if luck < 0.67 else _both
+            requests, results, question = make(random, language, held_out=held_out)
+        said = [text for request in requests for text in request.said]
+        question = _rough(random, question, said, language)
+        functions = list({request.function.spec.name: request.function for request in requests}.values())
+        n_functions = len({id(request.function) for request in requests})
+        if len(functions) == n_functions and _is_on_side(question, functions, held_out):
+            break
+    tools = _toolbox(random, functions, held_out=held_out)
+    place = _scene(random, tools)
+    is_chain = luck < 0.34
+    answered = slice(1, None) if is_chain else slice(None)
+    first, second = requests
+    learned = [
+        Message.analysis(function_thoughts.first_of_two(first, second, tools, place.effort)),
+        _call(first),
+        _told(first, results[0]),
+        Message.analysis(function_thoughts.second_of_two(second, results[0], place.effort)),
+        _call(second),
+        _told(second, results[1]),
+        Message.analysis(function_thoughts.after(results[1], second, place.effort)),
+        Message.final(_answers(requests[answered], results[answered], language)),
+    ]
+    values = tuple(value for result in results[answered] for value in result.values)
+    return place.drill("two_calls", language, [Message.user(question)], learned, names_all(values))
+
+
+_NEAR = tuple(
+    frozenset(text.split(" "))
+    for text in (
+        "reminder todo note timer alarm calendar time issue",
+        "email message call contact user school",
+        "weather location map",
+        "file web note book news repo",
+        "order parcel shop invoice warehouse ticket food bank",
+        "math random units currency stock bank password",
+        "flight train taxi map car hotel",
+        "music tv movie book image color",
+        "lights thermostat lock robot plant",
+        "restaurant food recipe hotel",
+        "health medicine fitness calendar",
+        "dictionary spelling translate",
+        "sports news poll horoscope",
+    )
+)
+"""Topics that a stretched reading could take for each other: not beside a question that no function answers."""
+_EASY: tuple[tuple[Skill, frozenset[str]], ...] = (
+    (arithmetic.SKILLS["arithmetic"], frozenset({"math", "units", "currency", "random", "web"})),
+    (capitals.SKILLS["capitals"], frozenset({"map", "web", "dictionary", "news", "location"})),
+    (counting.SKILLS["counting"], frozenset({"spelling", "dictionary", "web", "file"})),
+    (talk.SKILLS["talk"], frozenset({"web", "location", "user"})),
+)
+_WEB = frozenset({"web"})
+
+
+def _unneeded(random: Random, *, held_out: bool) -> Drill:
+    """An ordinary question of another skill with functions in the developer message."""
+    skill, avoid = random.choice(_EASY)
+    drill = skill(random, held_out=held_out)
+    tools = tuple(tool.spec for tool in _toolbox(random, [], held_out=held_out, avoid=avoid))
+    system, *rest = drill.conversation.messages
+    instructions, n_more = None, 1
+    if rest[0].role is Role.DEVELOPER and isinstance(content := rest[0].content[0], DeveloperContent):
+        instructions, n_more, rest = content.instructions, 0, rest[1:]
+    developer = Message.developer(DeveloperContent(instructions, tools))
+    conversation = Conversation((system, developer, *rest))
+    return Drill("no_call", drill.language, conversation, drill.n_given + n_more, drill.judge)
+
+
+def _beyond_tools(random: Random, language: str, *, held_out: bool) -> tuple[str, frozenset[str]]:
+    """A question for something that no function will be declared for, and the topics to leave out."""
+    if random.random() < 0.25:
+        return beyond(random, language, held_out=held_out), frozenset(name for group in _NEAR for name in group)
+    family = random.choice(SPOKEN[language])
+    request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
+    near = [group for group in _NEAR if family.topic in group]
+    return _rough(random, request.question, request.said, language), _WEB.union([family.topic], *near)
+
+
+def _says(text: str) -> Callable[[Answer], bool]:
+    return lambda answer: answer.final.strip() == text and not answer.calls
+
+
+def no_call(random: Random, *, held_out: bool) -> Drill:
+    """Functions are there but not needed, or none of them does what is asked: said honestly."""
+    if random.random() < 0.5:
+        return _unneeded(random, held_out=held_out)
+    language = _language(random)
+    while True:
+        question, avoid = _beyond_tools(random, language, held_out=held_out)
+        if _is_on_side(question, [], held_out):
+            break
+    tools = _toolbox(random, [], held_out=held_out, avoid=avoid)
+    place = _scene(random, tools)
+    final = _NO_TOOL[language].format(fallback_reply(language))
+    learned = [Message.analysis(function_thoughts.none_fits(tools, place.effort)), Message.final(final)]
+    return place.drill("no_call", language, [Message.user(question)], learned, _says(final))
+
+
+SKILLS: dict[str, Skill] = {
+    "tool_call": tool_call,
+    "tool_result": tool_result,
+    "two_calls": two_calls,
+    "no_call": no_call,
+}
