@@ -1,7 +1,7 @@
 """Writes the documents that come from the code: docs/cli.md, and the tree in README.md.
 
-    python -m docs.generate            write them
-    python -m docs.generate --check    only say whether they are fresh
+python -m docs.generate            write them
+python -m docs.generate --check    only say whether they are fresh
 """
 
 from __future__ import annotations

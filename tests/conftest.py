@@ -75,3 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device: run it on a machine with an NVIDIA GPU"))
+
+
+@pytest.fixture(scope="session")
+def nano() -> Path:
+    """The embedded model's folder."""
+    folder = ROOT / "harmonium" / "assets" / "nano"
+    if not list(folder.glob("*.safetensors")):
+        pytest.skip("needs nano's weights in harmonium/assets/nano: make them with `python -m recipes.nano train`")
+    return folder

@@ -35,15 +35,12 @@ def ask(
     text = session.question(prompt)
     tools = functions.load(answer.tools) if answer.tools else []
 
-    from harmonium.cli.terminal import Terminal, Turn, print_json
+    from harmonium.cli.terminal import Terminal, collect, print_json
 
     llm = session.open_llm(model)
     events = session.stream(llm, [{"role": "user", "content": text}], answer, tools)
     if json:
-        turn = Turn()
-        for event in events:
-            turn.add(event)
-        print_json({"model": llm.name} | turn.as_json())
+        print_json({"model": llm.name} | collect(events).as_json())
         return
     terminal = Terminal(quiet)
     if model.is_default:

@@ -114,13 +114,11 @@ class Conversation:
             self.messages = [*messages, {"role": "assistant", "content": turn.text}]
 
     def _show(self, events: Iterator[Event]) -> Turn:
-        from harmonium.cli.terminal import Turn, print_json
+        from harmonium.cli.terminal import collect, print_json
 
         if not self.as_json:
             return self.terminal.show(events)
-        turn = Turn()
-        for event in events:
-            turn.add(event)
+        turn = collect(events)
         if turn.done:
             print_json({"model": self.llm.name} | turn.as_json())
         return turn

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def open_llm(options: ModelOptions) -> LLM:
-    """Loads the model. This is where torch is imported."""
-    from harmonium.chat.llm import LLM
-
+    """Loads the model. Its name is looked up first, since torch takes a second to import."""
     if options.dummy and options.model:
         raise BadRequest("--model and --dummy exclude each other; give one of them.")
     if options.layers is not None and not options.dummy:
         raise BadRequest("--layers needs --dummy; a real model keeps all of its layers.")
+    if not options.dummy:
+        from harmonium.model import hub
+
+        hub.resolve(options.model or "nano")
+    from harmonium.chat.llm import LLM
+
     settings = {"device": options.device, "dtype": options.dtype, "context": options.context}
     chosen = {name: value for name, value in settings.items() if value is not None}
     if options.dummy:

@@ -69,13 +69,21 @@ class Turn:
         }
 
 
-class Terminal:
-    """Prints turns. quiet leaves only the answers."""
+def collect(events: Iterable[Event]) -> Turn:
+    """A turn that nobody watches."""
+    turn = Turn()
+    for event in events:
+        turn.add(event)
+    return turn
 
-    def __init__(self, quiet: bool = False) -> None:
+
+class Terminal:
+    """Prints turns. quiet leaves only the answers; is_merged puts everything on stdout, in order."""
+
+    def __init__(self, quiet: bool = False, is_merged: bool = False) -> None:
         self.quiet = quiet
         self.out = Console(highlight=False, markup=False, emoji=False)
-        self.err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.err = Console(stderr=not is_merged, highlight=False, markup=False, emoji=False)
         self._answer: MarkdownStream | None = None
         self._open_line: str | None = None  # the style of a line on stderr that goes on
 
@@ -100,6 +108,14 @@ class Terminal:
         if not self.quiet:
             self._settle()
             self._print_line(Text(text, style="dim"))
+
+    def heading(self, title: str, *lines: str) -> None:
+        """A title, and what a person would type to get what follows."""
+        if not self.quiet:
+            self._settle()
+            self._print_line(Text(f"\n# {title}", style="bold"))
+            for line in lines:
+                self._print_line(Text(line, style="cyan"))
 
     def complain(self, text: str) -> None:
         """A failure that is not the end: shown even when quiet."""

@@ -59,15 +59,17 @@ def tokens(
         Print one JSON object: the ids, the text, and every token with its role and channel.
     """
     from harmonium.cli import functions, session, transcript
-    from harmonium.harmony import convert, render
-    from harmonium.harmony.vocabulary import Vocabulary
-    from harmonium.model import hub
 
     if messages is not None and prompt:
         raise BadRequest("Give a question or --messages FILE, not both.")
     said = transcript.read(messages) if messages else [{"role": "user", "content": session.question(prompt)}]
     if system:
         said = [{"role": "system", "content": system}, *said]
+
+    from harmonium.harmony import convert, render
+    from harmonium.harmony.vocabulary import Vocabulary
+    from harmonium.model import hub
+
     vocabulary = Vocabulary.from_file(hub.resolve(model) / "tokenizer.json")
     offered = functions.load(tools) if tools else []
     ids = render.render(convert.conversation(said, tools=offered, effort=effort), vocabulary)

@@ -1,0 +1,146 @@
+"""`harmonium tour`: every skill and every interface once, for real, in a few minutes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmonium.cli.examples import EXAMPLES, Example
+from harmonium.cli.options import AnswerOptions, Json, ModelOptions
+
+if TYPE_CHECKING:
+    from harmonium.chat.llm import LLM
+    from harmonium.cli.terminal import Terminal, Turn
+
+SHELL = (
+    ("text from a pipe", "echo 17 + 25 | harmonium --quiet"),
+    ("JSON for scripts", 'harmonium "What is the capital of Peru?" --json'),
+    ("exact tokens, without weights", 'harmonium tokens "What is the capital of Peru?" --effort low'),
+    (
+        "a conversation",
+        "printf '%s\\n' \"How many e's are in the word 'cheese'?\" \"and in tree?\" | harmonium chat --quiet",
+    ),
+    ("a mistake", "harmonium --modle nano hello"),
+)
+PYTHON = (
+    (
+        "one question",
+        """
+reply = llm.chat("How many r's are in the word 'strawberry'?")
+print(reply.reasoning, reply.text, reply.usage, reply.finish_reason, sep="\\n")
+""",
+    ),
+    (
+        "a stream of events",
+        """
+for event in llm.stream("What is the capital of Norway?", effort="low", temperature=0):
+    print(event)
+""",
+    ),
+    (
+        "a Python function as a tool",
+        '''
+def get_current_weather(city: str) -> str:
+    """Get the current weather in a city."""
+    return f"Sunny in {city}, 27 degrees."
+
+reply = llm.chat("What is the weather like in Madrid?", tools=[get_current_weather], temperature=0)
+for message in reply.messages:
+    print(message.author.role, message.channel, message.recipient, repr(message.text))
+''',
+    ),
+    (
+        "many conversations at once",
+        """
+for reply in llm.chat([f"What is {n} + {n}?" for n in (12, 34, 56)], temperature=0):
+    print(reply.text)
+""",
+    ),
+    (
+        "token ids in, token ids out",
+        """
+from harmonium import SamplingParams
+
+prompt = llm.render([{"role": "user", "content": "2 + 2 * 3 = ?"}], effort="low")
+[ids] = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=64))
+print(ids)
+print(llm.decode(ids))
+""",
+    ),
+)
+
+
+def tour(*, json: Json = False) -> None:
+    """Show every skill and every interface once, on nano, with real output.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object per stop instead.
+    """
+    from harmonium.cli import session
+    from harmonium.cli.terminal import Terminal, print_json
+
+    started = time.perf_counter()
+    terminal = Terminal(is_merged=True, quiet=json)
+    llm = session.open_llm(ModelOptions())
+    for example in EXAMPLES:
+        terminal.heading(example.skill, f"$ {example.command}")
+        turns = ask(llm, example, None if json else terminal)
+        if json:
+            print_json({"skill": example.skill, "command": example.command, "answers": [turn.text for turn in turns]})
+    stops = [(title, command, [f"$ {command}"], shell) for title, command in SHELL]
+    stops += [
+        (title, code, [f">>> {line}" for line in code.strip().split("\n")], partial(python, llm))
+        for title, code in PYTHON
+    ]
+    for title, code, lines, run in stops:
+        terminal.heading(title, *lines)
+        output = run(code)
+        if json:
+            print_json({"interface": title, "code": code, "output": output})
+        else:
+            print(output, end="")
+    terminal.note(f"\n{len(EXAMPLES) + len(stops)} stops in {time.perf_counter() - started:.0f} s.")
+
+
+def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Turn]:
+    """An example's one or two turns, greedy, so that a tour repeats."""
+    from harmonium.cli import functions, session
+    from harmonium.cli.terminal import collect
+
+    answer = AnswerOptions(effort=example.effort, system=example.system, temperature=0.0)
+    tools = functions.load(Path(example.tools)) if example.tools else []
+    messages: list[Any] = []
+    turns = []
+    for text in filter(None, (example.prompt, example.follow_up)):
+        messages.append({"role": "user", "content": text})
+        events = session.stream(llm, messages, answer, tools)
+        turns.append(terminal.show(events) if terminal else collect(events))
+        messages += turns[-1].done.messages if turns[-1].done else ()
+    return turns
+
+
+def shell(command: str) -> str:
+    """What a command prints, with this Python's `harmonium` first on the path."""
+    folder = str(Path(sys.executable).parent)
+    environment = os.environ | {"PATH": folder + os.pathsep + os.environ.get("PATH", "")}
+    done = subprocess.run(
+        command, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
+    return done.stdout
+
+
+def python(llm: LLM, code: str) -> str:
+    """What a piece of Python prints."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        exec(compile(code, "tour", "exec"), {"llm": llm})
+    return output.getvalue()

@@ -1,0 +1,174 @@
+"""The program as people run it: real processes, their two streams and their exit codes."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harmonium.cli.main import main
+
+HARMONIUM = [sys.executable, "-m", "harmonium"]
+QUESTION = "How many r's are in the word 'strawberry'?"
+
+
+def run(*arguments: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*HARMONIUM, *arguments], input=stdin, capture_output=True, timeout=timeout)
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = run("--help")
+        seconds.append(time.perf_counter() - started)
+    assert b"harmonium \"How many r's" in done.stdout
+    assert min(seconds) < 0.5
+    code = "import sys; from harmonium.cli.main import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "There is no question"),
+        (("  ",), 2, "There is no question"),
+        (("--modle", "nano", "hello"), 2, "Did you mean --model?"),
+        (("chat", "--efort", "low"), 2, "Did you mean --effort?"),
+        (("--effort", "hgih", "hello"), 2, 'Did you mean "high"?'),
+        (("chta",), 2, 'did you mean "chat"?'),
+        (("hello", "--temperature"), 2, "requires an argument"),
+        (("hello", "--temperature", "warm"), 2, 'unable to convert "warm"'),
+        (("hello", "--tools", "none.py"), 2, "There is no file none.py"),
+        (("hello", "--layers", "2"), 2, "--layers needs --dummy"),
+        (("hello", "--dummy", "tiny", "--model", "nano"), 2, "exclude each other"),
+        (("tokens", "--messages", "none.json"), 2, "none.json cannot be read"),
+        (("hello", "--model", "gpt-oss-20"), 5, "gpt-oss-20b"),
+        (("hello", "--model", "./no/folder"), 5, "no/folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: tuple[str, ...], code: int, says: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main(arguments) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("harmonium: ")
+    assert len(err.splitlines()) == 1
+    assert says in err
+
+
+def test_text_that_is_no_text_is_refused() -> None:
+    done = run("Summarize this", stdin=b"abc\xff\xfe")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"not UTF-8 text (byte 0xff at 3)" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes a pipe as POSIX shells do")
+def test_a_reader_that_leaves_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*HARMONIUM, "examples"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_examples_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    from harmonium.cli.examples import EXAMPLES
+
+    assert main(["examples"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith("#")]
+    assert lines == [example.command for example in EXAMPLES]
+    echo = "harmonium() { printf '%s|' \"$@\"; }; "
+    for example in EXAMPLES:
+        if not example.follow_up:
+            words = subprocess.check_output(["sh", "-c", echo + example.command], text=True).split("|")
+            assert words[0] == example.prompt
+            assert example.system is None or words[words.index("--system") + 1] == example.system
+
+
+def test_the_first_question(nano: Path) -> None:
+    """make run's question in a process of its own: the answer alone on stdout, the rest on stderr."""
+    done = run(QUESTION, "--temperature", "0")
+    assert done.returncode == 0, done.stderr
+    assert re.search(rb"\b3\b", done.stdout)
+    assert b"This is nano" in done.stderr
+    assert len(done.stderr.splitlines()) >= 2, "the reasoning is shown"
+
+
+def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main([QUESTION, "--json", "--temperature", "0"]) == 0
+    out, err = capfd.readouterr()
+    answer = json.loads(out)
+    assert err == ""
+    assert answer["model"] == "nano"
+    assert answer["finish_reason"] == "stop"
+    assert answer["reasoning"]
+    assert answer["usage"]["completion"] == len(answer["token_ids"])
+    assert main([QUESTION, "--quiet", "--temperature", "0"]) == 0
+    assert capfd.readouterr() == (answer["text"] + "\n", "")
+    piped = run("--quiet", "--temperature", "0", stdin=QUESTION.encode())
+    assert piped.stdout.decode() == answer["text"] + "\n"
+
+
+def test_a_cut_answer_and_a_prompt_past_the_context(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([QUESTION, "--max-tokens", "3", "--temperature", "0"]) == 0
+    assert "cut after 3 tokens" in capfd.readouterr().err
+    assert main(["word " * 300, "--context", "128"]) == 4
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "128" in err
+
+
+def test_damaged_checkpoints(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("cut", "foreign", "incomplete"):
+        shutil.copytree(nano, tmp_path / name)
+    weights = next((tmp_path / "cut").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    (tmp_path / "foreign" / "config.json").write_text('{"model_type": "llama", "hidden_size": 64}')
+    (tmp_path / "incomplete" / "tokenizer.json").unlink()
+    for name, says in (("cut", "safetensors"), ("foreign", "llama"), ("incomplete", "tokenizer.json")):
+        code = main(["hello", "--model", str(tmp_path / name)])
+        out, err = capfd.readouterr()
+        assert code in (5, 6), err
+        assert (out, says in err, len(err.splitlines())) == ("", True, 1), err
+
+
+def test_tokens(nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from harmonium.harmony.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary.from_file(nano / "tokenizer.json")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say <|end|> twice."}]
+    (tmp_path / "talk.json").write_text(json.dumps(messages))
+    assert main(["tokens", "--messages", str(tmp_path / "talk.json"), "--effort", "low", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert vocabulary.decode(shown["ids"]) == shown["text"]
+    assert [token["id"] for token in shown["tokens"]] == shown["ids"]
+    assert shown["ids"].count(vocabulary.special("<|end|>")) == 3, "typed by the user, it is text"
+    assert "Reasoning: low" in shown["text"]
+    assert {token["role"] for token in shown["tokens"]} == {"system", "developer", "user", "assistant"}
+    assert main(["tokens", "hello"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"^ +0 +\d+ +system +<\|start\|>$", table, flags=re.MULTILINE)
+    assert re.search(r"^\d+ tokens$", table, flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_ctrl_c_ends_a_question_without_a_word() -> None:
+    command = [*HARMONIUM, "hello", "--dummy", "tiny", "--max-tokens", "100000"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        process.stderr.read(40)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in err

@@ -1,0 +1,42 @@
+"""The guide's own side runs as written, on nano instead of the published models."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "guide" / "coming-from.md"
+OURS = re.compile(r"^Harmonium[^\n]*:\n\n```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language: str) -> list[str]:
+    text = GUIDE.read_text(encoding="utf-8")
+    found = [code for name, code in OURS.findall(text) if name == language]
+    assert found
+    return [re.sub(r"openai/gpt-oss-(20|120)b", "nano", code) for code in found]
+
+
+def test_every_block_of_ours_is_found() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    assert len(OURS.findall(text)) == len(re.findall(r"^Harmonium", text, flags=re.MULTILINE))
+
+
+def test_the_guide_runs_from_top_to_bottom(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One reader, one session: later blocks use the names of earlier ones."""
+    names: dict[str, object] = {}
+    for code in blocks("python"):
+        exec(compile(code, str(GUIDE), "exec"), names)
+    assert "Traceback" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", blocks("bash"), ids=lambda command: command.split()[0])
+def test_the_guides_commands_run(nano: Path, command: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", command], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Canberra" in done.stdout, shlex.quote(command)
