@@ -16,12 +16,14 @@ from cyclopts import App, CycloptsError
 
 from harmonium import __version__
 from harmonium.cli.ask import ask
+from harmonium.cli.bench import bench
 from harmonium.cli.chat import chat
 from harmonium.cli.examples import examples
 from harmonium.cli.tokens import tokens
+from harmonium.cli.tour import tour
 from harmonium.errors import BadRequest, CannotWrite, HarmoniumError
 
-COMMANDS = {command.__name__: command for command in (chat, tokens, examples)}
+COMMANDS = {command.__name__: command for command in (chat, tokens, examples, tour, bench)}
 NO_ROOM = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 app = App(
