@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harmonium.chat.events import Done, Event, ReasoningDelta, Repair, TextDelta, ToolCall, ToolResult
+from harmonium.cli.flow import Flow
 from harmonium.cli.markdown import MarkdownStream
 
 # What a model says may hold control characters, and a terminal would obey them.
@@ -85,7 +86,7 @@ class Terminal:
         self.out = Console(highlight=False, markup=False, emoji=False)
         self.err = Console(stderr=not is_merged, highlight=False, markup=False, emoji=False)
         self._answer: MarkdownStream | None = None
-        self._open_line: str | None = None  # the style of a line on stderr that goes on
+        self._aside: Flow | None = None
 
     def show(self, events: Iterable[Event]) -> Turn:
         """Prints a turn's events as they come and returns them collected."""
@@ -96,7 +97,7 @@ class Terminal:
                 self._show(event)
         finally:
             self._settle()
-        if not self.out.is_terminal:
+        if turn.text and not self.out.is_terminal:
             sys.stdout.write(turn.text if turn.text.endswith("\n") else turn.text + "\n")
             sys.stdout.flush()
         if turn.done and turn.done.finish_reason == "length":
@@ -148,10 +149,10 @@ class Terminal:
     def _show_aside(self, text: str, style: str) -> None:
         if self.quiet or not text:
             return
-        if self._answer is not None or self._open_line not in (None, style):
+        if self._aside is None or self._aside.style != style:
             self._settle()
-        self.err.print(Text(printable(text), style=style), end="", soft_wrap=True)
-        self._open_line = None if text.endswith("\n") else style
+            self._aside = Flow(self.err, style)
+        self._aside.feed(printable(text))
 
     def _print_line(self, text: Text) -> None:
         """Wrapped between words on a terminal, in one line elsewhere."""
@@ -162,9 +163,9 @@ class Terminal:
         if self._answer is not None:
             self._answer.close()
             self._answer = None
-        if self._open_line is not None:
-            self.err.print()
-            self._open_line = None
+        if self._aside is not None:
+            self._aside.close()
+            self._aside = None
 
 
 def _shorten(text: str) -> str:

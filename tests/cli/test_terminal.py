@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from harmonium.chat.events import (
@@ -19,6 +20,7 @@ from harmonium.chat.events import (
     Usage,
 )
 from harmonium.cli import markdown
+from harmonium.cli.flow import Flow
 from harmonium.cli.terminal import Terminal, Turn, printable
 
 TURN: list[Event] = [
@@ -146,6 +148,22 @@ def test_streamed_markdown_ends_as_it_would_look_whole(monkeypatch: pytest.Monke
     assert isinstance(whole.file, io.StringIO)
     assert lines == [line.rstrip() for line in whole.file.getvalue().splitlines() if line.strip()]
     assert any("<b>HTML</b>" in line for line in lines)
+
+
+@given(st.lists(st.sampled_from(["to be ", "or", " not\n", "東京", "incomprehensibilities", " - ", "\n\n"])), st.data())
+def test_streamed_text_keeps_its_words_and_the_width(words: list[str], data: st.DataObject) -> None:
+    text = "".join(words)
+    console = Console(file=io.StringIO(), force_terminal=True, width=24, color_system=None)
+    flow = Flow(console)
+    while text:
+        size = data.draw(st.integers(1, len(text)))
+        flow.feed(text[:size])
+        text = text[size:]
+    flow.close()
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().split("\n")
+    assert all(cell_len(line) <= 24 for line in lines if len(line.split()) > 1)
+    assert "".join("".join(lines).split()) == "".join("".join(words).split())
 
 
 def screen(output: str) -> list[str]:
