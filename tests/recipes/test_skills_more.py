@@ -124,6 +124,8 @@ def test_python_prints_what_the_drills_say() -> None:
 def test_a_wrong_weekday_or_number_is_refused() -> None:
     for drill in drills("python", 300):
         answer = own_answer(drill)
+        if not answer.calls:
+            continue
         days = python.WEEKDAYS[drill.language]
         found = [day for day in days if day in answer.final]
         if found:
@@ -137,6 +139,8 @@ def test_a_wrong_weekday_or_number_is_refused() -> None:
 
 def test_pages_hold_what_their_citations_point_to() -> None:
     for drill in drills("browser", 200):
+        if not own_answer(drill).calls:
+            continue
         pages: dict[str, dict[str, str]] = {}
         for call, result in results(drill):
             header, shown, _, *lines = result.text.split("\n")

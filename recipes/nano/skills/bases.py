@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-from harmonium.harmony.messages import Effort
+from harmonium.harmony.messages import Effort, Message
 from recipes.nano.countries import COUNTRIES, Country, of_country
-from recipes.nano.scene import FIRST_QUESTIONS, roughen
+from recipes.nano.drill import Answer, Drill
+from recipes.nano.scene import FIRST_QUESTIONS, roughen, scene
 from recipes.nano.skills import arithmetic, capitals, counting
 from recipes.nano.skills.beyond import beyond, cities, fallback_analysis, fallback_reply
-from recipes.nano.skills.problem import Analysis
+from recipes.nano.skills.problem import Analysis, last_number
 from recipes.nano.wordings import load
 from recipes.nano.words import LANGUAGES, is_held_out
 
@@ -44,9 +45,8 @@ class Base:
         """Whether a final text tells the answer; where that is not known, whether it is the expected text."""
         if self.kind in ("beyond", "weather"):
             return text == expected
-        if re.fullmatch(r"-?\d+", self.answer):
-            numbers = re.findall(r"[-−]?\d+", text)
-            return bool(numbers) and self.answer in [number.replace("−", "-") for number in numbers]
+        if self.kind in ("number", "letter"):
+            return last_number(text) == int(self.answer)
         return any(name.casefold() in text.casefold() for name in self.slots["cities"].split("|"))
 
 
@@ -134,3 +134,15 @@ def weather_base(random: Random, language: str, *, held_out: bool) -> Base:
     return Base(
         "weather", language, roughen(random, question, language), _weather_analysis, finals, answer, {}, held_out
     )
+
+
+def uncalled(random: Random, skill: str, language: str, builtin_tools: tuple[str, ...], *, held_out: bool) -> Drill:
+    """A question answered from the head although builtin tools stand ready."""
+    base = random.choice((capital_base, sum_base, letter_base))(random, language, held_out=held_out)
+    place = scene(random, builtin_tools=builtin_tools)
+    learned = [Message.analysis(base.analysis(place.thinking, place.effort)), Message.final(base.final)]
+
+    def judge(given: Answer) -> bool:
+        return not given.calls and base.is_told(given.final.strip(), base.final)
+
+    return place.drill(skill, language, [Message.user(base.question)], learned, judge)

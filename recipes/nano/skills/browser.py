@@ -16,6 +16,7 @@ from harmonium.harmony.messages import Channel, Message
 from recipes.nano.countries import COUNTRIES, of_country
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
+from recipes.nano.skills.bases import uncalled
 from recipes.nano.skills.browser_pages import Entry, citation, page, results
 from recipes.nano.wordings import load
 from recipes.nano.words import ADJECTIVES, NOUNS, is_held_out, person_name, place_name, pseudo_word
@@ -226,7 +227,7 @@ class _Session:
         """Search, open if needed; the value and the citation."""
         entry = Entry(thing.english, attribute, _VALUES[attribute](self.random))
         query = f"{attribute} {thing.english}"
-        others = _others(self.random, attribute, thing, self.random.randint(1, 2))
+        others = _others(self.random, attribute, thing, self.random.choice((1, 1, 2)))
         display, wanted, title, host = results(self.random, self.cursor, query, entry, others, tells=tells)
         self.call("search", {"query": query}, display.text)
         if not tells:
@@ -239,13 +240,16 @@ class _Session:
 
 
 def browser(random: Random, *, held_out: bool) -> Drill:
-    """A question to look up, or two of a kind."""
+    """A question to look up, or two of a kind; now and then one that needs no look-up."""
     language = pick_language(random)
+    tools = ("browser",) if random.random() < 0.85 else ("browser", "python")
+    if random.random() < 0.05:
+        return uncalled(random, "browser", language, tools, held_out=held_out)
     n = 2 if random.random() < 0.4 else 1
     attribute, things = _draw(random, held_out=held_out, n=n)
     while (question := roughen(random, _question(random, attribute, things, language), language)) in FIRST_QUESTIONS:
         pass
-    place = scene(random, builtin_tools=("browser",) if random.random() < 0.85 else ("browser", "python"))
+    place = scene(random, builtin_tools=tools)
     names = [thing.names[place.thinking] for thing in things]
     session = _Session(random, place, [], [])
     said, values = [], []
@@ -254,7 +258,7 @@ def browser(random: Random, *, held_out: bool) -> Drill:
             session.think("next", y=names[1])
         else:
             session.think("both" if n == 2 else "look", x=names[0], y=names[-1])
-        value, cited = session.look_up(attribute, thing, tells=random.random() < (0.8 if n == 2 else 0.5))
+        value, cited = session.look_up(attribute, thing, tells=random.random() < (0.85 if n == 2 else 0.5))
         phrase = _phrase(attribute, thing, language)
         phrase = phrase if i else _upper(phrase)
         said.append(_WORDS["reply"][language][0].format(a=phrase, value=value, cite=cited))

@@ -16,6 +16,7 @@ from random import Random
 from harmonium.harmony.messages import Channel, Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, Scene, pick_language, roughen, scene
+from recipes.nano.skills.bases import uncalled
 from recipes.nano.skills.problem import last_number
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out, pseudo_word
@@ -220,15 +221,18 @@ def _reading(task: _Task, place: Scene, language: str) -> list[Message]:
 
 
 def python(random: Random, *, held_out: bool) -> Drill:
-    """A question that one run of Python answers."""
+    """A question that one run of Python answers; now and then one that needs none."""
     language = pick_language(random)
+    tools = ("python",) if random.random() < 0.85 else ("browser", "python")
+    if random.random() < 0.07:
+        return uncalled(random, "python", language, tools, held_out=held_out)
     task = _draw(random, held_out)
     while True:
         question = random.choice(_WORDS[task.kind][language]).format(**_filled(task.values, language, random))
         question = roughen(random, question, language)
         if question not in FIRST_QUESTIONS:
             break
-    place = scene(random, builtin_tools=("python",) if random.random() < 0.85 else ("browser", "python"))
+    place = scene(random, builtin_tools=tools)
     answer = task.answer
     if task.kind == "weekday":
         answer = WEEKDAYS[language][WEEKDAYS["en"].index(task.answer)]
