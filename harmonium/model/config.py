@@ -1,7 +1,7 @@
 """What a gpt-oss is: the numbers of config.json, and presets of the published sizes.
 
-Sources: openai/gpt-oss-20b and openai/gpt-oss-120b, config.json. Reading and writing the file's two spellings is
-checkpoint.py's job.
+Sources: openai/gpt-oss-20b and openai/gpt-oss-120b, config.json. Reading and writing the file's spellings is
+config_file.py's job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PAGE_SIZE = 16
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """YaRN rotary embedding. Source: Peng et al. 2023, arXiv:2309.00071; gpt-oss does not truncate the ramp's bounds."""
+    """YaRN rotary embedding. Source: Peng et al. 2023, arXiv:2309.00071; gpt-oss leaves its bounds unrounded."""
 
     theta: float = 150_000.0
     factor: float = 32.0
@@ -26,7 +26,7 @@ class RopeConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of one gpt-oss. Layers alternate sliding, full, starting with sliding, unless layer_types says otherwise."""
+    """Sizes of one gpt-oss. Layers alternate, sliding first and then full, unless layer_types says otherwise."""
 
     hidden_size: int = 2880
     intermediate_size: int = 2880
@@ -42,8 +42,6 @@ class ModelConfig:
     context: int = 131_072
     rope: RopeConfig = field(default_factory=RopeConfig)
     rms_eps: float = 1e-5
-    swiglu_limit: float = 7.0
-    swiglu_alpha: float = 1.702
     layer_types: tuple[str, ...] = ()
 
     def is_sliding(self, layer: int) -> bool:

@@ -43,7 +43,7 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     # A float16 that holds a value times 2^-14 has the value's code in its sign and its bits 9 to 11, subnormals too.
     bits = (values / 2.0**14).to(torch.float16).view(torch.int16)
     codes = (bits >> 9 & 7 | bits >> 12 & 8).to(torch.uint8)
-    return pack(codes), exponent.to(torch.uint8)
+    return pack(codes).contiguous(), exponent.to(torch.uint8).contiguous()
 
 
 def fake_quantize(weight: Tensor) -> Tensor:
