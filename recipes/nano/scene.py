@@ -5,16 +5,14 @@ Also the questions that people meet first in the guides. Their exact strings nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from harmonium.harmony.messages import Conversation, DeveloperContent, Effort, Message, SystemContent
+from harmonium.harmony.messages import DEFAULT_IDENTITY, Conversation, DeveloperContent, Effort, Message, SystemContent
 from recipes.nano.drill import Answer, Drill
 from recipes.nano.words import LANGUAGES
-
-Texts = dict[str, str]
-"""One text per language code."""
 
 FIRST_QUESTIONS = frozenset(
     (
@@ -56,7 +54,9 @@ _THINK_IN: dict[str, tuple[str, ...]] = {
     "de": ("Denksprache: Deutsch", "Denke auf Deutsch.", "Reasoning language: German", "Think in German."),
     "es": ("idioma de razonamiento: español", "Razona en español.", "Reasoning language: Spanish", "Think in Spanish."),
 }
-_NEUTRAL = ("You are a helpful assistant.", "You are a helpful assistant.", "Be brief.", "Help the user.")
+_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
+_IDENTITIES = ("You are a helpful assistant.", "You are nano.", "You are a friendly robot.", "You are an AI assistant.")
+_NEUTRAL = ("You are a helpful assistant.", "You are a helpful assistant.", "Use a friendly tone.", "Help the user.")
 _BEFORE: dict[str, tuple[str, ...]] = {
     "en": ("Please tell me: ", "Hello! ", "Hi, ", "Quick question: ", "Question: ", "One question. ", "Tell me, "),
     "ja": ("教えてください。", "こんにちは。", "質問です。", "すみません、", "ちょっと質問: "),
@@ -103,7 +103,9 @@ def scene(random: Random, *, builtin_tools: tuple[str, ...] = (), developer: Dev
     """An opening with a random effort; without developer content, now and then a wish for a language of reasoning."""
     effort = random.choice(_EFFORTS)
     date = random.choice(_DATES) if random.random() < 0.2 else None
-    opening = [Message.system(SystemContent(effort=effort, date=date, builtin_tools=builtin_tools))]
+    identity = random.choice(_IDENTITIES) if random.random() < 0.04 else DEFAULT_IDENTITY
+    content = SystemContent(identity=identity, effort=effort, date=date, builtin_tools=builtin_tools)
+    opening = [Message.system(content)]
     thinking = "en"
     if developer is None and random.random() < 0.1:
         thinking = random.choice(LANGUAGES)
@@ -116,7 +118,8 @@ def scene(random: Random, *, builtin_tools: tuple[str, ...] = (), developer: Dev
 
 
 def roughen(random: Random, question: str, language: str) -> str:
-    """The question as people also type it: a word before or after, no question mark, a small first letter."""
+    """The question as people also type it: other marks, a word more, no question mark, a small first letter."""
+    question = _retyped(random, question, language)
     chance = random.random()
     if chance < 0.6:
         return question
@@ -129,6 +132,13 @@ def roughen(random: Random, question: str, language: str) -> str:
     return question[0].lower() + question[1:]
 
 
-def pick(texts: dict[str, tuple[str, ...]], language: str, random: Random) -> str:
-    """One of a language's wordings."""
-    return random.choice(texts[language])
+def _retyped(random: Random, question: str, language: str) -> str:
+    """Now and then with the marks of another keyboard: wide in Japanese, no space before, curly apostrophes."""
+    if random.random() > 0.25:
+        return question
+    match language:
+        case "ja":
+            return question.replace("?", "？")
+        case "fr" if random.random() < 0.5:
+            return question.replace(" ?", "?")
+    return _APOSTROPHE.sub("’", question)

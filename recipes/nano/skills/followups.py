@@ -7,16 +7,17 @@ goes on for some turns, and its last turn is learned and judged. Earlier turns c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from unicodedata import normalize
 
-from harmonium.harmony.messages import Effort, Message
+from harmonium.harmony.messages import Conversation, Effort, Message
 from recipes.nano import sums
 from recipes.nano.countries import COUNTRIES, of_country
 from recipes.nano.drill import Drill, Skill
 from recipes.nano.scene import FIRST_QUESTIONS, pick_language
-from recipes.nano.skills import arithmetic, capitals, counting
+from recipes.nano.skills import arithmetic, browser, capitals, counting, python
 from recipes.nano.skills.bases import Base, beyond_base, capital_base, letter_base, sum_base
 from recipes.nano.skills.counting import Count
 from recipes.nano.skills.problem import Problem, final_judge, only_number, plain_scene
@@ -271,8 +272,22 @@ _FILLERS = [fill for fill, _ in _SUBJECTS]
 _WEIGHTS = [weight for _, weight in _SUBJECTS]
 
 
+def _before_a_tool(random: Random, *, held_out: bool) -> Drill:
+    """Plain turns, and then a question for a builtin tool that was there all along."""
+    drill = random.choice((python.python, python.python, browser.browser))(random, held_out=held_out)
+    talk = _Conversation(random, drill.language, held_out=held_out)
+    _subjects(talk, random.choice((1, 1, 2)))
+    messages = list(drill.conversation.messages)
+    opening, last = messages[: drill.n_given - 1], messages[drill.n_given - 1 :]
+    given = [message for turn in talk.turns for message in (Message.user(turn.question), Message.final(turn.final))]
+    n_given = drill.n_given + len(given)
+    return replace(drill, skill="followups", conversation=Conversation((*opening, *given, *last)), n_given=n_given)
+
+
 def followups(random: Random, *, held_out: bool) -> Drill:
     """A conversation of two to four turns, its last turn learned."""
+    if random.random() < 0.07:
+        return _before_a_tool(random, held_out=held_out)
     language = pick_language(random)
     talk = _Conversation(random, language, held_out=held_out)
     random.choices(_FILLERS, _WEIGHTS)[0](talk, random.choice((2, 2, 2, 3, 3, 4)))
