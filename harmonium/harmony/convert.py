@@ -353,9 +353,10 @@ class _Writer:
 
     def _result(self, message: Message) -> None:
         name = message.author.name or ""
-        result = {"role": "tool", "name": name.removeprefix(f"{FUNCTIONS}."), "content": message.text}
-        id_ = next((id_ for recipient, id_ in reversed(self._calls) if recipient == name), None)
-        self.dicts.append(result if id_ is None else {"tool_call_id": id_} | result)
+        ids = [{"tool_call_id": id_} for recipient, id_ in reversed(self._calls) if recipient == name][:1]
+        id_ = ids[0] if ids else {}
+        result = {"name": name.removeprefix(f"{FUNCTIONS}."), "content": message.text}
+        self.dicts.append({"role": "tool", **id_, **result})
 
     def flush(self) -> None:
         if not self._open:
