@@ -6,8 +6,6 @@ for what each operation takes and gives; x is overwritten here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,9 +16,8 @@ from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.cpu import attention, dense, experts
 from harmonium.kernels.cpu.dense import Floats, Weights
-from harmonium.kernels.reference import ExpertWeights
 
-FEW = 2
+FEW = 16
 """Tokens up to which matrix-vector kernels beat torch's matrix products."""
 FEW_PER_EXPERT = 16
 """Tokens of one expert, on average, up to which packed products beat decoding the expert first."""
@@ -43,19 +40,21 @@ class NormQKV:
     def __init__(self, plain: reference.NormQKV) -> None:
         self.plain = plain
         self.norm = _floats(plain.norm)
-        self.weights = tuple(_matrix(weight) for weight in (plain.q, plain.k, plain.v))
-        self.biases = tuple(_floats(bias) for bias in (plain.q_bias, plain.k_bias, plain.v_bias))
-        self.heads = len(plain.q) // plain.head_dim
+        self.weights = (_matrix(plain.q), _matrix(plain.k), _matrix(plain.v))
+        self.biases = (_floats(plain.q_bias), _floats(plain.k_bias), _floats(plain.v_bias))
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> Tensor:
-        if len(x) > FEW:
-            return self.plain(x, cos, sin, k_cache, v_cache, slots)
-        q = torch.empty(len(x), self.heads, self.plain.head_dim)
-        dense.norm_qkv(
-            *(x.numpy(), self.norm, self.plain.eps, self.weights, self.biases, cos.numpy(), sin.numpy()),
-            *(slots.numpy(), k_cache.numpy(), v_cache.numpy(), q.numpy()),
-        )
-        return q
+        plain = self.plain
+        angles_and_cache = (cos.numpy(), sin.numpy(), slots.numpy(), k_cache.numpy(), v_cache.numpy())
+        if len(x) <= FEW:
+            q = torch.empty(len(x), len(plain.q))
+            dense.norm_qkv(x.numpy(), self.norm, plain.eps, self.weights, self.biases, *angles_and_cache, q.numpy())
+        else:
+            normed = _normed(x, self.norm, plain.eps)
+            q = reference.linear(normed, plain.q, plain.q_bias)
+            k, v = reference.linear(normed, plain.k, plain.k_bias), reference.linear(normed, plain.v, plain.v_bias)
+            dense.rotate_store(q.numpy(), k.numpy(), v.numpy(), *angles_and_cache)
+        return q.view(len(x), -1, plain.head_dim)
 
 
 class Attend:
@@ -69,6 +68,8 @@ class Attend:
             *(q.numpy(), k_cache.numpy(), v_cache.numpy(), self.sinks.numpy(), self.window or 0),
             *(group.table.numpy(), starts, lengths, out.numpy()),
         )
+        if batch.max_query <= attention.MOST_NEW:
+            return out
         for row in np.flatnonzero(np.diff(starts) > attention.MOST_NEW).tolist():
             span = slice(int(starts[row]), int(starts[row + 1]))
             out[span] = self._attend_prompt(q[span], k_cache, v_cache, group.table[row], int(lengths[row]))
@@ -105,14 +106,15 @@ class NormRoute:
         self.norm, self.weight, self.bias = _floats(plain.norm), _matrix(plain.weight), _floats(plain.bias)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if len(x) > FEW:
-            return self.plain(x)
-        indices, shares = torch.empty(len(x), self.plain.k, dtype=torch.int64), torch.empty(len(x), self.plain.k)
-        normed = torch.empty_like(x)
-        dense.norm_route(
-            *(x.numpy(), self.norm, self.plain.eps, self.weight, self.bias),
-            *(normed.numpy(), indices.numpy(), shares.numpy()),
-        )
+        plain = self.plain
+        indices, shares = torch.empty(len(x), plain.k, dtype=torch.int64), torch.empty(len(x), plain.k)
+        choice = (indices.numpy(), shares.numpy())
+        if len(x) <= FEW:
+            normed = torch.empty_like(x)
+            dense.norm_route(x.numpy(), self.norm, plain.eps, self.weight, self.bias, normed.numpy(), *choice)
+        else:
+            normed = _normed(x, self.norm, plain.eps)
+            dense.choose(reference.linear(normed, plain.weight, plain.bias).numpy(), *choice)
         return normed, indices, shares
 
 
@@ -177,10 +179,20 @@ def _decoded(packed: Packed, expert: int, width: int) -> Tensor:
 
 class NormHead:
     def __init__(self, plain: reference.NormHead) -> None:
-        self.norm, self.weight, self.eps = _floats(plain.norm), plain.weight.detach(), plain.eps
+        self.plain = plain
+        self.norm, self.weight = _floats(plain.norm), _matrix(plain.weight)
+        self.zeros = np.zeros(len(plain.weight), np.float32)
 
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor:
         chosen = x if rows is None else x[rows]
-        normed = torch.empty_like(chosen)
-        dense.norm_rows(chosen.numpy(), self.norm, self.eps, normed.numpy())
-        return reference.linear(normed, self.weight)
+        if len(chosen) > FEW:
+            return reference.linear(_normed(chosen, self.norm, self.plain.eps), self.plain.weight)
+        logits = torch.empty(len(chosen), len(self.zeros))
+        dense.norm_head(chosen.numpy(), self.norm, self.plain.eps, self.weight, self.zeros, logits.numpy())
+        return logits
+
+
+def _normed(x: Tensor, norm: Floats, eps: float) -> Tensor:
+    normed = torch.empty_like(x)
+    dense.norm_rows(x.numpy(), norm, eps, normed.numpy())
+    return normed

@@ -24,12 +24,14 @@ MOST_NEW = 8
 
 
 @inlined
-def _score(q: Floats, keys: Floats, pages: Pages, first: int, scale: np.float32, scores: Floats) -> None:
-    """scores (heads, n) of q (heads, head_dim) with one kv head's keys (n_pages, page_size, head_dim) from `first`."""
-    page_size = keys.shape[1]
+def _score(
+    q: Floats, k_cache: Floats, kv_head: int, pages: Pages, first: int, scale: np.float32, scores: Floats
+) -> None:
+    """scores (heads, n) of q (heads, head_dim) with the keys of one kv head, from position `first` on."""
+    page_size = k_cache.shape[2]
     for j in range(scores.shape[1]):
         place = first + j
-        key = keys[pages[place // page_size], place % page_size]
+        key = k_cache[pages[place // page_size], kv_head, place % page_size]
         for head in range(len(q)):
             total = np.float32(0.0)
             for i in range(len(key)):
@@ -52,16 +54,17 @@ def _soften(scores: Floats, sink: np.float32) -> None:
 
 
 @inlined
-def _gather(weights: Floats, values: Floats, pages: Pages, first: int, out: Floats) -> None:
-    """out (heads, head_dim) = weights (heads, n) times one kv head's values from `first`."""
-    page_size = values.shape[1]
+def _gather(weights: Floats, v_cache: Floats, kv_head: int, pages: Pages, first: int, out: Floats) -> None:
+    """out (heads, head_dim) = weights (heads, n) times the values of one kv head, from position `first` on."""
+    page_size = v_cache.shape[2]
     out[:] = 0
     for j in range(weights.shape[1]):
         place = first + j
-        value = values[pages[place // page_size], place % page_size]
+        value = v_cache[pages[place // page_size], kv_head, place % page_size]
         for head in range(len(out)):
+            weight = weights[head, j]
             for i in range(len(value)):
-                out[head, i] += weights[head, j] * value[i]
+                out[head, i] += weight * value[i]
 
 
 @compiled
@@ -91,10 +94,10 @@ def attend_rows(
             scores = scratch[: groups * (end - first)].reshape(groups, end - first)
             for kv_head in range(kv_heads):
                 heads = slice(kv_head * groups, (kv_head + 1) * groups)
-                _score(q[token, heads], k_cache[:, kv_head], table[row], first, scale, scores)
+                _score(q[token, heads], k_cache, kv_head, table[row], first, scale, scores)
                 for head in range(groups):
                     _soften(scores[head], sinks[kv_head * groups + head])
-                _gather(scores, v_cache[:, kv_head], table[row], first, out[token, heads])
+                _gather(scores, v_cache, kv_head, table[row], first, out[token, heads])
 
 
 def attend_chunk(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor) -> Tensor:
@@ -145,7 +148,7 @@ def attend_band(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, window: int) -> 
 def _flash(
     q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, attn_mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Blockwise attention of (..., heads, n, head_dim), and the log of each query's sum of exponentials (..., heads, n)."""
+    """Blockwise attention of (..., heads, n, head_dim), and each query's log of its sum of exponentials."""
     is_one = q.dim() == 3
     if is_one:
         q, k, v = q[None], k[None], v[None]

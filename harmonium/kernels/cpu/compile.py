@@ -8,10 +8,11 @@ part of the key. Kernels release the interpreter's lock.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache
@@ -21,21 +22,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
 
 
-class _SourceCache(FunctionCache):  # type: ignore[misc]
+class _SourceCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), _SOURCES)
+        return (*super()._index_key(sig, codegen), _SOURCES)  # type: ignore[no-untyped-call]
+
+
+_numba = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
 def compiled(function: Function) -> Function:
     """Decorates a kernel. Floating-point sums may be reordered; NaN and infinity keep their meaning."""
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})(function)
-    try:
-        dispatcher._cache = _SourceCache(function)
-    except RuntimeError:
-        pass  # no folder for the cache can be written
-    return dispatcher  # type: ignore[no-any-return]
+    dispatcher: Any = _numba(function)
+    with contextlib.suppress(RuntimeError):  # where no folder for the cache can be written
+        dispatcher._cache = _SourceCache(function)  # type: ignore[no-untyped-call]
+    return cast(Function, dispatcher)
 
 
 def inlined(function: Function) -> Function:
-    """Decorates what kernels call; LLVM inlines it. Not stored by itself."""
-    return numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})(function)  # type: ignore[no-any-return]
+    """Decorates what only kernels call. It is part of their machine code and not stored by itself."""
+    kernel: Any = _numba(function)
+    return cast(Function, kernel)

@@ -18,23 +18,27 @@ Weights = NDArray[Any]
 Integers = NDArray[np.int64]
 
 
-@inlined
-def normalize(x: Floats, weight: Floats, eps: float, out: Floats) -> None:
-    """RMSNorm of one token."""
-    total = np.float32(0.0)
-    for i in range(len(x)):
-        total += x[i] * x[i]
-    scale = np.float32(1.0) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
-    for i in range(len(x)):
-        out[i] = x[i] * scale * weight[i]
+@compiled
+def norm_rows(x: Floats, weight: Floats, eps: float, out: Floats) -> None:
+    """RMSNorm of x (tokens, hidden) into out."""
+    for t in range(len(x)):
+        total = np.float32(0.0)
+        for i in range(x.shape[1]):
+            total += x[t, i] * x[t, i]
+        scale = np.float32(1.0) / np.sqrt(total / np.float32(x.shape[1]) + np.float32(eps))
+        for i in range(x.shape[1]):
+            out[t, i] = x[t, i] * scale * weight[i]
 
 
 @inlined
-def row_dot(row: Weights, x: Floats) -> np.float32:
-    total = np.float32(0.0)
-    for i in range(len(x)):
-        total += widen(row[i]) * x[i]
-    return total
+def multiply(x: Floats, weight: Weights, bias: Floats, out: Floats) -> None:
+    """out (tokens, rows) = x (tokens, width) times weight (rows, width) + bias; a row is read once for all tokens."""
+    for row in range(len(weight)):
+        for t in range(len(x)):
+            total = bias[row]
+            for i in range(x.shape[1]):
+                total += widen(weight[row, i]) * x[t, i]
+            out[t, row] = total
 
 
 @inlined
@@ -45,6 +49,24 @@ def rotate(head: Floats, cos: Floats, sin: Floats) -> None:
         first, second = head[i], head[half + i]
         head[i] = first * cos[i] - second * sin[i]
         head[half + i] = second * cos[i] + first * sin[i]
+
+
+@compiled
+def rotate_store(
+    q: Floats, k: Floats, v: Floats, cos: Floats, sin: Floats, slots: Integers, k_cache: Floats, v_cache: Floats
+) -> None:
+    """Rotates q (tokens, heads * head_dim) in place; caches k, rotated, and v (tokens, kv_heads * head_dim)."""
+    kv_heads, page_size, head_dim = k_cache.shape[1:]
+    for t in range(len(q)):
+        for head in range(q.shape[1] // head_dim):
+            rotate(q[t, head * head_dim : (head + 1) * head_dim], cos[t], sin[t])
+        page, offset = slots[t] // page_size, slots[t] % page_size
+        for head in range(kv_heads):
+            new, key = k[t, head * head_dim : (head + 1) * head_dim], k_cache[page, head, offset]
+            rotate(new, cos[t], sin[t])
+            key[:] = new
+            value = v_cache[page, head, offset]
+            value[:] = v[t, head * head_dim : (head + 1) * head_dim]
 
 
 @compiled
@@ -61,38 +83,41 @@ def norm_qkv(
     v_cache: Floats,
     q: Floats,
 ) -> None:
-    """Fills q (tokens, heads, head_dim) and the slots of the caches (pages, kv_heads, page_size, head_dim)."""
-    kv_heads, page_size, head_dim = k_cache.shape[1:]
-    normed = np.empty(x.shape[1], np.float32)
-    for t in range(len(x)):
-        normalize(x[t], norm, eps, normed)
-        for head in range(q.shape[1]):
-            for i in range(head_dim):
-                row = head * head_dim + i
-                q[t, head, i] = row_dot(weights[0][row], normed) + biases[0][row]
-            rotate(q[t, head], cos[t], sin[t])
-        page, offset = slots[t] // page_size, slots[t] % page_size
-        for head in range(kv_heads):
-            k, v = k_cache[page, head, offset], v_cache[page, head, offset]
-            for i in range(head_dim):
-                row = head * head_dim + i
-                k[i] = row_dot(weights[1][row], normed) + biases[1][row]
-                v[i] = row_dot(weights[2][row], normed) + biases[2][row]
-            rotate(k, cos[t], sin[t])
+    """Fills q (tokens, heads * head_dim) and the slots of the caches (pages, kv_heads, page_size, head_dim)."""
+    normed = np.empty_like(x)
+    k = np.empty((len(x), len(biases[1])), np.float32)
+    v = np.empty_like(k)
+    norm_rows(x, norm, eps, normed)
+    multiply(normed, weights[0], biases[0], q)
+    multiply(normed, weights[1], biases[1], k)
+    multiply(normed, weights[2], biases[2], v)
+    rotate_store(q, k, v, cos, sin, slots, k_cache, v_cache)
 
 
 @compiled
 def project_add(x: Floats, attended: Floats, weight: Weights, bias: Floats) -> None:
-    """x (tokens, hidden) += weight @ attended (tokens, heads * head_dim) + bias."""
+    """x (tokens, hidden) += weight times attended (tokens, heads * head_dim) + bias."""
+    projected = np.empty_like(x)
+    multiply(attended, weight, bias, projected)
     for t in range(len(x)):
-        for row in range(x.shape[1]):
-            x[t, row] += row_dot(weight[row], attended[t]) + bias[row]
+        for i in range(x.shape[1]):
+            x[t, i] += projected[t, i]
 
 
 @compiled
-def norm_rows(x: Floats, weight: Floats, eps: float, out: Floats) -> None:
-    for t in range(len(x)):
-        normalize(x[t], weight, eps, out[t])
+def choose(logits: Floats, indices: Integers, shares: Floats) -> None:
+    """Fills indices and shares (tokens, k), best expert first; destroys logits (tokens, experts)."""
+    k = indices.shape[1]
+    for t in range(len(logits)):
+        top, total = logits[t].max(), np.float32(0.0)
+        for choice in range(k):
+            best = np.argmax(logits[t])
+            indices[t, choice] = best
+            shares[t, choice] = exp(logits[t, best] - top)
+            total += shares[t, choice]
+            logits[t, best] = -np.inf
+        for choice in range(k):
+            shares[t, choice] /= total
 
 
 @compiled
@@ -106,19 +131,16 @@ def norm_route(
     indices: Integers,
     shares: Floats,
 ) -> None:
-    """Fills normed (tokens, hidden), indices and shares (tokens, k), best expert first."""
-    k = indices.shape[1]
-    logits = np.empty(len(bias), np.float32)
-    for t in range(len(x)):
-        normalize(x[t], norm, eps, normed[t])
-        for expert in range(len(bias)):
-            logits[expert] = row_dot(weight[expert], normed[t]) + bias[expert]
-        top, total = logits.max(), np.float32(0.0)
-        for choice in range(k):
-            best = np.argmax(logits)
-            indices[t, choice] = best
-            shares[t, choice] = exp(logits[best] - top)
-            total += shares[t, choice]
-            logits[best] = -np.inf
-        for choice in range(k):
-            shares[t, choice] /= total
+    """Fills normed (tokens, hidden), indices and shares (tokens, k)."""
+    logits = np.empty((len(x), len(bias)), np.float32)
+    norm_rows(x, norm, eps, normed)
+    multiply(normed, weight, bias, logits)
+    choose(logits, indices, shares)
+
+
+@compiled
+def norm_head(x: Floats, norm: Floats, eps: float, weight: Weights, zeros: Floats, logits: Floats) -> None:
+    """Fills logits (tokens, vocabulary)."""
+    normed = np.empty_like(x)
+    norm_rows(x, norm, eps, normed)
+    multiply(normed, weight, zeros, logits)

@@ -6,8 +6,6 @@ those of the rows and experts before it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,36 +3,27 @@
 A row of packed weights meets activations that are split into even and odd positions: byte j of a block holds value 2j
 in its low and 2j + 1 in its high four bits, so the sixteen low codes of a block face sixteen even activations, and the
 high ones the odd. Three forms differ in how codes become floats, chosen by what the processor has: AVX-512 looks all
-sixteen up in one register (vpermps), AVX2 looks the eight magnitudes up and sets the sign, and the portable one, for Arm
-and others, shifts integers.
+sixteen up in one register (vpermps), AVX2 looks the eight magnitudes up and sets the sign, and the portable one, for
+Arm and others, shifts integers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from harmonium.hardware import instruction_set
 from harmonium.kernels.cpu.compile import inlined
 from harmonium.kernels.reference import E2M1
 
 I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 LANES = 16
 I8S, I32S, F32S = ir.VectorType(I8, LANES), ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
-FORMS = ("avx512", "avx2", "portable")
-
-
-def instruction_set() -> str:
-    """Which of FORMS this processor runs best."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f", False):
-        return "avx512"
-    return "avx2" if features.get("avx2", False) and features.get("fma", False) else "portable"
 
 
 def _splat(value: int) -> ir.Constant:
@@ -45,14 +36,14 @@ def _float_constants(values: tuple[float, ...]) -> ir.Constant:
 
 def _decode_avx512(builder: ir.IRBuilder, codes: ir.Value) -> ir.Value:
     kind = ir.FunctionType(F32S, [F32S, I32S])
-    permute = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.permvar.sf.512")
+    permute = _declare(builder.module, kind, "llvm.x86.avx512.permvar.sf.512")
     return builder.call(permute, [_float_constants(E2M1), codes])
 
 
 def _decode_avx2(builder: ir.IRBuilder, codes: ir.Value) -> ir.Value:
     eight, eight_floats = ir.VectorType(I32, 8), ir.VectorType(F32, 8)
     kind = ir.FunctionType(eight_floats, [eight_floats, eight])
-    permute = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.permps")
+    permute = _declare(builder.module, kind, "llvm.x86.avx2.permps")
     halves = []
     for start in (0, 8):
         part = builder.shuffle_vector(
@@ -80,6 +71,11 @@ def _decode_portable(builder: ir.IRBuilder, codes: ir.Value) -> ir.Value:
 _DECODERS = {"avx512": _decode_avx512, "avx2": _decode_avx2, "portable": _decode_portable}
 
 
+def _declare(module: ir.Module, kind: ir.FunctionType, name: str) -> Any:
+    """LLVM's function of that name, in this module."""
+    return cgutils.get_or_insert_function(module, kind, name)  # type: ignore[no-untyped-call]
+
+
 def _load(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, kind: ir.Type, alignment: int) -> ir.Value:
     """The vector of `kind` at pointer[index], unaligned."""
     place = builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
@@ -95,7 +91,7 @@ def _emit_dot(builder: ir.IRBuilder, form: str, pointers: list[ir.Value], n_bloc
     """The sum over n_blocks of scale * (low codes . even + high codes . odd), as one float."""
     blocks, scales, even, odd = pointers
     decode = _DECODERS[form]
-    total = cgutils.alloca_once_value(builder, _float_constants((0.0,) * LANES))
+    total = cgutils.alloca_once_value(builder, _float_constants((0.0,) * LANES))  # type: ignore[no-untyped-call]
     with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
         start = builder.mul(loop.index, ir.Constant(I64, LANES))
         codes = builder.zext(_load(builder, blocks, start, I8S, 1), I32S)
@@ -110,12 +106,11 @@ def _emit_dot(builder: ir.IRBuilder, form: str, pointers: list[ir.Value], n_bloc
         scales_16 = builder.shuffle_vector(lane, ir.Constant(F32S, ir.Undefined), _splat(0))
         builder.store(_multiply_add(builder, products, scales_16, builder.load(total)), total)
     kind = ir.FunctionType(F32, [F32, F32S])
-    reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.fadd.v16f32")
+    reduce = _declare(builder.module, kind, "llvm.vector.reduce.fadd.v16f32")
     return builder.call(reduce, [ir.Constant(F32, 0.0), builder.load(total)], fastmath=("reassoc",))
 
 
 def _dot(form: str) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
     def dot(typing: Any, blocks: Any, scales: Any, first: Any, n_blocks: Any, even: Any, odd: Any) -> Any:
         """Blocks first to first + n_blocks of flat packed weights (bytes, scales), times even and odd activations."""
 
@@ -129,17 +124,16 @@ def _dot(form: str) -> Any:
 
         return types.float32(blocks, scales, types.int64, types.int64, even, odd), codegen
 
-    return dot
+    return intrinsic(dot)
 
 
-DOTS = {form: _dot(form) for form in FORMS}
+DOTS = {form: _dot(form) for form in _DECODERS}
 """dot(blocks, scales, first, n_blocks, even, odd) -> float32 in each form."""
 
 dot = DOTS[instruction_set()]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def power_of_two(typing: Any, exponent: Any) -> Any:
+def _power_of_two(typing: Any, exponent: Any) -> Any:
     """2.0 ** exponent as float32, for an int32 exponent from -126 to 127."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -149,8 +143,10 @@ def power_of_two(typing: Any, exponent: Any) -> Any:
     return types.float32(types.int32), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def widen(typing: Any, number: Any) -> Any:
+power_of_two: Any = intrinsic(_power_of_two)
+
+
+def _widen(typing: Any, number: Any) -> Any:
     """A float32 as it is, or the uint16 bits of a bfloat16 as a float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -159,6 +155,9 @@ def widen(typing: Any, number: Any) -> Any:
         return builder.bitcast(builder.shl(builder.zext(arguments[0], I32), ir.Constant(I32, 16)), F32)
 
     return types.float32(number), codegen
+
+
+widen: Any = intrinsic(_widen)
 
 
 @inlined
@@ -170,4 +169,5 @@ def exp(x: np.float32) -> np.float32:
     series = np.float32(1 / 720)
     for divisor in (120, 24, 6, 2, 1, 1):
         series = series * rest + np.float32(1 / divisor)
-    return series * power_of_two(np.int32(whole))
+    result: np.float32 = series * power_of_two(np.int32(whole))
+    return result

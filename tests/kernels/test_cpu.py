@@ -1,0 +1,228 @@
+"""The CPU's operations against the reference's, over shapes; errors are relative to the largest value."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmonium import kernels
+from harmonium.hardware import instruction_set
+from harmonium.kernels import reference
+from harmonium.kernels.reference import ExpertWeights
+from harmonium.model import mxfp4
+from harmonium.model.config import PAGE_SIZE
+from tests.kernels.paging import GrowingRows, poison
+
+EPS = 1e-5
+TOKENS = st.sampled_from([1, 2, 5, 16, 17, 70])
+DTYPES = st.sampled_from([torch.float32, torch.bfloat16])
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, bound: float) -> bool:
+    return float((found - expected).abs().max()) <= bound * float(expected.abs().max())
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return (torch.randn(shape) * shape[-1] ** -0.5).to(dtype)
+
+
+@given(TOKENS, st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]), st.sampled_from([32, 40]), DTYPES)
+@settings(max_examples=20, deadline=None)
+def test_norm_qkv(tokens: int, heads: tuple[int, int, int], hidden: int, dtype: torch.dtype):
+    n_heads, kv_heads, head_dim = heads
+    sizes = (n_heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
+    projections = [part for n in sizes for part in (random(n, hidden, dtype=dtype), random(n, dtype=dtype))]
+    tensors = (random(hidden, dtype=dtype), *projections)
+    x, angles = torch.randn(tokens, hidden), torch.randn(tokens, head_dim // 2)
+    slots = torch.randperm(8 * PAGE_SIZE)[:tokens]
+    results = []
+    for operation in (
+        reference.NormQKV(*tensors, head_dim, EPS),
+        kernels.norm_qkv(*tensors, head_dim=head_dim, eps=EPS),
+    ):
+        caches = torch.zeros(2, 8, kv_heads, PAGE_SIZE, head_dim)
+        results.append((operation(x.clone(), angles.cos(), angles.sin(), *caches, slots), caches))
+    (expected, expected_caches), (found, found_caches) = results
+    assert found.shape == expected.shape
+    assert close(found, expected, 2e-6)
+    assert close(found_caches, expected_caches, 2e-6)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0, 1, 2, 8, 9, 33, 70]), min_size=3, max_size=3).filter(any), min_size=1, max_size=4
+    ),
+    st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]),
+    st.sampled_from([None, 16, 33]),
+    st.integers(0, 9),
+)
+@settings(max_examples=30, deadline=None)
+def test_attend(plan: list[list[int]], heads: tuple[int, int, int], window: int | None, seed: int):
+    n_heads, kv_heads, head_dim = heads
+    rows = GrowingRows(3, 4 * 70, window or 1, seed)
+    caches = torch.randn(2, rows.n_pages, kv_heads, PAGE_SIZE, head_dim)
+    poison(list(caches))
+    sinks = torch.randn(n_heads) * 2
+    operation = kernels.attend(sinks, window=window)
+    assert type(operation) is not reference.Attend
+    for news in plan:
+        batch = rows.grow(news)
+        group = batch.full if window is None else batch.sliding
+        q = torch.randn(sum(news), n_heads, head_dim) * 3
+        expected = reference.Attend(sinks, window)(q, *caches, batch, group)
+        assert close(operation(q, *caches, batch, group), expected, 5e-6)
+
+
+@given(TOKENS, st.sampled_from([(64, 32), (30, 50)]), DTYPES)
+@settings(max_examples=12, deadline=None)
+def test_project_add(tokens: int, sizes: tuple[int, int], dtype: torch.dtype):
+    hidden, width = sizes
+    weight, bias = random(hidden, width, dtype=dtype), random(hidden, dtype=dtype)
+    x, attended = torch.randn(tokens, hidden), torch.randn(tokens, 2, width // 2)
+    expected = reference.ProjectAdd(weight, bias)(x, attended)
+    assert close(kernels.project_add(weight, bias)(x.clone(), attended), expected, 2e-6)
+
+
+@given(TOKENS, st.sampled_from([(4, 4), (16, 4), (32, 1)]), DTYPES)
+@settings(max_examples=12, deadline=None)
+def test_norm_route(tokens: int, sizes: tuple[int, int], dtype: torch.dtype):
+    n_experts, k = sizes
+    norm, weight, bias = (
+        random(48, dtype=dtype),
+        random(n_experts, 48, dtype=dtype) * 40,
+        random(n_experts, dtype=dtype),
+    )
+    x = torch.randn(tokens, 48)
+    normed, indices, shares = reference.NormRoute(norm, weight, bias, k, EPS)(x)
+    found = kernels.norm_route(norm, weight, bias, k=k, eps=EPS)(x.clone())
+    assert close(found[0], normed, 1e-6)
+    assert torch.equal(found[1], indices)
+    assert close(found[2], shares, 1e-5)
+
+
+def packed_experts(n_experts: int, hidden: int, inner: int, dtype: torch.dtype = torch.float32) -> ExpertWeights:
+    gate_up, down = random(n_experts, 2 * inner, hidden) * 4, random(n_experts, hidden, inner)
+    (gate_up_blocks, gate_up_scales), (down_blocks, down_scales) = mxfp4.quantize(gate_up), mxfp4.quantize(down)
+    biases = random(n_experts, 2 * inner, dtype=dtype), random(n_experts, hidden, dtype=dtype)
+    return ExpertWeights(gate_up_blocks, biases[0], down_blocks, biases[1], gate_up_scales, down_scales)
+
+
+@given(TOKENS, st.sampled_from([(64, 32), (32, 160)]), DTYPES)
+@settings(max_examples=15, deadline=None)
+def test_packed_experts_add(tokens: int, sizes: tuple[int, int], dtype: torch.dtype):
+    weights = packed_experts(6, *sizes, dtype)
+    x, normed = torch.randn(2, tokens, sizes[0])
+    indices = torch.rand(tokens, 6).topk(3).indices.clamp(max=4)  # the last expert is idle, some are chosen twice
+    shares = torch.rand(tokens, 3)
+    expected = reference.ExpertsAdd(weights)(x, normed, indices, shares)
+    assert close(kernels.experts_add(weights)(x.clone(), normed, indices, shares), expected, 2e-6)
+
+
+def test_dense_experts_are_left_to_the_reference():
+    weights = ExpertWeights(random(4, 24, 20), random(4, 20), random(4, 10, 24), random(4, 24))
+    x, normed, indices, shares = torch.randn(5, 24), torch.randn(5, 24), torch.randint(4, (5, 2)), torch.rand(5, 2)
+    expected = reference.ExpertsAdd(weights)(x, normed, indices, shares)
+    assert torch.equal(kernels.experts_add(weights)(x.clone(), normed, indices, shares), expected)
+
+
+@given(TOKENS, DTYPES, st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_norm_head(tokens: int, dtype: torch.dtype, is_everywhere: bool):
+    norm, weight, x = random(64, dtype=dtype), random(100, 64, dtype=dtype), torch.randn(tokens, 64)
+    rows = None if is_everywhere else torch.tensor([tokens - 1, 0])
+    expected = reference.NormHead(norm, weight, EPS)(x, rows)
+    found = kernels.norm_head(norm, weight, eps=EPS)(x.clone(), rows)
+    assert found.dtype == torch.float32
+    assert close(found, expected, 2e-6)
+
+
+@pytest.mark.parametrize("form", ["avx512", "avx2", "portable"])
+def test_every_form_of_the_packed_dot(form: str):
+    import numba
+
+    from harmonium.kernels.cpu.simd import DOTS
+
+    able = {"avx512": ["avx512", "avx2", "portable"], "avx2": ["avx2", "portable"], "portable": ["portable"]}
+    if form not in able[instruction_set()]:
+        pytest.skip(f"this processor has no {form}; run the tests on one that has")
+    dot = DOTS[form]
+
+    @numba.njit
+    def rows(blocks, scales, even, odd, out):
+        n_blocks = len(even) // 16
+        for row in range(len(out)):
+            out[row] = dot(blocks, scales, row * n_blocks, n_blocks, even, odd)
+
+    blocks = torch.arange(256, dtype=torch.uint8).repeat(5).view(16, 5, 16)  # every byte, so every code in each half
+    scales, x = torch.randint(100, 140, (16, 5), dtype=torch.uint8), torch.randn(160)
+    out = np.empty(16, np.float32)
+    rows(blocks.flatten().numpy(), scales.flatten().numpy(), x[0::2].numpy().copy(), x[1::2].numpy().copy(), out)
+    weights = mxfp4.decode(blocks, scales).double()
+    errors = (torch.from_numpy(out) - weights @ x.double()).abs() / (weights.abs() @ x.double().abs())
+    assert errors.max() < 2.5e-7
+
+
+def test_decoding_is_exact():
+    from harmonium.kernels.cpu import experts
+
+    blocks, scales = torch.randint(256, (300, 16), dtype=torch.uint8), torch.randint(1, 255, (300,), dtype=torch.uint8)
+    out = torch.empty(300 * 32)
+    experts.decode(blocks.flatten().numpy(), scales.numpy(), out.numpy())
+    assert torch.equal(out, mxfp4.decode(blocks, scales))
+
+
+def test_exponential():
+    import numba
+
+    from harmonium.kernels.cpu import simd
+
+    @numba.njit(error_model="numpy")
+    def fill(x, out):
+        for i in range(len(x)):
+            out[i] = simd.exp(x[i])
+
+    x = np.linspace(-200, 88, 200_001).astype(np.float32)
+    out = np.empty_like(x)
+    fill(x, out)
+    expected = np.exp(x.astype(np.float64))
+    errors = np.abs(out - expected) / np.maximum(expected, 1.2e-38)
+    assert errors[np.abs(x) < 10].max() < 1e-6
+    assert errors[x > -87].max() < 1e-5
+    assert (out[x < -90] < 1.2e-38).all()
+
+
+def python(code: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_numba_is_not_imported_before_it_is_needed():
+    assert python("import sys, harmonium.model.transformer; print('numba' in sys.modules)") == "False"
+
+
+def test_machine_code_is_kept_for_the_next_process(tmp_path: Path):
+    code = (
+        "import numpy as np; from harmonium.kernels.cpu import dense; x = np.ones((2, 4), np.float32);"
+        "dense.norm_rows(x, x[0], 0.0, x); print(sum(dense.norm_rows.stats.cache_hits.values()), x.sum())"
+    )
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 8.0"
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1 8.0"
+
+
+def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch):
+    from numba.core.caching import CompileResultCacheImpl
+
+    from harmonium.kernels.cpu.compile import compiled
+
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
+    kernel = compiled(lambda x: x + 1)
+    assert kernel(2) == 3
