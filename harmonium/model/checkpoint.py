@@ -50,8 +50,13 @@ class StoredCheckpoint:
         self.config = config_file.read(folder / "config.json")
         if missing := missing_files(folder):
             raise BadCheckpoint(f"{folder} lacks {missing[0]}; fetch the checkpoint again.")
-        files = [_open_file(path) for path in _weight_files(folder)]
-        self._files: dict[str, Any] = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+        self._files: dict[str, Any] = {}  # a tensor's stored name to the open file that holds it
+        for path in _weight_files(folder):
+            file = _open_file(path)
+            names = set(file.keys())
+            if names & self._files.keys():
+                raise BadCheckpoint(f"{path} repeats tensors of another file; fetch the checkpoint again.")
+            self._files |= dict.fromkeys(names, file)
         self._places = self._find_places()
         self._check()
 
