@@ -103,6 +103,8 @@ def _read_well_formed(text: str, role: Role | None) -> Header | None:
         return None
     if match["author"] is not None and _GLUED_AUTHOR.match(match["author"]):
         return None
+    if match["type"] and not (match["before"] or match["after"] or _KNOWN_TYPE.fullmatch(match["type"])):
+        return None
     header = Header(_author(match["author"]) if role is None else Author(role))
     header.channel = Channel(match["channel"]) if match["channel"] else None
     header.recipient = match["before"] or match["after"]
@@ -226,10 +228,9 @@ class _Reader:
             self._at = channel.end()
             return True
         known = _KNOWN_TYPE.match(self._text, start)
-        is_type = known is not None or (self._is_closed and _CONSTRAINED.fullmatch(word[0]) is not None)
-        if is_type and self._header.channel is not None and self._header.content_type is None:
-            self._header.content_type = known[0] if known else word[0]
-            self._at = known.end() if known else word.end()
+        if known and self._header.channel is not None and self._header.content_type is None:
+            self._header.content_type = known[0]
+            self._at = known.end()
             return True
         if not self._is_closed and start > self._last_mark:
             return False

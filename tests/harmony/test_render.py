@@ -128,7 +128,7 @@ def test_training_history_is_serving_history(o200k: Vocabulary) -> None:
 
 
 def test_training_on_several_turns(o200k: Vocabulary) -> None:
-    """Reasoning of learned turns stays; a final message inside ends as history shows it, and that end is not learned."""
+    """Reasoning of learned turns stays; a final message inside ends as in history, an end that is not learned."""
     turns = (golden.ASK, golden.THOUGHT, golden.ANSWER, golden.LATER, Message.analysis("5?"), Message.final("5"))
     runs = spans(Conversation(turns), o200k)
     assert [code for code, _ in runs] == [

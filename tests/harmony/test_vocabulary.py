@@ -1,0 +1,148 @@
+"""Text to ids and back, exact against the reference tokenizer; control tokens only where they are asked for."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import openai_harmony as oh
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from harmonium.errors import BadCheckpoint, BadRequest
+from harmonium.harmony.vocabulary import Vocabulary
+
+NAMES = ("start", "end", "message", "channel", "constrain", "return", "call", "endoftext")
+SCRIPTS = (
+    "Plain English, isn't it? We'll see: 12345 apples and 3.14159!",
+    "Zürich, façade, naïve, Ærø, Łódź, İstanbul, ﬁn, ǅ, ẞ",
+    "Съешь ещё этих мягких французских булок",
+    "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία",
+    "דג סקרן שט בים مع אכזבה نص عربي مختلط",
+    "मैं काँच खा सकता हूँ; আমি কাঁচ; நான் கண்ணாடி; నేను గాజు; ഞാൻ; ಕನ್ನಡ; ગુજરાતી; ਪੰਜਾਬੀ; සිංහල",
+    "ฉันกินกระจกได้ ຂ້ອຍ ខ្ញុំ မြန်မာ བོད་ཡིག",
+    "いろはにほへと 日本語の文章、カタカナ。",
+    "中文測試，简体与繁體",
+    "한국어 문장도 있습니다",
+    "ქართული հայերեն አማርኛ ᏣᎳᎩ ᠮᠣᠩᠭᠣᠯ",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 🫠 ☺︎ \u200b\u200d\ufeff \U0010ffff",
+    "  leading\t\ttabs \r\n\r\n lines \n\n\n   trailing   ",
+    "def f(x):\n    return {'a': [1, 2, 3], \"b\": x ** 2}  # ok\n",
+    "",
+)
+
+
+def small(specials: tuple[str, ...] = NAMES, special: bool = True) -> Tokenizer:
+    """A byte-level vocabulary of 256 bytes and the control tokens, as nano's is built."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    added = [AddedToken(f"<|{name}|>", normalized=False, special=special) for name in specials]
+    tokenizer.add_special_tokens(added) if special else tokenizer.add_tokens(added)
+    return tokenizer
+
+
+@given(text=st.text(max_size=60) | st.sampled_from(SCRIPTS))
+@settings(max_examples=200, deadline=None)
+def test_same_ids_as_the_reference(text: str, o200k: Vocabulary, reference: oh.HarmonyEncoding) -> None:
+    ids = o200k.encode(text)
+    assert ids == reference.encode(text, disallowed_special=())
+    assert o200k.decode(ids) == text
+    assert o200k.encode_fixed(text) == tuple(ids)
+
+
+@given(ids=st.lists(st.integers(0, 200_018), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_decodes_as_the_reference_and_streams_whole(
+    ids: list[int], o200k: Vocabulary, reference: oh.HarmonyEncoding
+) -> None:
+    known = [id_ for id_ in ids if id_ not in o200k.special_ids]
+    text = o200k.decode(known)
+    assert text == reference.decode(known)
+    decoder = o200k.decoder()
+    pieces = [decoder.feed(id_) for id_ in known]
+    assert "".join(pieces) + decoder.flush() == text
+    assert decoder.flush() == ""
+
+
+def test_characters_split_over_tokens_stream_whole(o200k: Vocabulary) -> None:
+    ids = o200k.encode("🫠🦊")
+    assert len(ids) > 2
+    decoder = o200k.decoder()
+    assert [piece for piece in map(decoder.feed, ids) if piece] == ["🫠", "🦊"]
+
+
+@pytest.mark.parametrize("tokenizer", [small(), small(special=False)], ids=["special", "added"])
+def test_text_never_becomes_a_control_token(tokenizer: Tokenizer, o200k: Vocabulary) -> None:
+    for vocabulary in (Vocabulary(tokenizer), o200k):
+        text = "".join(f"a{name} b" for name in vocabulary.specials)
+        for ids in (vocabulary.encode(text), *vocabulary.encode_batch([text, "<|end|>"])):
+            assert not vocabulary.special_ids & set(ids)
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+        parsed = vocabulary.encode(text, parse_special=True)
+        assert vocabulary.special_ids <= set(parsed)
+        assert vocabulary.decode(parsed) == text
+        assert vocabulary.decode(parsed, skip_special=True) == "a b" * len(vocabulary.specials)
+
+
+def test_prompts_rendered_elsewhere_read_as_the_reference_reads_them(
+    o200k: Vocabulary, reference: oh.HarmonyEncoding
+) -> None:
+    prompt = "<|start|>user<|message|>Hi <|end> <|end|><|start|>assistant<|channel|>"
+    assert o200k.encode(prompt, parse_special=True) == reference.encode(prompt, allowed_special="all")
+
+
+def test_the_published_ids(o200k: Vocabulary) -> None:
+    assert o200k.size == 200_019
+    assert o200k.special("<|start|>") == o200k.control.start == 200_006
+    assert o200k.stop_ids == {200_002, 200_012, 199_999}
+
+
+def test_another_vocabulary_has_its_own_ids() -> None:
+    vocabulary = Vocabulary(small(NAMES[:-1]))
+    assert vocabulary.size == 256 + 7
+    assert vocabulary.stop_ids == {vocabulary.special("<|return|>"), vocabulary.special("<|call|>")}
+    for text in SCRIPTS:
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+def test_ids_without_a_token(o200k: Vocabulary) -> None:
+    assert o200k.decode([200_019, 201_087, -1, 10**12]) == "\ufffd" * 4
+    assert not any(map(o200k.has_token, (200_019, -1)))
+    byte = next(id_ for id_ in range(300) if o200k.token_bytes(id_) == b"\xff")
+    assert o200k.has_token(byte)
+    assert o200k.decode([byte, 17]) == "\ufffd2"
+
+
+def test_lone_surrogates_become_replacement_characters(o200k: Vocabulary) -> None:
+    assert o200k.decode(o200k.encode("a\ud800b\udc00 \ud83e\udd8a")) == "a\ufffdb\ufffd 🦊"
+    with pytest.raises(BadRequest, match="not int"):
+        o200k.encode(3)  # type: ignore[arg-type]
+
+
+def test_travels_to_another_process(o200k: Vocabulary) -> None:
+    copy = pickle.loads(pickle.dumps(Vocabulary(small())))
+    assert copy.encode("<|end|>") == Vocabulary(small()).encode("<|end|>")
+    assert not copy.special_ids & set(copy.encode("<|end|>"))
+
+
+def test_unusable_files_are_named(tmp_path: Path) -> None:
+    def refused(write: bytes | Tokenizer | None) -> str:
+        path = tmp_path / "tokenizer.json"
+        if isinstance(write, Tokenizer):
+            write.save(str(path))
+        elif write is not None:
+            path.write_bytes(write)
+        with pytest.raises(BadCheckpoint) as caught:
+            Vocabulary.from_file(path)
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    assert "missing" in refused(None)
+    assert "cannot be read" in refused(b'{"version": "1.0", "mod')
+    assert "<|call|>" in refused(small(("start", "end", "message", "channel", "constrain", "return")))
+    assert "not byte-level" in refused(Tokenizer(models.BPE({"a": 0, "b": 1}, [])))
