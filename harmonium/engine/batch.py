@@ -37,7 +37,8 @@ SETTINGS = np.dtype(
         ("top_k", np.int64),
         ("top_p", np.float32),
         ("log_min_p", np.float32),
-    ]
+    ],
+    align=True,  # so that torch can share the fields
 )
 """What a lane's request wants of the sampler, in the sampler's terms."""
 
@@ -116,20 +117,26 @@ class BatchBuilder:
 
     def _step_arrays(self, rows: list[Row]) -> Arrays:
         lanes = np.array([row.request.lane for row in rows])
-        starts = np.array([row.start for row in rows], np.int64)
-        n_tokens = np.array([row.n_tokens for row in rows], np.int64)
-        ends = n_tokens.cumsum()
-        lengths = starts + n_tokens
-        row_of = np.repeat(np.arange(len(rows)), n_tokens)
-        positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
-        pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE
-        width = pages_for(int(lengths.max()))
+        width = pages_for(max(row.start + row.n_tokens for row in rows))
         full, sliding = self.cache.full_table[lanes, :width], self.cache.sliding_table[lanes, :width]
-        known = [row.request.tokens[row.start : row.start + row.n_tokens] for row in rows]
+        lengths = np.array([row.start + row.n_tokens for row in rows], np.int64)
+        if all(row.n_tokens == 1 for row in rows):  # decoding, the common case
+            row_of, positions = np.arange(len(rows)), lengths - 1
+            ends = row_of + 1
+            ids = np.array([row.request.tokens[row.start] for row in rows], np.int64)
+        else:
+            n_tokens = np.array([row.n_tokens for row in rows], np.int64)
+            row_of, ends = np.repeat(np.arange(len(rows)), n_tokens), n_tokens.cumsum()
+            positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
+            known = [row.request.tokens[row.start : row.start + row.n_tokens] for row in rows]
+            ids = np.array([token for tokens in known for token in tokens], np.int64)
+        query_starts = np.zeros(len(rows) + 1, np.int32)
+        query_starts[1:] = ends
+        pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE
         return {
-            "ids": np.array([token for tokens in known for token in tokens], np.int64),
+            "ids": ids,
             "positions": positions,
-            "query_starts": np.concatenate(([0], ends)).astype(np.int32),
+            "query_starts": query_starts,
             "lengths": lengths.astype(np.int32),
             "full_table": full,
             "full_slots": full[row_of, pages].astype(np.int64) * PAGE_SIZE + offsets,
@@ -155,23 +162,28 @@ class BatchBuilder:
         return arrays
 
     def _mask_arrays(self, sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
-        places = np.array([self._place(request) for request in sampled], np.int64)
-        arrays: Arrays = {"lanes": lanes, "states": places[:, 0], "spent": places[:, 1], "budgets": places[:, 2]}
+        arrays: Arrays = {
+            "lanes": lanes,
+            "places": np.array([self._place(request) for request in sampled], np.int64),
+        }
+        budgets = [UNLIMITED if request.cursor is None else request.cursor.budget for request in sampled]
+        if min(budgets) < UNLIMITED:
+            arrays["budgets"] = np.array(budgets, np.int64)
         decided = [(row, request.mask) for row, request in enumerate(sampled) if request.mask is not None]
         if decided:
             arrays["host_rows"] = np.array([row for row, _ in decided], np.int64)
             arrays["host_masks"] = np.stack([mask for _, mask in decided])
         return arrays
 
-    def _place(self, request: Request) -> tuple[int, int, int]:
-        """State, spent and budget to send; -1 for what the device's lane already holds."""
+    def _place(self, request: Request) -> tuple[int, int]:
+        """State and what was spent, to send; -1 for what the device's lane already holds."""
         cursor = request.cursor
         if cursor is None:
-            return FREE, 0, UNLIMITED
+            return FREE, 0
         if request.synced_at == self.arena.generation:
-            return -1, -1, cursor.budget
+            return -1, -1
         request.synced_at = self.arena.generation
-        return self.arena.base(cursor.table) + cursor.state, cursor.spent, cursor.budget
+        return self.arena.base(cursor.table) + cursor.state, cursor.spent
 
 
 class Transfer:
@@ -211,4 +223,4 @@ def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
 
 
 def _masking(at: Mapping[str, Tensor]) -> Masking:
-    return Masking(at["lanes"], at["states"], at["spent"], at["budgets"], at.get("host_rows"), at.get("host_masks"))
+    return Masking(at["lanes"], at["places"], at.get("budgets"), at.get("host_rows"), at.get("host_masks"))

@@ -15,54 +15,56 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15
-MASK32, MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+MASK64 = 0xFFFFFFFFFFFFFFFF
+STEP = np.uint64(0x9E3779B97F4A7C15)
+SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def seed_key(seed: int) -> int:
     """A request's key, 64 bits well mixed, from any integer."""
-    z = (seed + GOLDEN) & MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK64
+    z = (seed + int(STEP)) & MASK64
+    z = ((z ^ (z >> 30)) * int(FACTORS[0])) & MASK64
+    z = ((z ^ (z >> 27)) * int(FACTORS[1])) & MASK64
     return z ^ (z >> 31)
 
 
-def position_keys(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """keys (n,) of requests and the positions (n,) of the tokens to draw, to (n, 2) numbers of 32 bits."""
-    z = keys + (positions.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return np.stack((z & np.uint64(MASK32), z >> np.uint64(32)), axis=1).astype(np.int64)
+def position_keys(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.int32]:
+    """keys (n,) of requests and the positions (n,) of the tokens to draw, to (n, 2) words."""
+    z = keys + positions.astype(np.uint64) * STEP + STEP
+    z = (z ^ (z >> SHIFTS[0])) * FACTORS[0]
+    z = (z ^ (z >> SHIFTS[1])) * FACTORS[1]
+    return (z ^ (z >> SHIFTS[2])).astype("<u8").view("<i4").reshape(-1, 2)
 
 
 def token_hashes(vocab_size: int, device: torch.device) -> Tensor:
-    """(1, vocab_size) int64: each id, mixed to 32 bits."""
-    ids = torch.arange(vocab_size, device=device).unsqueeze(0)
-    return _mix(ids, torch.zeros((1, 1), dtype=torch.int64, device=device))
+    """(1, vocab_size) int32: each id, well mixed."""
+    ids = torch.arange(vocab_size, dtype=torch.int32, device=device).unsqueeze(0)
+    return _mix(ids, torch.zeros((1, 1), dtype=torch.int32, device=device))
 
 
 def gumbel(hashes: Tensor, keys: Tensor) -> Tensor:
     """Noise (n, vocabulary) float32 for hashes (1, vocabulary) of `token_hashes` and keys (n, 2) of `position_keys`.
 
-    A hash h of 32 bits stands for the uniform number v = (h + 1/2) / 2 ** 32; small v, which win, keep all their bits.
+    The low 31 bits h of a hash stand for the uniform number v = (h + 1/2) / 2 ** 31; small v, which win, keep all bits.
     """
-    uniform = _mix(hashes ^ keys[:, :1], keys[:, 1:]).float()
-    uniform.mul_(-(1 - 2**-24) * 2.0**-32).sub_(2.0**-33)  # -v, above -1 after rounding
+    uniform = _mix(hashes ^ keys[:, :1], keys[:, 1:]).bitwise_and_(0x7FFFFFFF).float()
+    uniform.mul_(-(1 - 2**-24) * 2.0**-31).sub_(2.0**-32)  # -v, above -1 after rounding
     return uniform.log1p_().neg_().log_().neg_()
 
 
 def _mix(x: Tensor, key: Tensor) -> Tensor:
-    """lowbias32 of x, overwritten, with key added half-way; int64 tensors of values below 2 ** 32."""
+    """lowbias32 of x, overwritten, with key added half-way; int32 tensors whose products wrap."""
     shifted = x >> 16
+    shifted &= 0xFFFF  # what an unsigned shift leaves
     x ^= shifted
     x *= 0x7FEB352D
     x += key
-    x &= MASK32
     torch.bitwise_right_shift(x, 15, out=shifted)
+    shifted &= 0x1FFFF
     x ^= shifted
-    x *= 0x846CA68B
-    x &= MASK32
+    x *= 0x846CA68B - 2**32
     torch.bitwise_right_shift(x, 16, out=shifted)
+    shifted &= 0xFFFF
     x ^= shifted
     return x

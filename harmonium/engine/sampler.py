@@ -34,7 +34,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Randomness:
-    """Per row: inverse temperature and scale of the noise (n, 1) float32, 1 and 0 where greedy; keys (n, 2) int64.
+    """Per row: inverse temperature and scale of the noise (n, 1) float32, 1 and 0 where greedy; keys (n, 2) int32.
 
     log_min_p (n, 1) float32 is -inf for rows without. It and filters are None where no row wants them.
     """
@@ -48,27 +48,26 @@ class Randomness:
 
 @dataclass(frozen=True)
 class Masking:
-    """Per row, (n,) int64: its lane, its place in the arena and what it spent where the device's is stale (else -1).
+    """The rows' lanes (n,) int64, and places (n, 2) int64: arena state and what was spent, -1 for what the device has.
 
-    host_masks (m, words) int32, packed, replace the tables' masks in host_rows (m,) int64; None where there are none.
+    budgets (n,) int64 is None where no row has one. host_masks (m, words) int32, packed, replace the tables' masks in
+    host_rows (m,) int64; None where there are none.
     """
 
     lanes: Tensor
-    states: Tensor
-    spent: Tensor
-    budgets: Tensor
+    places: Tensor
+    budgets: Tensor | None
     host_rows: Tensor | None
     host_masks: Tensor | None
 
 
 class Sampler:
-    """Draws ids, and keeps each lane's place in its table on the device."""
+    """Draws ids. places: (n_lanes, 2) int64, each lane's state in the arena and what it spent, kept on the device."""
 
     def __init__(self, vocab_size: int, n_lanes: int, arena: TableArena, device: torch.device) -> None:
         self.arena, self.vocab_size = arena, vocab_size
         self._hashes = noise.token_hashes(vocab_size, device)
-        self._states = torch.zeros(n_lanes, dtype=torch.int64, device=device)
-        self._spent = torch.zeros(n_lanes, dtype=torch.int64, device=device)
+        self.places = torch.zeros((n_lanes, 2), dtype=torch.int64, device=device)
         self._shifts = torch.arange(32, dtype=torch.int32, device=device)
 
     def sample(self, logits: Tensor, randomness: Randomness | None, masking: Masking | None) -> Tensor:
@@ -78,21 +77,21 @@ class Sampler:
         """
         if masking is None:
             return self._choose(logits, randomness)
-        states = torch.where(masking.states >= 0, masking.states, self._states[masking.lanes])
-        spent = torch.where(masking.spent >= 0, masking.spent, self._spent[masking.lanes])
-        masked = self.arena.mask(logits, states)
+        places = torch.where(masking.places >= 0, masking.places, self.places.index_select(0, masking.lanes))
+        rows = self.arena.look(places[:, 0])
+        masked = self.arena.mask(logits, rows)
         if masking.host_rows is not None and masking.host_masks is not None:
             allowed = self._unpack(masking.host_masks)
             masked[masking.host_rows] = logits[masking.host_rows].masked_fill_(~allowed, -torch.inf)
         ids = self._choose(masked, randomness)
-        states, spent = self.arena.step(states, spent, masking.budgets, ids)
-        self._states[masking.lanes], self._spent[masking.lanes] = states, spent
+        after = self.arena.step(rows, places[:, 1], masking.budgets, ids)
+        self.places.index_copy_(0, masking.lanes, torch.stack(after, dim=1))
         return ids
 
     def _choose(self, logits: Tensor, randomness: Randomness | None) -> Tensor:
         scores = logits if randomness is None else self._scores(logits, randomness)
         best, ids = scores.max(dim=-1)
-        return ids.masked_fill_(~best.isfinite(), BAD)
+        return torch.where(best.abs() < torch.inf, ids, BAD)  # false for NaN too
 
     def _scores(self, logits: Tensor, randomness: Randomness) -> Tensor:
         """Scaled, filtered and noisy logits, whose argmax is the draw."""

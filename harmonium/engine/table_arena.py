@@ -23,6 +23,23 @@ IDLE_TABLES = 16
 """Tables kept for requests to come before a rebuild drops them."""
 
 
+MASK, DEFAULT, EXIT, FIRST_EDGE, LAST_EDGE, HAS_EDGES = range(6)
+"""A state's numbers: row of masks, next state, exit or -1, and its edges, first and last."""
+
+
+@dataclass(frozen=True)
+class StateRows:
+    """Rows' states. masks, default_next, exits (n,); their edges' ids and next states, the last one repeated,
+    tokens and nexts (n, width), which mean nothing where is_edge (n, 1) is false."""
+
+    masks: Tensor
+    default_next: Tensor
+    exits: Tensor
+    tokens: Tensor
+    nexts: Tensor
+    is_edge: Tensor
+
+
 @dataclass(slots=True)
 class Resident:
     """A table in the arena, its first state's number, and how many requests hold it."""
@@ -33,7 +50,7 @@ class Resident:
 
 
 class TableArena:
-    """mask() and step() of any mix of tables; acquire() and release() say which tables are needed."""
+    """look(), mask() and step() for any mix of tables; acquire() and release() say which tables are needed."""
 
     def __init__(self, vocab_size: int, device: torch.device) -> None:
         self.vocab_size, self.device, self.generation = vocab_size, device, 0
@@ -53,43 +70,47 @@ class TableArena:
     def release(self, table: Table) -> None:
         self._residents[id(table)].n_holders -= 1
 
+    @property
+    def n_states(self) -> int:
+        return len(self._states)
+
     def base(self, table: Table) -> int:
         """The arena's number of the table's state 0, until `generation` changes."""
         return self._residents[id(table)].base
 
-    def mask(self, logits: Tensor, states: Tensor) -> Tensor:
-        """logits (n, vocabulary) with -inf where states (n,) forbid the id; a new tensor."""
-        masked = torch.where(self._masks[self._mask_of[states]], logits, -torch.inf)
-        tokens, _, is_edge = self._edges(states)
-        values = torch.where(is_edge, logits.gather(1, tokens), masked.gather(1, tokens))
-        return masked.scatter_(1, tokens, values)
+    def look(self, states: Tensor) -> StateRows:
+        """What the arena holds of states (n,), for `mask` and `step`."""
+        info = self._states.index_select(0, states)  # (n, 6)
+        places = torch.minimum(info[:, FIRST_EDGE, None] + self._places, info[:, LAST_EDGE, None])  # (n, width)
+        edges = self._edges.index_select(0, places.flatten()).view(*places.shape, 2)  # (n, width, 2)
+        is_edge = info[:, HAS_EDGES, None] > 0
+        return StateRows(info[:, MASK], info[:, DEFAULT], info[:, EXIT], edges[..., 0], edges[..., 1], is_edge)
 
-    def step(self, states: Tensor, spent: Tensor, budgets: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States and spent budgets after ids, all (n,) int64; equals `Cursor.advance` for ids that were allowed."""
-        tokens, nexts, is_edge = self._edges(states)
-        found, place = ((tokens == ids.unsqueeze(1)) & is_edge).max(dim=1)
-        after = torch.where(found, nexts.gather(1, place.unsqueeze(1)).squeeze(1), self._default_next[states])
-        exits = self._exits[after]
-        spent = spent + ((self._exits[states] >= 0) & (exits >= 0))
+    def mask(self, logits: Tensor, rows: StateRows) -> Tensor:
+        """logits (n, vocabulary) with -inf where the rows' states forbid the id; a new tensor."""
+        masked = torch.where(self._masks.index_select(0, rows.masks), logits, -torch.inf)
+        values = torch.where(rows.is_edge, logits.gather(1, rows.tokens), masked.gather(1, rows.tokens))
+        return masked.scatter_(1, rows.tokens, values)
+
+    def step(self, rows: StateRows, spent: Tensor, budgets: Tensor | None, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States and spent budgets after ids, all (n,) int64; equals `Cursor.advance` for ids that were allowed.
+
+        Without budgets nothing is charged and no state gives way.
+        """
+        found, place = ((rows.tokens == ids.unsqueeze(1)) & rows.is_edge).max(dim=1)
+        after = torch.where(found, rows.nexts.gather(1, place.unsqueeze(1)).squeeze(1), rows.default_next)
+        if budgets is None:
+            return after, spent
+        exits = self._states[:, EXIT].index_select(0, after)
+        spent = spent + ((rows.exits >= 0) & (exits >= 0))
         return torch.where((exits >= 0) & (spent >= budgets), exits, after), spent
 
-    def _edges(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids and next states (n, width) of the states' edges, the last repeated, and whether there are any (n, 1)."""
-        place = torch.minimum(
-            self._first_edge[states].unsqueeze(1) + self._places, self._last_edge[states].unsqueeze(1)
-        )
-        return self._edge_tokens[place], self._edge_nexts[place], self._has_edges[states].unsqueeze(1)
-
     def _clear(self) -> None:
-        self.n_states = 1
         self._mask_rows: dict[bytes, int] = {}
         self._masks = torch.empty((0, self.vocab_size), dtype=torch.bool, device=self.device)
         everything = self._mask_row(np.full(n_words(self.vocab_size), 2**32 - 1, np.uint32))
-        none = np.zeros(1, np.int64)
-        self._mask_of = self._moved(none + everything)
-        self._default_next, self._exits = self._moved(none), self._moved(none - 1)
-        self._first_edge, self._last_edge, self._has_edges = (self._moved(a) for a in (none, none, none > 0))
-        self._edge_tokens, self._edge_nexts = self._moved(none), self._moved(none)
+        self._states = self._moved(np.array([[everything, FREE, -1, 0, 0, 0]]))
+        self._edges = self._moved(np.zeros((1, 2), np.int64))  # what states without edges look at
         self._places = torch.arange(1, device=self.device)
 
     def _rebuild(self) -> None:
@@ -102,26 +123,24 @@ class TableArena:
             self._append(resident)
 
     def _append(self, resident: Resident) -> None:
-        table, base = resident.table, self.n_states
+        table, base, offset = resident.table, len(self._states), len(self._edges)
         resident.base = base
-        own = np.arange(table.n_states) + base
-        first, stop = table.edge_starts[:-1].astype(np.int64), table.edge_starts[1:].astype(np.int64)
-        has_edges, offset = stop > first, len(self._edge_tokens)
         nothing = self._mask_row(np.zeros(n_words(self.vocab_size), np.uint32))
-        rows = np.array([*(self._mask_row(row) for row in table.masks), nothing], np.int64)
-        self._mask_of = self._joined(self._mask_of, rows[table.mask_of])
-        self._default_next = self._joined(
-            self._default_next, np.where(table.default_next >= 0, table.default_next + base, own)
-        )
-        self._exits = self._joined(self._exits, np.where(table.exits >= 0, table.exits + base, -1))
-        self._first_edge = self._joined(self._first_edge, np.where(has_edges, first + offset, 0))
-        self._last_edge = self._joined(self._last_edge, np.where(has_edges, stop - 1 + offset, 0))
-        self._has_edges = self._joined(self._has_edges, has_edges)
-        self._edge_tokens = self._joined(self._edge_tokens, table.edge_tokens.astype(np.int64))
-        self._edge_nexts = self._joined(self._edge_nexts, table.edge_nexts.astype(np.int64) + base)
+        mask_rows = np.array([*(self._mask_row(row) for row in table.masks), nothing])
+        first, stop = table.edge_starts[:-1].astype(np.int64), table.edge_starts[1:].astype(np.int64)
+        has_edges = stop > first
+        states = np.empty((table.n_states, 6), np.int64)
+        states[:, MASK] = mask_rows[table.mask_of]
+        states[:, DEFAULT] = np.where(table.default_next >= 0, table.default_next, np.arange(table.n_states)) + base
+        states[:, EXIT] = np.where(table.exits >= 0, table.exits + base, -1)
+        states[:, FIRST_EDGE] = np.where(has_edges, first + offset, 0)
+        states[:, LAST_EDGE] = np.where(has_edges, stop - 1 + offset, 0)
+        states[:, HAS_EDGES] = has_edges
+        edges = np.stack((table.edge_tokens, table.edge_nexts + base), axis=1).astype(np.int64)
+        self._states = torch.cat((self._states, self._moved(states)))
+        self._edges = torch.cat((self._edges, self._moved(edges)))
         width = max(len(self._places), int((stop - first).max(initial=1)))
         self._places = torch.arange(width, device=self.device)
-        self.n_states += table.n_states
 
     def _mask_row(self, words: NDArray[np.uint32]) -> int:
         """The row of _masks with these bits; equal rows of all tables are one."""
@@ -131,9 +150,6 @@ class TableArena:
             bits = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little")[: self.vocab_size]
             self._masks = torch.cat((self._masks, self._moved(bits.astype(np.bool_)[None])))
         return self._mask_rows[key]
-
-    def _joined(self, held: Tensor, more: NDArray[np.generic]) -> Tensor:
-        return torch.cat((held, self._moved(more)))
 
     def _moved(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array.copy()).to(self.device)

@@ -1,0 +1,198 @@
+"""Tables and matchers: what they forbid is never drawn, and the device steps tables as the host does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmonium.engine.batch import BatchBuilder
+from harmonium.engine.constraint import UNLIMITED, Cursor, TableConstraint, body
+from harmonium.engine.engine import Engine
+from harmonium.engine.kv_cache import KvCache
+from harmonium.engine.request import FinishReason, Request, SamplingParams
+from harmonium.engine.sampler import BAD, Sampler
+from harmonium.engine.scheduler import Row
+from harmonium.engine.table_arena import IDLE_TABLES, TableArena
+from harmonium.model.transformer import Transformer
+from tests.engine.tables import Broken, Pairs, State, table, unpacked
+
+VOCAB = 70
+CPU = torch.device("cpu")
+TEXT, END, OPEN, STOP = range(10, 60), 1, 2, 3
+
+
+@st.composite
+def states(draw: st.DrawFn) -> list[State]:
+    """Random automatons without dead ends, some states budgeted."""
+    n = draw(st.integers(1, 6))
+    ids, to = st.integers(0, VOCAB - 1), st.integers(0, n - 1)
+    exits = {s: draw(to) for s in draw(st.sets(to))}
+    drawn = []
+    for s in range(n):
+        text = draw(st.sets(ids, max_size=40))
+        edges = draw(st.dictionaries(ids, to, min_size=0 if text else 1, max_size=5))
+        leads = s in exits and exits[s] not in exits
+        drawn.append(State(text, draw(to), edges, exit=exits[s] if leads else -1))
+    return drawn
+
+
+constraints = st.builds(
+    lambda drawn, start, budget: TableConstraint(table(VOCAB, drawn), start % len(drawn), budget),
+    states(),
+    st.integers(0, 5),
+    st.none() | st.integers(0, 6),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.none() | constraints, min_size=1, max_size=4), st.integers(0, 2**32), st.booleans())
+def test_the_device_steps_tables_as_the_host_does(
+    rows: list[TableConstraint | None], seed: int, is_greedy: bool
+) -> None:
+    arena, n = TableArena(VOCAB, CPU), len(rows)
+    sampler, cache = Sampler(VOCAB, n, arena, CPU), KvCache(n, 64, 16, 4 * n, 4 * n)
+    builder = BatchBuilder(cache, arena, VOCAB, CPU)
+    params = SamplingParams(temperature=0 if is_greedy else 1)
+    requests = [Request(i, [0], params, seed + i, 64, None if c is None else Cursor(c)) for i, c in enumerate(rows)]
+    for lane, request in enumerate(requests):
+        request.lane = lane
+        cache.extend(lane, 20)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(12):
+        step = builder.build([Row(r, len(r.tokens) - 1, 1, is_sampled=True) for r in requests])
+        logits = torch.randn(n, VOCAB, generator=generator)
+        chosen = sampler.sample(logits.clone(), step.randomness, step.masking).tolist()
+        for row, (request, token) in enumerate(zip(requests, chosen, strict=True)):
+            request.tokens.append(token)
+            if request.cursor is None:
+                assert token >= 0
+                continue
+            allowed = unpacked(request.cursor.mask())
+            assert token in allowed
+            if is_greedy:
+                assert token == max(allowed, key=lambda id_: float(logits[row, id_]))
+            request.cursor.advance(token)
+            state, spent = sampler.places[row].tolist()
+            assert state == arena.base(request.cursor.table) + request.cursor.state
+            assert request.cursor.budget == UNLIMITED or spent == request.cursor.spent
+
+
+def test_a_budget_closes_a_body() -> None:
+    # 0: body of text until END; its exit 1 allows END alone; 2 opens it again; 3 is over
+    automaton = table(
+        VOCAB,
+        [State(TEXT, None, {END: 2}, exit=1), State(edges={END: 3}), State(edges={OPEN: 0}), State(edges={STOP: 3})],
+    )
+    for budget, legal in ((3, [TEXT, TEXT, TEXT, {END}]), (0, [{END}]), (None, [TEXT] * 20)):
+        cursor = Cursor(TableConstraint(automaton, budget=budget))
+        for ids in legal:
+            assert unpacked(cursor.mask()) - {END} == set(ids) - {END}
+            cursor.advance(min(ids))
+    cursor = Cursor(TableConstraint(automaton, budget=2))
+    for token in (10, END, OPEN, 11):  # the budget is one for all visits
+        cursor.advance(token)
+    assert unpacked(cursor.mask()) == {END}
+    cursor.advance(END)
+    assert unpacked(cursor.mask()) == {STOP}
+
+
+def test_tables_come_and_go_in_the_arena() -> None:
+    arena = TableArena(VOCAB, CPU)
+    held = table(VOCAB, [State(TEXT, None, {END: 1}), State(edges={STOP: 0})])
+    arena.acquire(held)
+    others = [table(VOCAB, [State({number % VOCAB}), State(TEXT)]) for number in range(5 * IDLE_TABLES)]
+    for other in others:
+        arena.acquire(other)
+        rows = arena.look(torch.tensor([arena.base(other)]))
+        allowed = arena.mask(torch.zeros(1, VOCAB), rows).isfinite()
+        assert set(allowed[0].nonzero().flatten().tolist()) == unpacked(other.masks[0].view(np.int32))
+        arena.release(other)
+    assert arena.generation > 0 and arena.n_states < 2 * len(others)
+    base = arena.base(held)
+    after, _ = arena.step(arena.look(torch.tensor([base])), torch.tensor([0]), None, torch.tensor([END]))
+    assert after.tolist() == [base + 1]
+
+
+def engine(model: Transformer) -> Engine:
+    return Engine(model, context=256, n_rows=8, token_budget=64)
+
+
+def call(vocab_size: int, matcher: Pairs) -> TableConstraint:
+    """Some text, OPEN, the matcher's body, END, some text, STOP."""
+    states = [
+        State(TEXT, None, {OPEN: 1}, exit=3),
+        State(edges={END: 2}, matcher=0),
+        State(TEXT, None, {STOP: 2}, exit=4),
+        State(edges={OPEN: 1}),
+        State(edges={STOP: 4}),
+    ]
+    return TableConstraint(table(vocab_size, states), budget=20, matchers=(lambda: matcher,))
+
+
+@pytest.mark.parametrize("is_forcing", [False, True])
+def test_from_the_table_to_a_matcher_and_back(model: Transformer, is_forcing: bool) -> None:
+    vocab_size = model.config.vocab_size
+    for seed in range(8):
+        matcher = Pairs(vocab_size, range(100, 400, 2), 5, is_forcing=is_forcing)
+        params = SamplingParams(temperature=0 if seed == 0 else 1, seed=seed, stop_ids=(STOP,))
+        (answer,) = engine(model).generate([[5, 6]], params, [call(vocab_size, matcher)])
+        ids = list(answer.ids)
+        assert answer.finish_reason is FinishReason.STOP and ids[-1] == STOP
+        opened, ended = ids.index(OPEN), ids.index(END)
+        inside = ids[opened + 1 : ended]
+        assert inside == matcher.ids and 2 <= len(inside) <= 10
+        assert all(a % 2 == 0 and b == a + 1 for a, b in zip(inside[::2], inside[1::2], strict=True))
+        assert set(ids[:opened]) | set(ids[ended + 1 : -1]) <= set(TEXT)
+        assert opened + len(ids) - 2 - ended <= 20
+
+
+def test_forced_ids_change_no_id(model: Transformer) -> None:
+    """Pairs forces only what it would allow alone, so that jumping ahead is the same as sampling."""
+    vocab_size = model.config.vocab_size
+    plain, forcing = (
+        engine(model).generate(
+            [[seed, 7] for seed in range(6)],
+            [SamplingParams(seed=seed, stop_ids=(STOP,)) for seed in range(6)],
+            [call(vocab_size, Pairs(vocab_size, range(100, 400, 2), 5, is_forcing=is_forcing)) for _ in range(6)],
+        )
+        for is_forcing in (False, True)
+    )
+    assert plain == forcing
+
+
+def test_a_matcher_without_a_table(model: Transformer) -> None:
+    vocab_size = model.config.vocab_size
+    params = SamplingParams(seed=1, stop_ids=(STOP, END))
+    matcher = Pairs(vocab_size, (100, 102), 3)
+    (answer,) = engine(model).generate([[5]], params, [body(lambda: matcher, vocab_size, params.stop_ids)])
+    assert answer.ids[:-1] == tuple(matcher.ids) and answer.ids[-1] in params.stop_ids
+    (cut,) = engine(model).generate(
+        [[5]],
+        SamplingParams(seed=1, max_tokens=3, stop_ids=(STOP,)),
+        [body(lambda: Pairs(vocab_size, (100,), 3, is_forcing=True), vocab_size, (STOP,))],
+    )
+    assert cut.ids == (100, 101, 100) and cut.finish_reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize(("method", "after"), [("mask", 0), ("mask", 1), ("can_end", 2), ("accept", 3), ("forced", 2)])
+def test_a_matcher_that_raises_ends_its_request_alone(model: Transformer, method: str, after: int) -> None:
+    vocab_size = model.config.vocab_size
+    params = SamplingParams(seed=1, max_tokens=12)
+    prompts = [[number, 9] for number in range(3)]
+    serving = engine(model)
+    alone = serving.generate(prompts, params)
+    broken = Broken(vocab_size, range(100, 200, 2), method=method, after=after)
+    mixed = serving.generate(prompts, params, [None, body(lambda: broken, vocab_size, (STOP,)), None])
+    assert mixed[::2] == alone[::2]
+    assert mixed[1].finish_reason is FinishReason.ERROR and "out of order" in (mixed[1].error or "")
+    assert serving.cache.full.n_free == serving.cache.full.n_pages
+
+
+def test_a_dead_end_is_an_error(model: Transformer) -> None:
+    dead = TableConstraint(table(model.config.vocab_size, [State(edges={20: 1}), State()]))
+    first, other = engine(model).generate([[1], [2]], SamplingParams(seed=1, max_tokens=4), [dead, None])
+    assert first.ids == (20,) and first.finish_reason is FinishReason.ERROR
+    assert len(other.ids) == 4 and BAD not in other.ids
