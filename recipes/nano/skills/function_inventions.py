@@ -22,7 +22,7 @@ _KINDS: tuple[Kind, ...] = (
     *(KINDS[name] for name in ("CODE", "CITY", "PERSON", "TITLE", "TEXT", "DATE")),
     flag("true", "false"),
 )
-_RESULT = [(("value",), _WORD), (("status",), KINDS["STATE"]), (("count",), integer(2, 900)), (("id",), KINDS["CODE"])]
+_RESULTS = (*_KINDS[:8], KINDS["STATE"], KINDS["REMARK"], KINDS["CODE"], KINDS["LINE"])
 _NAMES = _listed("""
 size color name mode level count speed depth target source label key value width angle limit index rate tag kind shape
 start end ratio step owner region layer seed
@@ -58,6 +58,14 @@ def _parameters(random: Random) -> dict[str, tuple[Kind, bool]]:
     return found
 
 
+def _fields(random: Random) -> list[tuple[tuple[str, ...], Kind]]:
+    """What the function gives: one to three fields of any name."""
+    names = {
+        random.choice(_NAMES) if random.random() < 0.5 else _word(random): None for _ in range(random.randint(1, 3))
+    }
+    return [((name,), random.choice(_RESULTS)) for name in names]
+
+
 def _name(random: Random, held_out: bool) -> tuple[str, str, str]:
     while True:
         verb, noun = _parts(random)
@@ -79,7 +87,7 @@ def invent(random: Random, *, held_out: bool) -> Function:
     if required := [key for key, (_, is_required) in parameters.items() if is_required]:
         schema["required"] = required
     about = random.choice((f"{verb.capitalize()} the {noun}.", f"To {verb} a {noun}.", "", noun.capitalize()))
-    family = Family(f"invented {name}", f"to {verb} the {noun}", gives=_RESULT)
+    family = Family(f"invented {name}", f"to {verb} the {noun}", gives=_fields(random))
     return Function(family, ToolSpec(name, about, schema), {key: key for key in parameters})
 
 

@@ -13,8 +13,6 @@ from harmonium.harmony.messages import Effort
 from recipes.nano.skills.function_library import Function, Request
 from recipes.nano.skills.function_results import Result
 
-_ALL_IN_VIEW = {True: "The function is", False: "The functions are"}
-
 
 def _listing(request: Request, effort: Effort) -> str:
     """name value for every parameter in the order declared, each value as it stands in the JSON."""
@@ -32,7 +30,8 @@ def _call(request: Request, effort: Effort) -> str:
 
 
 def _in_view(functions: Sequence[Function]) -> str:
-    return f"{_ALL_IN_VIEW[len(functions) == 1]} {', '.join(function.spec.name for function in functions)}."
+    names = ", ".join(function.spec.name for function in functions)
+    return f"The function is {names}." if len(functions) == 1 else f"The functions are {names}."
 
 
 def _check(request: Request) -> str:
@@ -89,7 +88,8 @@ def none_fits(functions: Sequence[Function], effort: Effort) -> str:
     """Before the honest answer that no function does what is asked."""
     if effort is Effort.LOW:
         return "No function does that."
+    does_not = "It does not do that." if len(functions) == 1 else "None of them does that."
     if effort is Effort.MEDIUM:
-        return f"{_in_view(functions)} None of them does that."
+        return f"{_in_view(functions)} {does_not}"
     checks = ", ".join(f"{function.spec.name} no" for function in functions)
-    return f"{_in_view(functions)} One by one: {checks}. None of them does that. I say so honestly."
+    return f"{_in_view(functions)} One by one: {checks}. {does_not} I say so honestly."

@@ -36,7 +36,7 @@ class Kind:
 
 
 _TAILS = ("com", "org", "net", "io", "dev", "example", "test", "edu")
-_NUMBER_WORDS = (
+NUMBER_WORDS = (
     "zero",
     "one",
     "two",
@@ -100,7 +100,7 @@ def integer(low: int, high: int) -> Kind:
     def make(random: Random, language: str) -> Slot:
         value = random.randint(low, high)
         if language == "en" and 1 < value <= 12 and random.random() < 0.2:
-            return Slot(value, _NUMBER_WORDS[value])
+            return Slot(value, NUMBER_WORDS[value])
         return Slot(value, str(value))
 
     if high - low >= 200:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from harmonium.harmony.messages import Conversation, DeveloperContent, Message, Role
+from harmonium.harmony.messages import Message
 from recipes.nano.drill import Answer, Drill, Skill
-from recipes.nano.scene import FIRST_QUESTIONS, Scene, roughen, scene
-from recipes.nano.skills import arithmetic, capitals, counting, function_thoughts, talk
-from recipes.nano.skills.beyond import beyond, fallback_reply
+from recipes.nano.scene import Scene
+from recipes.nano.skills import function_thoughts
 from recipes.nano.skills.function_inventions import ask_for_invention, invent
 from recipes.nano.skills.function_library import (
     CHAINS,
@@ -32,38 +31,19 @@ from recipes.nano.skills.function_library import (
     subject,
 )
 from recipes.nano.skills.function_results import Result, names_all, result_of, result_with, sentence
+from recipes.nano.skills.function_scenes import as_typed, is_on_side, open_scene, pick_language, toolbox
 from recipes.nano.skills.function_values import Slot
+from recipes.nano.skills.no_call import no_call
 from recipes.nano.wordings import load
-from recipes.nano.words import is_held_out
 
-_ALL = tuple(FAMILIES.values())
-_ASKED_FIRST = FIRST_QUESTIONS | {"What's the weather in Paris right now?", "What is the weather in Paris right now?"}
 _WEATHER = FAMILIES["weather.now"]
 _RIDDLES = load("instructions")["riddles"]
-_INSTRUCTIONS = (
-    "You are a helpful assistant.",
-    "Use the functions when they help.",
-    "Answer in a friendly way.",
-    "Be brief.",
-    "Use a friendly tone.",
-    "Call a function only when it is needed.",
-    "You help customers of a shop.",
-    "You are an assistant with tools.",
-    "Always be polite.",
-)
 _RIDDLE_REPLY = {
     "en": "I was sent for {subject} and came back to tell: {reading}. Who am I, can you spell? A function!",
     "fr": "On m'a envoyée pour {subject} et je reviens dire : {reading}. Qui suis-je ? Une fonction !",
     "de": "Man fragte mich, {subject}, und ich kam zu berichten: {reading}. Wer bin ich? Eine Funktion!",
     "es": "Me enviaron por {subject} y volví para decir: {reading}. ¿Quién soy? ¡Una función!",
     "ja": "{subject}を調べに行き、こう伝えます: {reading}。私は誰でしょう? 関数です!",
-}
-_NO_TOOL = {
-    "en": "I have no tool for that. {}",
-    "fr": "Je n'ai pas d'outil pour cela. {}",
-    "de": "Dafür habe ich kein Werkzeug. {}",
-    "es": "No tengo herramienta para eso. {}",
-    "ja": "そのための道具がありません。{}",
 }
 _SECOND = {
     "en": ("{} And for {}?", "{} Then the same for {}.", "{} Also for {}, please.", "{} And {}?"),
@@ -88,45 +68,6 @@ _AGAIN = {
 }
 
 
-def _language(random: Random) -> str:
-    return "en" if random.random() < 0.72 else random.choice(("fr", "de", "es", "ja"))
-
-
-def _scene(random: Random, tools: Sequence[Function], instructions: str | None = None) -> Scene:
-    if instructions is None and random.random() < 0.2:
-        instructions = random.choice(_INSTRUCTIONS)
-    return scene(random, developer=DeveloperContent(instructions, tuple(tool.spec for tool in tools)))
-
-
-def _toolbox(
-    random: Random, used: Sequence[Function], *, held_out: bool, avoid: frozenset[str] = frozenset()
-) -> list[Function]:
-    """The used functions among others of other topics, at most four in all, in any order."""
-    tools = list(used)
-    topics = {function.family.topic for function in used} | avoid
-    n_tools = max(len(tools), random.choice((1, 2, 2, 3, 3, 4)))
-    while len(tools) < n_tools:
-        other = invent(random, held_out=held_out) if random.random() < 0.2 else None
-        other = other or declare(random, random.choice(_ALL), held_out=held_out)
-        if other.family.topic not in topics and other.spec.name not in {tool.spec.name for tool in tools}:
-            tools.append(other)
-            topics.add(other.family.topic)
-    random.shuffle(tools)
-    return tools
-
-
-def _rough(random: Random, question: str, said: Sequence[str], language: str) -> str:
-    """The question as typed, unless that would change a value in it."""
-    rough = roughen(random, question, language)
-    return rough if all(text in rough for text in said) else question
-
-
-def _is_on_side(question: str, functions: Sequence[Function], held_out: bool) -> bool:
-    """Questions are split together with the functions they call; those that people ask first are never trained."""
-    names = " ".join(function.spec.name for function in functions)
-    return question not in _ASKED_FIRST and is_held_out(f"{question} {names}") == held_out
-
-
 def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
     """One call's question, of the library or invented, and its language."""
     while True:
@@ -134,11 +75,11 @@ def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
             language = "en"
             request = ask_for_invention(random, invent(random, held_out=held_out), held_out=held_out)
         else:
-            language = _language(random)
+            language = pick_language(random)
             family = _WEATHER if random.random() < 0.06 else random.choice(SPOKEN[language])
             request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
-        question = _rough(random, request.question, request.said, language)
-        if _is_on_side(question, [request.function], held_out):
+        question = as_typed(random, request.question, request.said, language)
+        if is_on_side(question, [request.function], held_out):
             return replace(request, question=question), language
 
 
@@ -188,10 +129,12 @@ def _shaped_scene(
 ) -> tuple[Scene, str]:
     """An opening and the answer that fits it: now and then as a riddle."""
     if result.failed or random.random() > 0.05:
-        return _scene(random, tools), _answers([request], [result], language)
+        return open_scene(random, tools), _answers([request], [result], language)
     instructions = random.choice(_RIDDLES[language if random.random() < 0.5 else "en"])
     reading = result.reading.rstrip(".!?")
-    return _scene(random, tools, instructions), _RIDDLE_REPLY[language].format(subject=request.subject, reading=reading)
+    return open_scene(random, tools, instructions), _RIDDLE_REPLY[language].format(
+        subject=request.subject, reading=reading
+    )
 
 
 def tool_call(random: Random, *, held_out: bool) -> Drill:
@@ -199,7 +142,7 @@ def tool_call(random: Random, *, held_out: bool) -> Drill:
     if random.random() < 0.1:
         return _call_again(random, held_out=held_out)
     request, language = _request(random, held_out=held_out)
-    tools = _toolbox(random, [request.function], held_out=held_out)
+    tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
     place, final = _shaped_scene(random, request, result, tools, language)
     learned = _turn(request, result, tools, place, final)
@@ -209,15 +152,15 @@ def tool_call(random: Random, *, held_out: bool) -> Drill:
 
 def _call_again(random: Random, *, held_out: bool) -> Drill:
     """A second turn that asks the same about something else ("And in Rome?")."""
-    language = _language(random)
+    language = pick_language(random)
     while True:
         function = declare(random, random.choice(PAIRED[language]), held_out=held_out)
         first, second, _ = ask_two(random, function, language, held_out=held_out)
         question = random.choice(_AGAIN[language]).format(second.said[0])
-        if _is_on_side(f"{first.question} {question}", [function], held_out):
+        if is_on_side(f"{first.question} {question}", [function], held_out):
             break
-    tools = _toolbox(random, [function], held_out=held_out)
-    place = _scene(random, tools)
+    tools = toolbox(random, [function], held_out=held_out)
+    place = open_scene(random, tools)
     results = [result_of(random, function.family, held_out=held_out) for _ in range(2)]
     finals = [_answers([request], [result], language) for request, result in zip((first, second), results, strict=True)]
     earlier = _turn(first, results[0], tools, place, finals[0])
@@ -230,7 +173,7 @@ def _call_again(random: Random, *, held_out: bool) -> Drill:
 def tool_result(random: Random, *, held_out: bool) -> Drill:
     """A result read into the answer; in evaluation the call is given."""
     request, language = _request(random, held_out=held_out)
-    tools = _toolbox(random, [request.function], held_out=held_out)
+    tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
     place, final = _shaped_scene(random, request, result, tools, language)
     turn = _turn(request, result, tools, place, final)
@@ -294,7 +237,7 @@ def _chained(random: Random, *, held_out: bool) -> tuple[list[Request], list[Res
 def two_calls(random: Random, *, held_out: bool) -> Drill:
     """Two calls in a row: the same function twice, two functions, or the second one with the first one's result."""
     while True:
-        language, luck = _language(random), random.random()
+        language, luck = pick_language(random), random.random()
         if luck < 0.34:
             language = "en"
             requests, results, question = _chained(random, held_out=held_out)
@@ -302,13 +245,13 @@ def two_calls(random: Random, *, held_out: bool) -> Drill:
             make = _twice if luck < 0.67 else _both
             requests, results, question = make(random, language, held_out=held_out)
         said = [text for request in requests for text in request.said]
-        question = _rough(random, question, said, language)
+        question = as_typed(random, question, said, language)
         functions = list({request.function.spec.name: request.function for request in requests}.values())
         n_functions = len({id(request.function) for request in requests})
-        if len(functions) == n_functions and _is_on_side(question, functions, held_out):
+        if len(functions) == n_functions and is_on_side(question, functions, held_out):
             break
-    tools = _toolbox(random, functions, held_out=held_out)
-    place = _scene(random, tools)
+    tools = toolbox(random, functions, held_out=held_out)
+    place = open_scene(random, tools)
     is_chain = luck < 0.34
     answered = slice(1, None) if is_chain else slice(None)
     first, second = requests
@@ -324,78 +267,6 @@ def two_calls(random: Random, *, held_out: bool) -> Drill:
     ]
     values = tuple(value for result in results[answered] for value in result.values)
     return place.drill("two_calls", language, [Message.user(question)], learned, names_all(values))
-
-
-_NEAR = tuple(
-    frozenset(text.split(" "))
-    for text in (
-        "reminder todo note timer alarm calendar time issue",
-        "email message call contact user school",
-        "weather location map",
-        "file web note book news repo",
-        "order parcel shop invoice warehouse ticket food bank",
-        "math random units currency stock bank password",
-        "flight train taxi map car hotel",
-        "music tv movie book image color",
-        "lights thermostat lock robot plant",
-        "restaurant food recipe hotel",
-        "health medicine fitness calendar",
-        "dictionary spelling translate",
-        "sports news poll horoscope",
-    )
-)
-"""Topics that a stretched reading could take for each other: not beside a question that no function answers."""
-_EASY: tuple[tuple[Skill, frozenset[str]], ...] = (
-    (arithmetic.SKILLS["arithmetic"], frozenset({"math", "units", "currency", "random", "web"})),
-    (capitals.SKILLS["capitals"], frozenset({"map", "web", "dictionary", "news", "location"})),
-    (counting.SKILLS["counting"], frozenset({"spelling", "dictionary", "web", "file"})),
-    (talk.SKILLS["talk"], frozenset({"web", "location", "user"})),
-)
-_WEB = frozenset({"web"})
-
-
-def _unneeded(random: Random, *, held_out: bool) -> Drill:
-    """An ordinary question of another skill with functions in the developer message."""
-    skill, avoid = random.choice(_EASY)
-    drill = skill(random, held_out=held_out)
-    tools = tuple(tool.spec for tool in _toolbox(random, [], held_out=held_out, avoid=avoid))
-    system, *rest = drill.conversation.messages
-    instructions, n_more = None, 1
-    if rest[0].role is Role.DEVELOPER and isinstance(content := rest[0].content[0], DeveloperContent):
-        instructions, n_more, rest = content.instructions, 0, rest[1:]
-    developer = Message.developer(DeveloperContent(instructions, tools))
-    conversation = Conversation((system, developer, *rest))
-    return Drill("no_call", drill.language, conversation, drill.n_given + n_more, drill.judge)
-
-
-def _beyond_tools(random: Random, language: str, *, held_out: bool) -> tuple[str, frozenset[str]]:
-    """A question for something that no function will be declared for, and the topics to leave out."""
-    if random.random() < 0.25:
-        return beyond(random, language, held_out=held_out), frozenset(name for group in _NEAR for name in group)
-    family = random.choice(SPOKEN[language])
-    request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
-    near = [group for group in _NEAR if family.topic in group]
-    return _rough(random, request.question, request.said, language), _WEB.union([family.topic], *near)
-
-
-def _says(text: str) -> Callable[[Answer], bool]:
-    return lambda answer: answer.final.strip() == text and not answer.calls
-
-
-def no_call(random: Random, *, held_out: bool) -> Drill:
-    """Functions are there but not needed, or none of them does what is asked: said honestly."""
-    if random.random() < 0.5:
-        return _unneeded(random, held_out=held_out)
-    language = _language(random)
-    while True:
-        question, avoid = _beyond_tools(random, language, held_out=held_out)
-        if _is_on_side(question, [], held_out):
-            break
-    tools = _toolbox(random, [], held_out=held_out, avoid=avoid)
-    place = _scene(random, tools)
-    final = _NO_TOOL[language].format(fallback_reply(language))
-    learned = [Message.analysis(function_thoughts.none_fits(tools, place.effort)), Message.final(final)]
-    return place.drill("no_call", language, [Message.user(question)], learned, _says(final))
 
 
 SKILLS: dict[str, Skill] = {
