@@ -24,9 +24,9 @@ _WORDS = load("instructions")
 
 @dataclass(frozen=True)
 class Base:
-    """kind: "capital", "number", "letter", "beyond" or "weather". finals: the sentence that answers, by language; where
-    it is the same question in another language, else only the question's own. answer: its heart alone. slots: what
-    riddles are made of."""
+    """kind: "capital", "number", "letter", "beyond" or "weather". finals: the sentence that answers, by language; only
+    the question's own where others were not made. answer: its heart alone. slots: what riddles and JSON are made of.
+    """
 
     kind: str
     language: str
@@ -73,6 +73,7 @@ def capital_base(random: Random, language: str, *, held_out: bool) -> Base:
     }
     city = country.capitals[language]
     slots = {
+        "country": country.names[language],
         "of": of_country(country.names[language], language),
         "city": city,
         "cities": "|".join(country.capitals.values()),

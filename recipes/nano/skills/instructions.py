@@ -94,16 +94,30 @@ def _riddle(random: Random, base: Base) -> _Shaped:
 
 
 _NAMES_OF_ANSWERS = ("answer", "result", "reply", "response", "value", "solution", "output", "final", "text", "data")
+_NAMES_BY_KIND = {
+    "capital": ("capital", "city", "capital_city", "name"),
+    "number": ("result", "total", "number"),
+    "letter": ("count", "n_letters", "times", "occurrences"),
+}
+_FURTHER = {
+    "capital": (("country", "country"), ("nation", "country")),
+    "number": (("expression", "e"), ("task", "e"), ("formula", "e")),
+    "letter": (("word", "w"), ("letter", "l")),
+}
+"""Properties that repeat a part of the question: their name, and the base's slot that fills them."""
 _NAMES_OF_YES = ("ok", "done", "success", "is_final", "valid", "finished", "complete")
 _NAMES_OF_KINDS = ("kind", "topic", "category", "type", "subject")
 _KINDS = {"capital": "geography", "number": "math", "letter": "spelling"}
 
 
 def _schema(random: Random, base: Base) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A schema of one to three properties, and the object that answers with it."""
+    """A schema of one to four properties, and the object that answers with it."""
     is_number = base.answer.lstrip("-").isdigit()
     as_number = is_number and random.random() < 0.7
-    name = random.choice(_NAMES_OF_ANSWERS) if random.random() < 0.6 else f"{identifier(random, 1)}_answer"
+    chance = random.random()
+    name = f"{identifier(random, 1)}_answer" if chance > 0.7 else random.choice(_NAMES_OF_ANSWERS)
+    if chance < 0.35:
+        name = random.choice(_NAMES_BY_KIND[base.kind])
     kind = random.choice(("integer", "number")) if as_number else "string"
     properties: list[tuple[str, dict[str, Any], Any]] = [
         (name, {"type": kind}, int(base.answer) if as_number else base.answer)
@@ -113,6 +127,9 @@ def _schema(random: Random, base: Base) -> tuple[dict[str, Any], dict[str, Any]]
     if random.random() < 0.35:
         choices = list(_KINDS.values())
         properties.append((random.choice(_NAMES_OF_KINDS), {"type": "string", "enum": choices}, _KINDS[base.kind]))
+    if random.random() < 0.35:
+        further, slot = random.choice(_FURTHER[base.kind])
+        properties.append((further, {"type": "string"}, base.slots[slot]))
     random.shuffle(properties)
     schema: dict[str, Any] = {"type": "object", "properties": {name: shape for name, shape, _ in properties}}
     schema["required"] = [name for name, _, _ in properties]
@@ -182,7 +199,8 @@ def instructions(random: Random, *, held_out: bool) -> Drill:
 
     def judge(given: Answer) -> bool:
         final = given.final.strip()
-        return not given.calls and shaped.is_shaped(final) and base.is_told(final, shaped.final)
+        is_told = shape is _json or base.is_told(final, shaped.final)
+        return not given.calls and shaped.is_shaped(final) and is_told
 
     return place.drill("instructions", language, [Message.user(base.question)], learned, judge)
 
