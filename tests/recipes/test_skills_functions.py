@@ -168,7 +168,7 @@ def test_the_split_is_clean(name: str) -> None:
             if not held_out:
                 assert not any(is_held_out(tool) for tool in called)
     trained, asked = ({question(drill) for drill in drills(name, side)} for side in (False, True))
-    assert len(trained & asked) <= 2, (
+    assert len(trained & asked) <= 6, (
         "only questions without open values may be asked on both sides, of other functions"
     )
 

@@ -79,6 +79,17 @@ def _object(random: Random, fields: dict[str, Any]) -> Result:
     return _fields(fields, json.dumps(wrapped, ensure_ascii=False, indent=2 if luck > 0.93 else None))
 
 
+def _rows(random: Random, family: Family, held_out: bool) -> Result:
+    """Two or three objects of the same fields."""
+    kinds = [(random.choice(names), kind) for names, kind in family.gives][:2]
+    rows = [
+        {name: kind.draw(random, held_out, "en").value for name, kind in kinds} for _ in range(random.choice((2, 2, 3)))
+    ]
+    parts = [_fields(row, "") for row in rows]
+    values = tuple(value for part in parts for value in part.values)
+    return Result(json.dumps(rows, ensure_ascii=False), "; ".join(part.reading for part in parts), values)
+
+
 def _drawn(random: Random, family: Family, held_out: bool) -> dict[str, Any]:
     """Some of the family's result fields, the first one more often than not."""
     fields = [(random.choice(names), kind.draw(random, held_out, "en").value) for names, kind in family.gives]
@@ -102,8 +113,10 @@ def result_of(random: Random, family: Family, *, held_out: bool) -> Result:
         return failure(random)
     if luck < 0.27:
         return _bare(KINDS[random.choice(_ODD)].draw(random, held_out, "en").value)
+    if luck < 0.32:
+        return _rows(random, family, held_out)
     fields = _drawn(random, family, held_out)
-    if luck < 0.68:
+    if luck < 0.7:
         return _object(random, fields)
     value = next(iter(fields.values()))
     if isinstance(value, int | float) and not isinstance(value, bool) and random.random() < 0.5:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from recipes.nano.skills.function_words import CITIES, CITIES_JA, DAYS, MONTHS, NAMES, SHORT_CITIES
-from recipes.nano.words import ADJECTIVES, NOUNS, VERBS, is_held_out, place_name, pseudo_word, random_letters
+from recipes.nano.words import ADJECTIVES, NOUNS, VERBS, is_held_out, place_name, pseudo_word, random_letters, words_of
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,27 @@ def _city_or_short(random: Random, held_out: bool, language: str) -> Slot:
     return _CITY.draw(random, held_out, language)
 
 
-def _name(random: Random) -> str:
-    return random.choice(NAMES) if random.random() < 0.4 else pseudo_word(random, "en", 3, 8).capitalize()
+def _made_up(random: Random, language: str) -> str:
+    return pseudo_word(random, "en" if language == "ja" else language)
+
+
+def _noun(random: Random, language: str) -> str:
+    """A listed word, in the question's language more often than not."""
+    return random.choice(words_of(language) if language != "en" and random.random() < 0.6 else NOUNS)
+
+
+def _name(random: Random, language: str) -> str:
+    return random.choice(NAMES) if random.random() < 0.4 else _made_up(random, language).capitalize()
 
 
 def _full_name(random: Random, language: str) -> str:
-    return f"{_name(random)} {pseudo_word(random).capitalize()}" if random.random() < 0.4 else _name(random)
+    name = _name(random, language)
+    return f"{name} {_made_up(random, language).capitalize()}" if random.random() < 0.4 else name
 
 
 def _email(random: Random, language: str) -> str:
     number = random.randint(1, 99) if random.random() < 0.3 else ""
-    return f"{_name(random).lower()}{number}@{pseudo_word(random)}.{random.choice(_TAILS)}"
+    return f"{_name(random, 'en').lower()}{number}@{pseudo_word(random)}.{random.choice(_TAILS)}"
 
 
 def _code(random: Random, language: str) -> str:
@@ -201,7 +211,9 @@ def _time(random: Random, language: str) -> str:
 
 def _title(random: Random, language: str) -> str:
     """A thing of one to three words."""
-    adjective, noun, luck = random.choice(ADJECTIVES), random.choice(NOUNS), random.random()
+    adjective, noun, luck = random.choice(ADJECTIVES), _noun(random, language), random.random()
+    if language != "en":
+        return noun if luck < 0.5 else f"{_made_up(random, language)} {noun}"
     if luck < 0.2:
         return noun
     if luck < 0.4:
@@ -231,7 +243,10 @@ _SENTENCES: tuple[Callable[[Random, str, str], str], ...] = (
 
 
 def _sentence(random: Random, language: str) -> str:
-    return random.choice(_SENTENCES)(random, random.choice(NOUNS), _name(random))
+    if language != "en" and random.random() < 0.7:
+        space = random.choice(("と", "の", "、")) if language == "ja" else " "
+        return space.join(_noun(random, language) for _ in range(random.randint(1, 4)))
+    return random.choice(_SENTENCES)(random, random.choice(NOUNS), _name(random, "en"))
 
 
 def _quoted(random: Random, text: str, language: str) -> Slot:
@@ -255,8 +270,15 @@ def _url(random: Random, language: str) -> str:
 def _word(random: Random, language: str) -> str:
     luck = random.random()
     if luck < 0.4:
-        return random.choice(NOUNS)
-    return pseudo_word(random) if luck < 0.8 else random_letters(random, 3, 8)
+        return _noun(random, language)
+    return _made_up(random, language) if luck < 0.8 else random_letters(random, 3, 8)
+
+
+def _expression(random: Random, language: str) -> str:
+    """What people hand to a calculator."""
+    a, b = random.randint(2, 9999), random.randint(2, 999)
+    forms = (f"{a} {random.choice('+-*/')} {b}", f"({a} + {b}) * {a % 9 + 2}", f"sqrt({a})", f"{a / 100} * {b}")
+    return random.choice((*forms, f"{b} ** {a % 9 + 2}", f"{b}% of {a}"))
 
 
 def _remark(random: Random, language: str) -> str:
@@ -287,6 +309,8 @@ KINDS: dict[str, Kind] = {
     "TEXT": open_kind(lambda random, language: _quoted(random, _sentence(random, language), language)),
     "THING": open_kind(_title),
     "LINE": open_kind(_sentence),
+    "EXPRESSION": open_kind(_expression),
+    "HEX": open_kind(lambda random, _: f"#{random.randrange(16**6):06x}"),
     "PLACE": open_kind(lambda random, _: f"{random.choice(ADJECTIVES)} {random.choice(NOUNS)}".title()),
     "WORD": open_kind(_word),
     "PATH": open_kind(_path),

@@ -92,9 +92,8 @@ def _told(request: Request, result: Result) -> Message:
 
 
 def _answers(requests: Sequence[Request], results: Sequence[Result], language: str) -> str:
-    space = "" if language == "ja" else " "
     pairs = zip(requests, results, strict=True)
-    return space.join(sentence(request.subject, result, language) for request, result in pairs)
+    return " ".join(sentence(request.subject, result, language) for request, result in pairs).replace("。 ", "。")
 
 
 def _turn(request: Request, result: Result, tools: Sequence[Function], place: Scene, final: str) -> list[Message]:
