@@ -167,8 +167,8 @@ def test_the_split_is_clean(name: str) -> None:
             assert is_held_out(f"{' '.join(asked)} {' '.join(called)}") == held_out
             if not held_out:
                 assert not any(is_held_out(tool) for tool in called)
-    trained, asked = ({question(drill) for drill in drills(name, side)} for side in (False, True))
-    assert len(trained & asked) <= 6, (
+    trained, examined = ({question(drill) for drill in drills(name, side)} for side in (False, True))
+    assert len(trained & examined) <= 6, (
         "only questions without open values may be asked on both sides, of other functions"
     )
 
