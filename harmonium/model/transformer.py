@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -170,7 +171,10 @@ class Transformer:
         config = self.config
         counts = [n_sliding_pages if config.is_sliding(i) else n_full_pages for i in range(config.n_layers)]
         shapes = [(n, config.n_kv_heads, PAGE_SIZE, config.head_dim) for n in counts]
-        k, v = ([torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes] for _ in range(2))
+        if self.device.type == "cpu":  # numpy's zeros take memory page by page, once they are written
+            k, v = ([torch.from_numpy(np.zeros(shape, np.float32)) for shape in shapes] for _ in range(2))
+        else:
+            k, v = ([torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes] for _ in range(2))
         return Cache(k, v)
 
     @classmethod

@@ -83,7 +83,7 @@ class Attend:
             cache.index_select(0, pages).transpose(0, 1).flatten(1, 2)[:, : length - first * page_size]
             for cache in (k_cache, v_cache)
         )
-        if self.window is None:
+        if self.window is None or length <= self.window:
             return attention.attend_chunk(q, k, v, self.sinks)
         return attention.attend_band(q, k, v, self.sinks, self.window)
 

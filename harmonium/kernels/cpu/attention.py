@@ -57,7 +57,9 @@ def _soften(scores: Floats, sink: np.float32) -> None:
 def _gather(weights: Floats, v_cache: Floats, kv_head: int, pages: Pages, first: int, out: Floats) -> None:
     """out (heads, head_dim) = weights (heads, n) times the values of one kv head, from position `first` on."""
     page_size = v_cache.shape[2]
-    out[:] = 0
+    for head in range(len(out)):
+        for i in range(out.shape[1]):
+            out[head, i] = 0
     for j in range(weights.shape[1]):
         place = first + j
         value = v_cache[pages[place // page_size], kv_head, place % page_size]
@@ -83,7 +85,10 @@ def attend_rows(
     kv_heads, head_dim = k_cache.shape[1], k_cache.shape[3]
     groups = q.shape[1] // kv_heads
     scale = np.float32(1.0 / np.sqrt(head_dim))
-    scratch = np.empty(groups * lengths.max(), np.float32)
+    longest = 0
+    for row in range(len(lengths)):
+        longest = max(longest, lengths[row])
+    scratch = np.empty(groups * longest, np.float32)
     for row in range(len(lengths)):
         start, stop = starts[row], starts[row + 1]
         if stop - start > MOST_NEW:

@@ -42,13 +42,13 @@ def multiply(x: Floats, weight: Weights, bias: Floats, out: Floats) -> None:
 
 
 @inlined
-def rotate(head: Floats, cos: Floats, sin: Floats) -> None:
-    """Rotary embedding of one head, in place."""
+def rotate(head: Floats, cos: Floats, sin: Floats, out: Floats) -> None:
+    """Rotary embedding of one head; out may be head itself."""
     half = len(cos)
     for i in range(half):
         first, second = head[i], head[half + i]
-        head[i] = first * cos[i] - second * sin[i]
-        head[half + i] = second * cos[i] + first * sin[i]
+        out[i] = first * cos[i] - second * sin[i]
+        out[half + i] = second * cos[i] + first * sin[i]
 
 
 @compiled
@@ -56,17 +56,17 @@ def rotate_store(
     q: Floats, k: Floats, v: Floats, cos: Floats, sin: Floats, slots: Integers, k_cache: Floats, v_cache: Floats
 ) -> None:
     """Rotates q (tokens, heads * head_dim) in place; caches k, rotated, and v (tokens, kv_heads * head_dim)."""
-    kv_heads, page_size, head_dim = k_cache.shape[1:]
+    _, kv_heads, page_size, head_dim = k_cache.shape
     for t in range(len(q)):
-        for head in range(q.shape[1] // head_dim):
-            rotate(q[t, head * head_dim : (head + 1) * head_dim], cos[t], sin[t])
+        for start in range(0, q.shape[1], head_dim):
+            head = q[t, start : start + head_dim]
+            rotate(head, cos[t], sin[t], head)
         page, offset = slots[t] // page_size, slots[t] % page_size
-        for head in range(kv_heads):
-            new, key = k[t, head * head_dim : (head + 1) * head_dim], k_cache[page, head, offset]
-            rotate(new, cos[t], sin[t])
-            key[:] = new
-            value = v_cache[page, head, offset]
-            value[:] = v[t, head * head_dim : (head + 1) * head_dim]
+        for kv_head in range(kv_heads):
+            start = kv_head * head_dim
+            rotate(k[t, start : start + head_dim], cos[t], sin[t], k_cache[page, kv_head, offset])
+            for i in range(head_dim):
+                v_cache[page, kv_head, offset, i] = v[t, start + i]
 
 
 @compiled
@@ -107,16 +107,18 @@ def project_add(x: Floats, attended: Floats, weight: Weights, bias: Floats) -> N
 @compiled
 def choose(logits: Floats, indices: Integers, shares: Floats) -> None:
     """Fills indices and shares (tokens, k), best expert first; destroys logits (tokens, experts)."""
-    k = indices.shape[1]
     for t in range(len(logits)):
-        top, total = logits[t].max(), np.float32(0.0)
-        for choice in range(k):
-            best = np.argmax(logits[t])
+        top, total = np.float32(0.0), np.float32(0.0)
+        for choice in range(indices.shape[1]):
+            best = 0
+            for expert in range(1, logits.shape[1]):
+                best = expert if logits[t, expert] > logits[t, best] else best
+            top = logits[t, best] if choice == 0 else top
             indices[t, choice] = best
             shares[t, choice] = exp(logits[t, best] - top)
             total += shares[t, choice]
             logits[t, best] = -np.inf
-        for choice in range(k):
+        for choice in range(indices.shape[1]):
             shares[t, choice] /= total
 
 

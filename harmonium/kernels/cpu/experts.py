@@ -41,7 +41,8 @@ def experts_add(
     even, odd = np.empty(hidden // 2, np.float32), np.empty(hidden // 2, np.float32)
     inner_even, inner_odd = np.empty(inner // 2, np.float32), np.empty(inner // 2, np.float32)
     for t in range(len(x)):
-        even[:], odd[:] = normed[t, 0::2], normed[t, 1::2]
+        for i in range(hidden // 2):
+            even[i], odd[i] = normed[t, 2 * i], normed[t, 2 * i + 1]
         for choice in range(indices.shape[1]):
             expert, share = indices[t, choice], shares[t, choice]
             n_blocks = hidden // 32
