@@ -112,7 +112,7 @@ def decode_mxfp4(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.floa
     Byte j of a block holds value 2j in its low and 2j + 1 in its high four bits; a scale s stands for 2 ** (s - 127).
     """
     pairs = F.embedding(blocks.int(), _byte_values(blocks.device))  # (..., n, 16, 2)
-    powers = torch.ldexp(torch.ones((), device=scales.device), scales.int() - 127)  # (..., n)
+    powers = torch.ldexp(torch.ones_like(scales, dtype=torch.float32), scales.int() - 127)  # (..., n)
     return (pairs.flatten(-2) * powers.unsqueeze(-1)).flatten(-2).to(dtype)
 
 
