@@ -56,7 +56,7 @@ class ToolSpec:
 
 @dataclass(frozen=True)
 class SystemContent:
-    """What the system message says. builtin_tools: any of "browser" and "python", in the order they are shown.
+    """What the system message says. builtin_tools: any of "browser" and "python"; shown in this order.
 
     channels None drops the line of valid channels; date None leaves the current date out.
     """
@@ -95,8 +95,8 @@ class Message:
     """One message. content is one or more parts, joined without a separator when rendered.
 
     channel, recipient ("functions.f", "python", "browser.open") and content_type ("<|constrain|>json", "code") are
-    header fields. ids, when known, are the exact token ids the model produced for the whole message, header included:
-    a turn in progress is rendered back from them.
+    header fields. ids, when known, are the exact token ids of the whole message as the model produced it, from
+    `<|start|>` (of the prompt, for a turn's first message) to its end: a turn in progress is rendered back from them.
     """
 
     author: Author

@@ -81,7 +81,10 @@ def function_spec(function: Callable[..., Any]) -> ToolSpec:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise BadRequest(f"{name} takes {parameter}, which the model cannot name. Give each parameter a name.")
         described_here = described.get(parameter.name, "")
-        schema = _schema(hints.get(parameter.name, Any), f"{name}'s {parameter.name}")
+        try:
+            schema = _schema(hints.get(parameter.name, Any), f"{name}'s {parameter.name}")
+        except RecursionError:
+            raise BadRequest(f"{name}'s {parameter.name} has a type that contains itself. Use dict instead.") from None
         properties[parameter.name] = _completed(schema, described_here, parameter.default)
         if parameter.default is parameter.empty:
             required.append(parameter.name)
@@ -159,7 +162,10 @@ def _class_schema(base: type, arguments: tuple[Any, ...], where: str) -> dict[st
     if issubclass(base, enum.Enum):
         return _enum([member.value for member in base])
     if typing.is_typeddict(base):
-        return _record(typing.get_type_hints(base), sorted(getattr(base, "__required_keys__", ())), where)
+        hints = typing.get_type_hints(base, include_extras=True)
+        is_total = getattr(base, "__total__", True)
+        needed = [name for name, hint in hints.items() if _is_required(hint, is_total)]
+        return _record(typing.get_type_hints(base), needed, where)
     if dataclasses.is_dataclass(base):
         fields = dataclasses.fields(base)
         missing = dataclasses.MISSING
@@ -182,6 +188,12 @@ def _record(hints: Mapping[str, Any], required: list[str], where: str) -> dict[s
     return {"type": "object", "properties": properties, "required": required}
 
 
+def _is_required(hint: Any, is_total: bool) -> bool:
+    """Of a TypedDict's key. Its own record of them is wrong where annotations are postponed."""
+    origin = typing.get_origin(hint)
+    return origin is typing.Required or (is_total and origin is not typing.NotRequired)
+
+
 def _enum(values: list[Any]) -> dict[str, Any]:
     kinds = list(dict.fromkeys(_SCALARS.get(type(value), "string") for value in values))
     return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": values}
@@ -193,6 +205,6 @@ def _union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
         return distinct[0]
     if {} in distinct:
         return {}
-    if all(set(schema) == {"type"} and isinstance(schema["type"], str) for schema in distinct):
+    if all(set(schema) == {"type"} and schema["type"] in _SCALARS.values() for schema in distinct):
         return {"type": [schema["type"] for schema in distinct]}
     return {"anyOf": distinct}
