@@ -65,9 +65,9 @@ class Engine:
         self.context = min(context or config.context, pages.full * PAGE_SIZE)
         self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding)
         self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit)
-        arena = TableArena(config.vocab_size, model.device)
-        self._builder = BatchBuilder(self.cache, arena, config.vocab_size, model.device)
-        self._runner = Runner(model, Sampler(config.vocab_size, n_rows, arena, model.device), pages)
+        self.arena = TableArena(config.vocab_size, model.device)
+        self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device)
+        self._runner = Runner(model, Sampler(config.vocab_size, n_rows, self.arena, model.device), pages)
         self._requests: dict[int, Request] = {}
         self._ended: list[StepOutput] = []
         self._next_id = 0

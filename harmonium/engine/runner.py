@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from harmonium.engine.batch import Inputs
 from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.sampler import Sampler
 from harmonium.errors import NotEnoughMemory
 from harmonium.model.config import PAGE_SIZE
-from harmonium.model.transformer import Cache, Transformer
+from harmonium.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -33,13 +30,13 @@ class PageCounts:
         Full pages are no more than n_rows contexts need, and no fewer than one context of that length, or of one page
         where None leaves it open; raises NotEnoughMemory where these do not fit.
         """
-        config = model.config
-        n_sliding_layers = sum(config.is_sliding(layer) for layer in range(config.n_layers))
-        layer_bytes = 2 * config.n_kv_heads * PAGE_SIZE * config.head_dim * model.dtype.itemsize
-        full_bytes = layer_bytes * max(1, config.n_layers - n_sliding_layers)
+        config, one = model.config, model.new_cache(1, 1)
+        page_bytes = {True: 0, False: 0}  # of a sliding and of a full page, in all its layers
+        for layer, (k, v) in enumerate(zip(one.k, one.v, strict=True)):
+            page_bytes[config.is_sliding(layer)] += k.nbytes + v.nbytes
         # A row holds its window, wherever its pages begin, and the page of its next token.
         sliding = n_rows * (pages_for(config.window) + 2) + pages_for(token_budget)
-        sliding_bytes = sliding * layer_bytes * n_sliding_layers
+        sliding_bytes, full_bytes = sliding * page_bytes[True], max(1, page_bytes[False])
         full = min((cache_bytes - sliding_bytes) // full_bytes, n_rows * pages_for(context or config.context))
         needed = pages_for(context or PAGE_SIZE)
         if full < needed:
@@ -56,7 +53,7 @@ class Runner:
 
     def __init__(self, model: Transformer, sampler: Sampler, pages: PageCounts) -> None:
         self.model, self.sampler = model, sampler
-        self.cache = new_cache(model, pages)
+        self.cache = model.new_cache(pages.full, pages.sliding)
 
     @torch.no_grad()
     def run(self, inputs: Inputs) -> list[int]:
@@ -66,23 +63,3 @@ class Runner:
             return []
         ids: list[int] = self.sampler.sample(logits, inputs.randomness, inputs.masking).tolist()
         return ids
-
-
-def new_cache(model: Transformer, pages: PageCounts) -> Cache:
-    """The model's cache, zero; on a CPU a page takes memory only once it is written."""
-    if model.device.type != "cpu":
-        return model.new_cache(pages.full, pages.sliding)
-    counts = [pages.sliding if model.config.is_sliding(i) else pages.full for i in range(model.config.n_layers)]
-    one = model.new_cache(1, 1)
-    return Cache(
-        k=[_untouched((n, *page.shape[1:]), page.dtype) for n, page in zip(counts, one.k, strict=True)],
-        v=[_untouched((n, *page.shape[1:]), page.dtype) for n, page in zip(counts, one.v, strict=True)],
-    )
-
-
-def _untouched(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that the system provides when they are first read or written, aligned to 64 bytes."""
-    n_bytes = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(n_bytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return torch.from_numpy(memory[start : start + n_bytes]).view(dtype).view(shape)

@@ -1,8 +1,9 @@
 """Who runs next: decode and chunked prefill share every step under one budget of tokens. Plain Python, no torch.
 
-Requests are served in the order of their ids. A step first gives every decoding request its token, so that a long
-prompt never holds up an answer that streams; then prompts are computed in chunks, oldest first; then waiting requests
-are let in while lanes, budget and pages for all their known tokens are there.
+A step first gives every decoding request its token, so that a long prompt never holds up an answer that streams. Then
+come the prompts, oldest first, each by at most half of the tokens left, so that none holds up those behind it; then
+waiting requests, in their order, while lanes, tokens and pages for all their known tokens are there. What is left after
+that goes to the prompts again.
 
 When pages run out, the youngest running request goes back to the head of the queue and is computed again later from
 its ids; the oldest always advances, and alone it always fits, so all of them end.
@@ -64,15 +65,18 @@ class Scheduler:
         """The next step's rows, with pages reserved for them; none when nothing is left to do."""
         chosen: dict[Request, int] = {}
         left = self.token_budget
-        decoding = [request for request in self.running if request.n_pending == 1]
         prefilling = [request for request in self.running if request.n_pending > 1]
-        for request in decoding + prefilling:
-            if left and request.lane >= 0:
-                left -= self._place(request, left, chosen)
+        for request in [request for request in self.running if request.n_pending == 1]:
+            left -= self._place(request, left, chosen)
+        for request in prefilling:
+            left -= self._place(request, (left + 1) // 2, chosen)
         while left and self._can_admit():
             request = self.waiting.popleft()
             request.lane, request.synced_at = self._lanes.pop(), -1
             self.running.append(request)
+            prefilling.append(request)
+            left -= self._place(request, (left + 1) // 2, chosen)
+        for request in prefilling:
             left -= self._place(request, left, chosen)
         return [Row(request, request.n_computed, n, n == request.n_pending) for request, n in chosen.items()]
 
@@ -82,9 +86,12 @@ class Scheduler:
         request.n_computed = row.start + row.n_tokens
         self.cache.release_behind(request.lane, request.n_computed)
 
-    def _place(self, request: Request, left: int, chosen: dict[Request, int]) -> int:
-        """Reserves pages for as many of the request's tokens as can run now; returns how many that is."""
-        wanted = request.n_computed + min(request.n_pending, left)
+    def _place(self, request: Request, most: int, chosen: dict[Request, int]) -> int:
+        """Gives the request up to `most` further tokens of the step and reserves their pages; returns how many."""
+        if not most or request.lane < 0:
+            return 0
+        had = chosen.get(request, 0)
+        wanted = request.n_computed + min(request.n_pending, had + most)
         while (length := min(wanted, self.cache.room(request.lane))) <= request.n_computed:
             youngest = self.running[-1]
             chosen.pop(youngest, None)
@@ -93,7 +100,7 @@ class Scheduler:
                 return 0
         self.cache.extend(request.lane, length)
         chosen[request] = length - request.n_computed
-        return chosen[request]
+        return chosen[request] - had
 
     def _can_admit(self) -> bool:
         """The oldest waiting request finds a lane, and pages for all its known tokens beside what others still need."""

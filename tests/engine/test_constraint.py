@@ -12,7 +12,7 @@ from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import UNLIMITED, Cursor, TableConstraint, body
 from harmonium.engine.engine import Engine
 from harmonium.engine.kv_cache import KvCache
-from harmonium.engine.request import FinishReason, Request, SamplingParams
+from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams
 from harmonium.engine.sampler import BAD, Sampler
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import IDLE_TABLES, TableArena
@@ -21,7 +21,7 @@ from tests.engine.tables import Broken, Pairs, State, table, unpacked
 
 VOCAB = 70
 CPU = torch.device("cpu")
-TEXT, END, OPEN, STOP = range(10, 60), 1, 2, 3
+TEXT, END, OPEN, STOP, CUT = range(10, 60), 1, 2, 3, 4
 
 
 @st.composite
@@ -120,16 +120,26 @@ def engine(model: Transformer) -> Engine:
     return Engine(model, context=256, n_rows=8, token_budget=64)
 
 
-def call(vocab_size: int, matcher: Pairs) -> TableConstraint:
-    """Some text, OPEN, the matcher's body, END, some text, STOP."""
+def test_tables_of_ended_requests_leave_the_arena(model: Transformer) -> None:
+    serving = Engine(model, context=64, n_rows=2)
+    for number in range(3 * IDLE_TABLES):
+        one = table(model.config.vocab_size, [State({number}, 1), State({number + 1}, 0)])
+        (answer,) = serving.generate([[1]], SamplingParams(max_tokens=3), [TableConstraint(one)])
+        assert answer.ids == (number, number + 1, number)
+    assert serving.arena.n_states <= 2 * (IDLE_TABLES + 3)
+
+
+def call(vocab_size: int, matcher: Pairs, budget: int = 20, *, is_body_budgeted: bool = False) -> TableConstraint:
+    """Some text, OPEN, the matcher's body, END (CUT where the budget ends it), some text, STOP."""
     states = [
-        State(TEXT, None, {OPEN: 1}, exit=3),
-        State(edges={END: 2}, matcher=0),
+        State(range(10, 20), None, {OPEN: 1}, exit=-1 if is_body_budgeted else 3),
+        State(edges={END: 2}, matcher=0, exit=5 if is_body_budgeted else -1),
         State(TEXT, None, {STOP: 2}, exit=4),
         State(edges={OPEN: 1}),
         State(edges={STOP: 4}),
+        State(edges={CUT: 2}),
     ]
-    return TableConstraint(table(vocab_size, states), budget=20, matchers=(lambda: matcher,))
+    return TableConstraint(table(vocab_size, states), budget=budget, matchers=(lambda: matcher,))
 
 
 @pytest.mark.parametrize("is_forcing", [False, True])
@@ -149,18 +159,23 @@ def test_from_the_table_to_a_matcher_and_back(model: Transformer, is_forcing: bo
         assert opened + len(ids) - 2 - ended <= 20
 
 
-def test_forced_ids_change_no_id(model: Transformer) -> None:
+@pytest.mark.parametrize("is_body_budgeted", [False, True])
+def test_forced_ids_change_no_id(model: Transformer, is_body_budgeted: bool) -> None:
     """Pairs forces only what it would allow alone, so that jumping ahead is the same as sampling."""
-    vocab_size = model.config.vocab_size
-    plain, forcing = (
-        engine(model).generate(
-            [[seed, 7] for seed in range(6)],
-            [SamplingParams(seed=seed, stop_ids=(STOP,)) for seed in range(6)],
-            [call(vocab_size, Pairs(vocab_size, range(100, 400, 2), 5, is_forcing=is_forcing)) for _ in range(6)],
+    vocab_size, first = model.config.vocab_size, range(100, 400, 2)
+
+    def answers(is_forcing: bool) -> list[Generation]:
+        matchers = [Pairs(vocab_size, first, 40, is_forcing=is_forcing) for _ in range(8)]
+        return engine(model).generate(
+            [[seed, 7] for seed in range(8)],
+            [SamplingParams(seed=seed, stop_ids=(STOP,)) for seed in range(8)],
+            [call(vocab_size, matcher, 9, is_body_budgeted=is_body_budgeted) for matcher in matchers],
         )
-        for is_forcing in (False, True)
-    )
-    assert plain == forcing
+
+    plain = answers(is_forcing=False)
+    assert plain == answers(is_forcing=True)
+    assert all(answer.finish_reason is FinishReason.STOP for answer in plain)
+    assert sum(CUT in answer.ids for answer in plain) == (8 if is_body_budgeted else 0)
 
 
 def test_a_matcher_without_a_table(model: Transformer) -> None:

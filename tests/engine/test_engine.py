@@ -95,6 +95,18 @@ def test_preempted_is_not_preempted(model: Transformer, alone: list[Case], same:
     assert scarce.scheduler.n_preemptions > 0
 
 
+def test_preemption_keeps_the_place_in_a_table(model: Transformer) -> None:
+    cycle = table(500, [State(range(250), 1), State(range(250, 400), 2), State(range(400, 500), 0)])
+    prompts, params = [prompt(60, seed) for seed in range(6)], SamplingParams(seed=3, max_tokens=90)
+    ample = Engine(model, context=160, n_rows=6)
+    scarce = Engine(model, context=160, n_rows=6, cache_bytes=bytes_for(model, ample, n_full=28))
+    answers = scarce.generate(prompts, params, [TableConstraint(cycle) for _ in prompts])
+    assert scarce.scheduler.n_preemptions > 0
+    assert answers == ample.generate(prompts, params, [TableConstraint(cycle) for _ in prompts])
+    ranges = (range(250), range(250, 400), range(400, 500))
+    assert all(id_ in ranges[place % 3] for answer in answers for place, id_ in enumerate(answer.ids))
+
+
 def bytes_for(model: Transformer, engine: Engine, n_full: int) -> int:
     """cache_bytes that leave n_full full pages; half of the layers are in either group."""
     config = model.config

@@ -91,6 +91,17 @@ def test_a_long_prompt_holds_up_no_decoding() -> None:
     assert step(plan)[0] == {0: 1, 1: 1, 2: 1, 3: 13}
 
 
+def test_a_long_prompt_holds_up_no_shorter_one() -> None:
+    plan = scheduler()
+    plan.add(request(0, 150, 5))
+    assert step(plan)[0] == {0: 32}
+    for number in range(1, 4):
+        plan.add(request(number, 6, 50))
+    assert step(plan)[0] == {0: 18, 1: 6, 2: 5, 3: 3}
+    assert step(plan)[0] == {0: 27, 1: 1, 2: 1, 3: 3}
+    assert step(plan)[0] == {0: 29, 1: 1, 2: 1, 3: 1}
+
+
 def test_requests_are_admitted_in_order_and_only_with_pages_for_their_prompt() -> None:
     plan = scheduler(n_full=12)
     plan.add(request(0, 150, 5))
