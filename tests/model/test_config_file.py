@@ -128,7 +128,7 @@ def test_what_is_no_gpt_oss_is_refused(change: dict[str, Any], word: str) -> Non
 def test_damaged_files_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(BadCheckpoint, match="config.json"):
+    with pytest.raises(BadCheckpoint, match="config"):
         config_file.read(path)
 
 
