@@ -99,11 +99,12 @@ class BatchBuilder:
     def _seat(self, request: Request) -> None:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
         params, lane = request.params, request.lane
-        if (last := self._tables[lane]) is not None:
+        last, table = self._tables[lane], None if request.cursor is None else request.cursor.table
+        if table is not None:
+            self.arena.acquire(table)
+        if last is not None:
             self.arena.release(last)
-        self._tables[lane] = None if request.cursor is None else request.cursor.table
-        if request.cursor is not None:
-            self.arena.acquire(request.cursor.table)
+        self._tables[lane] = table
         is_random = params.temperature >= COLDEST
         self._settings[lane] = (
             is_random,

@@ -86,6 +86,7 @@ class Engine:
         """
         tokens = list(prompt_ids)
         self._check(tokens, params)
+        assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         seed = secrets.randbits(64) if params.seed is None else params.seed
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
         request = Request(self._next_id, tokens, params, seed, max_length)
