@@ -22,9 +22,8 @@ from torch import Tensor
 from harmonium.errors import BadCheckpoint, CannotWrite
 from harmonium.model import config_file, layout, mxfp4
 from harmonium.model.config import ModelConfig
-from harmonium.model.layout import Stored
+from harmonium.model.layout import INDEX, WEIGHTS, Stored
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 2 * 10**9
 
 FLOATS = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
@@ -48,10 +47,10 @@ class StoredCheckpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = config_file.read(folder / "config.json")
-        if missing := missing_files(folder):
+        if missing := layout.missing_files(folder):
             raise BadCheckpoint(f"{folder} lacks {missing[0]}; fetch the checkpoint again.")
         self._files: dict[str, Any] = {}  # a tensor's stored name to the open file that holds it
-        for path in _weight_files(folder):
+        for path in layout.weight_files(folder):
             file = _open_file(path)
             names = set(file.keys())
             if names & self._files.keys():
@@ -113,12 +112,6 @@ def open(folder: Path | str) -> StoredCheckpoint:
     return StoredCheckpoint(folder)
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Names of weight files that are not there, though the index (or, for want of one, the layout) calls for them."""
-    files = _weight_files(folder)
-    return [file.name for file in files if not file.exists()] if files else [WEIGHTS]
-
-
 def save(
     folder: Path | str,
     config: ModelConfig,
@@ -163,19 +156,6 @@ def pack(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
             yield f"{name}_scales", scales
         else:
             yield name, tensor.bfloat16() if tensor.is_floating_point() else tensor
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that make up the weights, as transformers chooses: the one, else the index's, else all there are."""
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    if not (folder / INDEX).exists():
-        return sorted(folder.glob("*.safetensors"))
-    try:
-        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BadCheckpoint(f"{folder / INDEX} cannot be read ({error}); fetch it again.") from None
-    return [folder / name for name in sorted(names)]
 
 
 def _open_file(path: Path) -> Any:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from harmonium.errors import BadCheckpoint
-from harmonium.kernels.reference import SWIGLU_ALPHA, SWIGLU_LIMIT
 from harmonium.model.config import ModelConfig, RopeConfig
 
 SIZES = {
@@ -36,8 +35,8 @@ FIXED: dict[str, Any] = {
     "attention_bias": True,
     "hidden_act": "silu",
     "tie_word_embeddings": False,
-    "swiglu_limit": SWIGLU_LIMIT,
-    "swiglu_alpha": SWIGLU_ALPHA,
+    "swiglu_limit": 7.0,
+    "swiglu_alpha": 1.702,
 }
 """What every gpt-oss has; a file may leave it out."""
 

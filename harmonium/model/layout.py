@@ -1,4 +1,4 @@
-"""Which tensors a gpt-oss has: Hugging Face's names, their shapes, and where OpenAI's `original/` layout keeps them.
+"""Which files and tensors a gpt-oss has: Hugging Face's names and shapes, and where OpenAI's `original/` keeps them.
 
 OpenAI's layout holds the same values in the same order under other names, with q, k and v as rows of one matrix.
 Sources: openai/gpt-oss-20b, model.safetensors.index.json; openai/gpt-oss, gpt_oss/torch/weights.py.
@@ -6,10 +6,15 @@ Sources: openai/gpt-oss-20b, model.safetensors.index.json; openai/gpt-oss, gpt_o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from harmonium.errors import BadCheckpoint
 from harmonium.model.config import ModelConfig
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 Shape = tuple[int, ...]
 
@@ -116,3 +121,22 @@ def _original_place(name: str, shape: Shape, config: ModelConfig) -> Stored:
     q_rows, kv_rows = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     start = {"q": 0, "k": q_rows, "v": q_rows + kv_rows}[part.removeprefix("self_attn.")[0]]
     return Stored(stored, (q_rows + 2 * kv_rows, *shape[1:]), (start, start + shape[0]))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that make up the weights, as transformers chooses: the one, else the index's, else all there are."""
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).exists():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise BadCheckpoint(f"{folder / INDEX} cannot be read ({error}); fetch it again.") from None
+    return [folder / name for name in sorted(names)]
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Names of weight files that are not there, though the index (or, for want of one, the layout) calls for them."""
+    files = weight_files(folder)
+    return [file.name for file in files if not file.exists()] if files else [WEIGHTS]
