@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import GptOssConfig
 
 from harmonium.errors import BadCheckpoint
+from harmonium.kernels import reference
 from harmonium.model import config_file
 from harmonium.model.config import GPT_OSS_20B, GPT_OSS_120B, NANO, TINY, ModelConfig, RopeConfig
 
@@ -130,6 +131,11 @@ def test_damaged_files_are_refused(text: str, tmp_path: Path) -> None:
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadCheckpoint, match="config"):
         config_file.read(path)
+
+
+def test_the_fixed_activation_is_the_reference_s() -> None:
+    fixed = config_file.FIXED
+    assert (fixed["swiglu_limit"], fixed["swiglu_alpha"]) == (reference.SWIGLU_LIMIT, reference.SWIGLU_ALPHA)
 
 
 json_values = st.recursive(
