@@ -1,7 +1,8 @@
 """The run that made nano, a command at a time: tokenizer, data, train.
 
 python -m recipes.nano tokenizer harmonium/assets/nano
-python -m recipes.nano train runs/nano --minutes 9     # again, until it says that it is done
+python -m recipes.nano train runs/nano --minutes 9     # again until it says done
+python -m recipes.nano evaluate
 """
 
 from __future__ import annotations
@@ -35,8 +36,17 @@ def _train(options: argparse.Namespace) -> None:
     plan = train.Plan()
     changes = {name: value for name in ("n_steps", "learning_rate") if (value := getattr(options, name)) is not None}
     run = train.train(options.folder, options.tokenizer, replace(plan, **changes), options.minutes)
+    train.save_packed(run, options.packed or options.folder / "packed", options.tokenizer)
     train.report(run, options.tokenizer, options.exam)
     print("done" if run.step == run.plan.n_steps else "run the same command again", flush=True)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from recipes.nano.curriculum import SCORED
+    from recipes.nano.evaluate import evaluate
+
+    skills = options.skill or SCORED
+    evaluate(options.folder, n=options.n, temperature=options.temperature, skills=skills, misses=options.misses)
 
 
 def main() -> None:
@@ -60,10 +70,19 @@ def main() -> None:
     command.add_argument("folder", type=Path)
     command.add_argument("--tokenizer", type=Path, default=ASSETS / "tokenizer.json")
     command.add_argument("--minutes", type=float, default=9.0)
+    command.add_argument("--packed", type=Path, help="where the packed checkpoint goes (FOLDER/packed)")
     command.add_argument("--n-steps", type=int)
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--exam", type=int, default=200)
     command.set_defaults(run=_train)
+
+    command = commands.add_parser("evaluate", help="score a packed checkpoint on held-out drills")
+    command.add_argument("folder", type=Path, nargs="?", default=ASSETS)
+    command.add_argument("-n", type=int, default=200, help="drills a skill")
+    command.add_argument("--temperature", type=float, default=0.0)
+    command.add_argument("--skill", action="append", help="only this one (repeatable)")
+    command.add_argument("--misses", type=int, default=0, help="wrong answers to show for each skill")
+    command.set_defaults(run=_evaluate)
 
     options = parser.parse_args()
     options.run(options)

@@ -53,8 +53,8 @@ WEIGHTS: dict[str, float] = {
     "python": 6,
     "browser": 7,
     "instructions": 7,
-    "followups": 7,
-    "talk": 2,
+    "followups": 8,
+    "talk": 3,
     "fallback": 5,
     "copying": 10,
 }

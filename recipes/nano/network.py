@@ -115,16 +115,19 @@ def grouped_experts(balance: list[Tensor]) -> Callable[[Tensor, Tensor, Tensor, 
         order = choice.argsort(stable=True)
         inverse = torch.empty_like(order).scatter_(0, order, torch.arange(tokens * k, device=x.device))
         chosen = choice[order]
-        one_hot = choice[:, None] == torch.arange(n_experts, device=x.device)  # (tokens * k, experts)
+        one_hot = chosen[:, None] == torch.arange(n_experts, device=x.device)  # (tokens * k, experts)
         counts = one_hot.sum(0)
         ends = counts.cumsum(0).to(torch.int32)
-        mean_weight = (one_hot * weights.flatten()[:, None]).sum(0) / tokens
+        shares = Permute.apply(weights.flatten(), order, inverse)
+        mean_weight = (one_hot * shares[:, None]).sum(0) / tokens
         balance.append(n_experts * (counts / (tokens * k) * mean_weight).sum())
 
         kind = layer.gate_up.dtype
         rows = Dispatch.apply(x.to(kind), order, inverse, k)  # (tokens * k, hidden)
-        inner = swiglu(grouped_mm(rows, layer.gate_up, offs=ends) + layer.gate_up_bias[chosen])
-        outer = grouped_mm(inner.to(kind), layer.down, offs=ends) + layer.down_bias[chosen]
+        # A product with one-hot rows picks biases as indexing does; its gradient is a product too, not a scatter.
+        pick = one_hot.to(kind)
+        inner = swiglu(grouped_mm(rows, layer.gate_up, offs=ends) + pick @ layer.gate_up_bias.to(kind))
+        outer = grouped_mm(inner.to(kind), layer.down, offs=ends) + pick @ layer.down_bias.to(kind)
         outer = Permute.apply(outer, inverse, order).unflatten(0, (tokens, k))
         return (outer * weights[..., None]).sum(1)
 

@@ -7,6 +7,8 @@ point of the run on the experts are fake-quantized to MXFP4, so that packing the
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.model import checkpoint
 from harmonium.model.config import NANO, ModelConfig
 from harmonium.model.mxfp4 import fake_quantize
 from harmonium.model.transformer import Transformer
@@ -36,11 +39,11 @@ EXPERT_MATRICES = ("experts.gate_up_proj", "experts.down_proj")
 class Plan:
     """The run's numbers. decay_from and quantize_from are fractions of n_steps."""
 
-    n_steps: int = 14_000
+    n_steps: int = 21_000
     rows_per_step: int = 32
     learning_rate: float = 2.5e-3
     warmup_steps: int = 300
-    decay_from: float = 0.4
+    decay_from: float = 0.55
     quantize_from: float = 0.75
     weight_decay: float = 0.02
     balance: float = 0.01
@@ -250,14 +253,22 @@ def train(folder: Path, tokenizer: Path, plan: Plan, minutes: float) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     numbers = f"0:{plan.n_shards}"
     command = [sys.executable, "-m", "recipes.nano", "data", str(folder / "shards"), str(tokenizer)]
-    maker = subprocess.Popen([*command, "--numbers", numbers, "--seed", plan.seed, "--workers", str(plan.n_workers)])
+    command += ["--numbers", numbers, "--seed", plan.seed, "--workers", str(plan.n_workers)]
+    maker = subprocess.Popen(command, start_new_session=True)
     try:
         run = Run(folder, plan)
         run.train(deadline, lambda: maker.poll() is None)
     finally:
-        maker.terminate()
-        maker.wait()
+        if maker.poll() is None:
+            os.killpg(maker.pid, signal.SIGTERM)  # its workers too
+            maker.wait()
     return run
+
+
+def save_packed(run: Run, folder: Path, tokenizer: Path) -> None:
+    """The run's model as it ships: experts packed, everything else bfloat16, the tokenizer beside it."""
+    tensors = ((name, tensor.detach().cpu()) for name, tensor in run.tensors.items())
+    checkpoint.save(folder, run.config, checkpoint.pack(tensors), files=[tokenizer])
 
 
 def report(run: Run, tokenizer: Path, n: int) -> None:
@@ -267,8 +278,8 @@ def report(run: Run, tokenizer: Path, n: int) -> None:
     for name in WEIGHTS:
         papers = [document(drill.conversation, vocabulary, drill.n_given) for drill in exam(name, n)]
         papers = [paper for paper in papers if len(paper[0]) <= ROW]
-        n_rows = -(-sum(len(ids) for ids, _ in papers) * 5 // (4 * ROW) // run.plan.rows_per_step + 1)
-        by_token, whole = run.exactness(pack(papers, n_rows * run.plan.rows_per_step))
+        n_steps = 1 + sum(len(ids) for ids, _ in papers) * 5 // (4 * ROW * run.plan.rows_per_step)
+        by_token, whole = run.exactness(pack(papers, n_steps * run.plan.rows_per_step))
         print(f"{name:20} {len(papers):5} drills  token {by_token:.4f}  whole {whole:.3f}", flush=True)
         table[name] = round(whole, 4)
     print(json.dumps({"step": run.step, **table}), flush=True)
