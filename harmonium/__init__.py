@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harmonium.chat.events import Done as Done
     from harmonium.chat.events import Event as Event
+    from harmonium.chat.events import FinishReason as FinishReason
     from harmonium.chat.events import ReasoningDelta as ReasoningDelta
     from harmonium.chat.events import Repair as Repair
     from harmonium.chat.events import TextDelta as TextDelta
     from harmonium.chat.events import ToolCall as ToolCall
+    from harmonium.chat.events import ToolCallDelta as ToolCallDelta
     from harmonium.chat.events import ToolResult as ToolResult
     from harmonium.chat.events import Usage as Usage
     from harmonium.chat.llm import LLM as LLM
-    from harmonium.engine.request import FinishReason as FinishReason
+    from harmonium.chat.reply import Reply as Reply
     from harmonium.engine.request import SamplingParams as SamplingParams
     from harmonium.errors import BadCheckpoint as BadCheckpoint
     from harmonium.errors import BadRequest as BadRequest
@@ -38,8 +40,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "harmonium.chat.llm": "LLM",
-    "harmonium.engine.request": "SamplingParams FinishReason",
-    "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCall ToolResult Repair Usage Done",
+    "harmonium.chat.reply": "Reply",
+    "harmonium.engine.request": "SamplingParams",
+    "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCallDelta ToolCall ToolResult Repair Usage Done "
+    "FinishReason",
     "harmonium.errors": "HarmoniumError BadRequest PromptTooLong ModelNotFound BadCheckpoint NotEnoughMemory "
     "Unsupported Busy RequestFailed CannotWrite",
 }

@@ -6,8 +6,25 @@ Streamed and whole answers are the same by construction: a whole answer is its e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from harmonium.harmony.messages import Message
+from harmonium.harmony.messages import Channel, Message
+from harmonium.harmony.namespaces import BUILTIN_NAMESPACES, FUNCTIONS
+
+
+class FinishReason(StrEnum):
+    """Why a turn ended."""
+
+    STOP = "stop"
+    """The model said all it had to say."""
+    TOOL_CALLS = "tool_calls"
+    """It calls a tool that the caller runs; the answer goes on once the result is in the conversation."""
+    TOOL_ROUNDS = "tool_rounds"
+    """It calls yet another tool after as many rounds as were allowed; that call was not run."""
+    LENGTH = "length"
+    """max_tokens or the context's end cut it."""
+    ABORT = "abort"
+    ERROR = "error"
 
 
 @dataclass(frozen=True)
@@ -24,12 +41,27 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class ToolCallDelta:
+    """More of the arguments of a call that is being made. The whole ToolCall follows, unless the turn is cut here."""
+
+    call_id: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """A whole call. name: as declared ("get_weather", "python", "browser.search"); arguments: raw text as produced."""
 
     id: str
     name: str
     arguments: str
+
+    def answer(self, text: str) -> Message:
+        """The message that gives the model this call's result."""
+        if self.name.partition(".")[0] in BUILTIN_NAMESPACES:
+            return Message.tool(self.name, text, Channel.ANALYSIS)
+        return Message.tool(f"{FUNCTIONS}.{self.name}", text)
 
 
 @dataclass(frozen=True)
@@ -42,7 +74,7 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class Repair:
-    """The model's tokens deviated from harmony and the parser made sense of them. at: index of the token in the turn."""
+    """The model's tokens deviated from harmony and were made sense of. at: index of the token in Done.ids."""
 
     kind: str
     at: int
@@ -50,7 +82,10 @@ class Repair:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens. reasoning counts what was spent on the analysis channel, and is part of completion."""
+    """Tokens of a turn. prompt: what the model was given, tools' results included, each token once; completion: what it
+    produced, len(Done.ids). Together they fill the context. reasoning: the part of completion that is messages on the
+    analysis channel, headers and ends included. cached: the part of prompt that was not computed anew.
+    """
 
     prompt: int = 0
     completion: int = 0
@@ -62,10 +97,10 @@ class Usage:
 class Done:
     """The end of a turn. messages: what the model and the tools added. ids: every id the model produced."""
 
-    finish_reason: str
+    finish_reason: FinishReason
     usage: Usage
     messages: tuple[Message, ...]
     ids: tuple[int, ...]
 
 
-Event = ReasoningDelta | TextDelta | ToolCall | ToolResult | Repair | Usage | Done
+Event = ReasoningDelta | TextDelta | ToolCallDelta | ToolCall | ToolResult | Repair | Done

@@ -1,0 +1,261 @@
+"""LLM: a gpt-oss and everything one does with it from Python. The face of the package.
+
+Threads may share an LLM: their requests run in one batch, stepped by whichever thread waits (see shared_engine).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
+
+import torch
+
+from harmonium.chat import loading
+from harmonium.chat.driver import drive
+from harmonium.chat.events import Event
+from harmonium.chat.loop import Turn, turn
+from harmonium.chat.options import (
+    ChatOptions,
+    ChatSettings,
+    CompletionOptions,
+    PromptOptions,
+    SamplingOptions,
+    chat_settings,
+    check,
+    prompt_settings,
+    sampling,
+)
+from harmonium.chat.reply import Reply
+from harmonium.chat.shared_engine import SharedEngine
+from harmonium.engine.engine import Engine
+from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.errors import BadRequest, HarmoniumError, RequestFailed
+from harmonium.harmony.convert import conversation
+from harmonium.harmony.messages import Conversation, Message, Role
+from harmonium.harmony.render import render
+from harmonium.harmony.vocabulary import Vocabulary
+
+Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
+"""A question, or messages as OpenAI's chat API has them, or harmony's own."""
+
+
+class LLM:
+    """A model that answers.
+
+        llm = LLM()                      # nano, the demonstration model inside; or LLM("openai/gpt-oss-20b")
+        reply = llm.chat("What is the capital of Australia?")
+        print(reply.reasoning, reply.text)
+
+    name: what it was loaded as; context: tokens of a prompt and its answer together; sampling: what is used unless a
+    call says otherwise: the checkpoint's own, which is greedy for nano and temperature 1 for gpt-oss.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | loading.Loaded = "nano",
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        context: int | None = None,
+    ) -> None:
+        """model: nano, gpt-oss-20b, gpt-oss-120b, a repository on the Hugging Face hub, or a folder.
+
+        device: cpu or cuda:N, by default a GPU if there is one; dtype: of what is not packed, float32 or bfloat16, by
+        default what suits the device; context: by default what the model was made for, as far as memory allows.
+        """
+        if isinstance(model, loading.Loaded):
+            if device is not None or dtype is not None:
+                raise BadRequest("A loaded model has its device and its dtype already; leave them out.")
+        else:
+            model = loading.load(model, device, dtype)
+        self.name = model.name
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.sampling = model.sampling
+        self.engine = Engine(model.transformer, context=context)
+        self._shared = SharedEngine(self.engine)
+
+    @staticmethod
+    def dummy(
+        size: str,
+        *,
+        layers: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        context: int | None = None,
+    ) -> LLM:
+        """Random weights of a size, tiny, nano, 20b or 120b: real speed and memory, meaningless answers."""
+        return LLM(loading.load_dummy(size, layers, device, dtype), context=context)
+
+    @property
+    def context(self) -> int:
+        return self.engine.context
+
+    def __repr__(self) -> str:
+        return f"LLM({self.name!r})"
+
+    @overload
+    def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply: ...  # type: ignore[overload-overlap]
+    @overload
+    def chat(self, messages: Sequence[Messages], **options: Unpack[ChatOptions]) -> list[Reply]: ...
+    def chat(self, messages: Any, **options: Unpack[ChatOptions]) -> Reply | list[Reply]:
+        """The assistant's next turn: functions among the tools are run, and their results read, until it answers.
+
+        Several conversations at once, a list of them, run in one batch and give a list of replies in their order; one
+        that fails has its own `error`, and the others go on. Raises BadRequest for what the model cannot be told,
+        PromptTooLong where it does not fit the context, RequestFailed where the engine had to give up.
+        """
+        settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
+        if _are_several(messages):
+            return self._replies(messages, settings)
+        [reply] = self._replies([messages], settings)
+        if reply.error is not None:
+            raise reply.error
+        return reply
+
+    def stream(self, messages: Messages, **options: Unpack[ChatOptions]) -> Generator[Event, None, None]:
+        """The same turn as events, as they come; the last is Done. Closing the generator stops the answer.
+
+        What is wrong with the messages is raised here, what goes wrong later while the events are read.
+        """
+        settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
+        return self._events(self._turn(messages, settings), settings)
+
+    @overload
+    def complete(self, prompt: str, *, parse_special: bool = ..., **options: Unpack[CompletionOptions]) -> str: ...  # type: ignore[overload-overlap]
+    @overload
+    def complete(
+        self, prompt: Sequence[str], *, parse_special: bool = ..., **options: Unpack[CompletionOptions]
+    ) -> list[str]: ...
+    def complete(
+        self, prompt: str | Sequence[str], *, parse_special: bool = False, **options: Unpack[CompletionOptions]
+    ) -> str | list[str]:
+        """How a text goes on, without a conversation around it; several texts run in one batch.
+
+        parse_special reads the names of control tokens in the prompt as these, for prompts rendered elsewhere, and
+        then shows those of the answer too. Raises as `generate` does.
+        """
+        check(options, CompletionOptions)
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        answers = self._generate([self.vocabulary.encode(text, parse_special) for text in prompts], options)
+        texts = [self.decode(ids, skip_special_tokens=not parse_special) for ids in answers]
+        return texts[0] if isinstance(prompt, str) else texts
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams | None = None, **options: Unpack[SamplingOptions]
+    ) -> list[list[int]]:
+        """What follows each prompt's ids, in one batch; an id that ends it is the last one.
+
+        Generation ends at the format's stop ids and at those of params. Raises BadRequest for an empty prompt,
+        PromptTooLong for one past the context, RequestFailed where the engine had to give up on one.
+        """
+        check(options, SamplingOptions)
+        return self._generate([_ids(prompt) for prompt in prompts], {"params": params, **options})
+
+    @overload
+    def render(
+        self,
+        messages: Messages,
+        *,
+        as_text: Literal[False] = ...,
+        add_generation_prompt: bool = ...,
+        **options: Unpack[PromptOptions],
+    ) -> list[int]: ...
+    @overload
+    def render(
+        self,
+        messages: Messages,
+        *,
+        as_text: Literal[True],
+        add_generation_prompt: bool = ...,
+        **options: Unpack[PromptOptions],
+    ) -> str: ...
+    def render(
+        self,
+        messages: Messages,
+        *,
+        as_text: bool = False,
+        add_generation_prompt: bool = True,
+        **options: Unpack[PromptOptions],
+    ) -> list[int] | str:
+        """The exact prompt that `chat` would give the model, as ids or as text with the names of control tokens."""
+        check(options, PromptOptions)
+        said = _conversation(messages, prompt_settings(options))
+        ids = render(said, self.vocabulary, Role.ASSISTANT if add_generation_prompt else None)
+        return self.decode(ids) if as_text else ids
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Ids as text. skip_special_tokens leaves control tokens out, else they show as their names."""
+        return self.vocabulary.decode(ids, skip_special=skip_special_tokens)
+
+    def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
+        return turn(
+            _conversation(messages, settings.prompt),
+            self.vocabulary,
+            runnable=settings.functions.keys(),
+            max_tokens=settings.params.max_tokens,
+            max_tool_rounds=settings.max_tool_rounds,
+        )
+
+    def _events(self, one: Turn, settings: ChatSettings) -> Generator[Event, None, None]:
+        for _, event in drive([one], self._shared, settings.params, settings.functions):
+            if isinstance(event, HarmoniumError):
+                raise event
+            yield event
+
+    def _replies(self, conversations: Sequence[Messages], settings: ChatSettings) -> list[Reply]:
+        errors: dict[int, HarmoniumError] = {}
+        turns: dict[int, Turn] = {}
+        for number, messages in enumerate(conversations):
+            try:
+                turns[number] = self._turn(messages, settings)
+            except HarmoniumError as error:
+                errors[number] = error
+        numbers = list(turns)
+        events: dict[int, list[Event]] = {number: [] for number in range(len(conversations))}
+        for which, event in drive(list(turns.values()), self._shared, settings.params, settings.functions):
+            if isinstance(event, HarmoniumError):
+                errors[numbers[which]] = event
+            else:
+                events[numbers[which]].append(event)
+        return [Reply.of(said, errors.get(number)) for number, said in events.items()]
+
+    def _generate(self, prompts: Sequence[Sequence[int]], options: Mapping[str, Any]) -> list[list[int]]:
+        params = sampling(options, self.sampling, self.vocabulary.stop_ids)
+        answers: list[list[int]] = [[] for _ in prompts]
+        failed: list[str] = []
+        with self._shared.requests() as requests:
+            number_of = {requests.add(prompt, params): number for number, prompt in enumerate(prompts)}
+            while requests.running:
+                for output in requests.take():
+                    number = number_of[output.request_id]
+                    answers[number] += output.ids
+                    if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
+                        failed.append(f"Prompt {number} failed: {output.error or 'it was aborted.'}")
+        if failed:
+            raise RequestFailed(failed[0])
+        return answers
+
+
+def _conversation(messages: Messages, settings: Mapping[str, Any]) -> Conversation:
+    if isinstance(messages, str) and not messages.strip():
+        raise BadRequest("The question is empty; ask something.")
+    if not isinstance(messages, (str, Conversation, Sequence)):
+        raise BadRequest(f"The messages are a question or a list of messages, not {type(messages).__name__}.")
+    return conversation(messages, **settings)
+
+
+def _are_several(messages: Any) -> bool:
+    """A list of conversations, and not one conversation."""
+    if isinstance(messages, (str, Conversation)) or not isinstance(messages, Sequence) or not messages:
+        return False
+    return isinstance(messages[0], (str, Conversation, Sequence))
+
+
+def _ids(prompt: Any) -> list[int]:
+    """A prompt's ids as plain numbers, be they in a list, a numpy array or a tensor."""
+    try:
+        return [operator.index(id_) for id_ in prompt]
+    except TypeError:
+        raise BadRequest("A prompt is a list of token ids, and generate takes a list of prompts: [ids].") from None

@@ -1,0 +1,128 @@
+"""What may be said beside the messages: how they are shown to the model, how it samples, which functions run.
+
+The keyword arguments of LLM.chat, stream and render, checked in one place.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from harmonium.chat.functions import Function, functions_of
+from harmonium.chat.loop import MAX_TOOL_ROUNDS
+from harmonium.engine.request import SamplingParams
+from harmonium.errors import BadRequest
+from harmonium.harmony.convert import conversation
+from harmonium.harmony.messages import Effort, ToolSpec
+from harmonium.harmony.signature import tool_spec
+
+Tool = Callable[..., Any] | ToolSpec | Mapping[str, Any]
+
+
+class PromptOptions(TypedDict, total=False):
+    """What the model is told."""
+
+    tools: Iterable[Tool]
+    """Python functions, which are run when they are called, or descriptions, whose calls are handed out."""
+    builtin_tools: Sequence[str]
+    """Any of "browser" and "python". Their calls are handed out."""
+    effort: Effort | str | None
+    """How long to reason: low, medium (unless given) or high."""
+    identity: str | None
+    """Who the model is told to be."""
+    date: datetime.date | str | None
+    """The current date; the model is told none unless given."""
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Single fields of SamplingParams. None leaves the default."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    seed: int | None
+    max_tokens: int | None
+    """Of the whole turn, reasoning and calls included."""
+    stop_ids: tuple[int, ...] | None
+    """Further ids to stop at, besides the format's own."""
+
+
+class CompletionOptions(SamplingOptions, total=False):
+    params: SamplingParams | None
+    """All sampling parameters at once; the model's own defaults are then not used."""
+
+
+class ChatOptions(PromptOptions, CompletionOptions, total=False):
+    run_tools: bool
+    """False hands every call out."""
+    max_tool_rounds: int
+    """Calls that a turn may make before it ends with finish_reason "tool_rounds"."""
+
+
+@dataclass(frozen=True)
+class ChatSettings:
+    """Options, checked. prompt: keywords of harmony.convert.conversation; functions: those to run, by name."""
+
+    prompt: Mapping[str, Any]
+    params: SamplingParams
+    functions: Mapping[str, Function]
+    max_tool_rounds: int
+
+
+def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> ChatSettings:
+    """Raises BadRequest for an option that does not exist or cannot be, whatever the messages are."""
+    check(options, ChatOptions)
+    tools = _tools(options)
+    prompt = prompt_settings({**options, "tools": tools})
+    rounds = options.get("max_tool_rounds", MAX_TOOL_ROUNDS)
+    if not isinstance(rounds, int) or rounds < 0:
+        raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.")
+    functions = functions_of(tools) if options.get("run_tools", True) else {}
+    return ChatSettings(prompt, sampling(options, default, stop_ids), functions, rounds)
+
+
+def prompt_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that shape the prompt, as harmony.convert.conversation takes them."""
+    effort = options.get("effort")
+    if effort is not None and effort not in list(Effort):
+        raise BadRequest(f"There is no effort {effort!r}{did_you_mean(str(effort), Effort)}")
+    given = {name: options[name] for name in PromptOptions.__optional_keys__ if options.get(name) is not None}
+    given["tools"] = [tool_spec(tool) for tool in _tools(given)]
+    conversation("", **given)  # what is wrong with the options is wrong with any messages
+    return given
+
+
+def _tools(options: Mapping[str, Any]) -> list[Any]:
+    tools = options.get("tools") or ()
+    if not isinstance(tools, Iterable) or isinstance(tools, (str, Mapping)):
+        raise BadRequest(f"tools is a list of functions or descriptions, not one {type(tools).__name__}: tools=[...].")
+    return list(tools)
+
+
+def sampling(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> SamplingParams:
+    """The parameters that options ask for, with the format's stop ids. Raises BadRequest for impossible ones."""
+    given = {name: options[name] for name in SamplingOptions.__optional_keys__ if options.get(name) is not None}
+    try:
+        params = replace(options.get("params") or default, **given)
+    except TypeError as error:
+        raise BadRequest(f"A sampling option is of the wrong type ({error}); give numbers.") from None
+    return replace(params, stop_ids=tuple({*params.stop_ids, *stop_ids}))
+
+
+def check(options: Mapping[str, Any], allowed: type) -> None:
+    """Raises BadRequest for an option that is none of a TypedDict's."""
+    known = allowed.__optional_keys__  # type: ignore[attr-defined]
+    for name in options:
+        if name not in known:
+            raise BadRequest(f"There is no option {name!r}{did_you_mean(name, known)}")
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The end of a sentence that says that there is no such word."""
+    words = sorted(map(str, words))
+    near = get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(words)}."

@@ -1,0 +1,68 @@
+"""A whole answer: a turn's events, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harmonium.chat.events import (
+    Done,
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    Repair,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from harmonium.errors import HarmoniumError
+from harmonium.harmony.messages import Message
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one conversation.
+
+    text: the final answer; reasoning: the analysis before it. tool_calls: every call that was made, tool_results: what
+    the functions that ran gave for them. token_ids: every id the model produced. messages: what the model and the tools
+    added; put behind the conversation's they continue it, a turn in progress with the very same ids. error: set, with
+    finish_reason "error", where one of several conversations failed; what came before it is kept.
+    """
+
+    text: str
+    reasoning: str
+    tool_calls: tuple[ToolCall, ...]
+    tool_results: tuple[ToolResult, ...]
+    token_ids: tuple[int, ...]
+    messages: tuple[Message, ...]
+    usage: Usage
+    finish_reason: FinishReason
+    repairs: tuple[Repair, ...] = ()
+    error: HarmoniumError | None = None
+
+    @property
+    def pending_calls(self) -> tuple[ToolCall, ...]:
+        """Calls that were handed out, and wait for the caller's `call.answer(text)` behind `messages`."""
+        answered = {result.call_id for result in self.tool_results}
+        return tuple(call for call in self.tool_calls if call.id not in answered)
+
+    @staticmethod
+    def of(events: Iterable[Event], error: HarmoniumError | None = None) -> Reply:
+        """A turn's events as a whole. Without a Done among them it failed or, without an error, was stopped."""
+        events = list(events)
+        done = next((event for event in events if isinstance(event, Done)), None)
+        if done is None:
+            done = Done(FinishReason.ABORT if error is None else FinishReason.ERROR, Usage(), (), ())
+        return Reply(
+            text="".join(event.text for event in events if isinstance(event, TextDelta) and event.channel == "final"),
+            reasoning="".join(event.text for event in events if isinstance(event, ReasoningDelta)),
+            tool_calls=tuple(event for event in events if isinstance(event, ToolCall)),
+            tool_results=tuple(event for event in events if isinstance(event, ToolResult)),
+            token_ids=done.ids,
+            messages=done.messages,
+            usage=done.usage,
+            finish_reason=done.finish_reason,
+            repairs=tuple(event for event in events if isinstance(event, Repair)),
+            error=error,
+        )
