@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,8 +25,8 @@ from harmonium.model.layout import INDEX, WEIGHTS, Stored
 
 SHARD_BYTES = 2 * 10**9
 
-FLOATS = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-"""The types, by safetensors' names, that tensors may have which are not packed."""
+FLOATS = {"BF16", "F16", "F32"}
+"""Safetensors' names of the types that unpacked tensors may have."""
 
 
 class Checkpoint(Protocol):
@@ -93,7 +92,7 @@ class StoredCheckpoint:
                 )
         for name, place in self._places.items():
             shape = tuple(self._files[place.name].get_slice(place.name).get_shape())
-            types = {"U8"} if name.endswith(("_blocks", "_scales")) else set(FLOATS)
+            types = {"U8"} if name.endswith(("_blocks", "_scales")) else FLOATS
             if shape != place.shape or self._type(place.name) not in types:
                 raise BadCheckpoint(
                     f"{self.folder}: {place.name} is {self._type(place.name)} {list(shape)}, and config.json calls for "
@@ -138,8 +137,8 @@ def save(
             names = _name_shards(draft, places, n_bytes)
         StoredCheckpoint(draft)
         with _writing(folder):
-            for path in draft.iterdir():
-                path.replace(folder / path.name)
+            for path in sorted(draft.iterdir(), key=lambda path: path.suffix == ".json"):
+                path.replace(folder / path.name)  # weights first: a folder is no checkpoint without its config
             for path in (*folder.glob("model*.safetensors"), folder / INDEX):
                 if path.name not in names:
                     path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import huggingface_hub.constants
 import pytest
 
-from harmonium.errors import BadCheckpoint, ModelNotFound
+from harmonium.errors import BadCheckpoint, CannotWrite, ModelNotFound
 from harmonium.model import checkpoint, config_file, hub
 from harmonium.model.config import TINY
 from harmonium.model.dummy import Dummy
@@ -200,6 +200,13 @@ def test_offline_by_wish(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelNotFound, match="HF_HUB_OFFLINE"):
         hub.resolve("some/gpt-oss")
     assert not server.requests
+
+
+def test_no_room_for_it(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CannotWrite, match="set HF_HOME"):
+        hub.resolve("some/gpt-oss")
 
 
 def test_another_architecture_is_refused_before_its_weights_are_fetched(server: Hub) -> None:
