@@ -42,9 +42,10 @@ PATTERN = "|".join(
 
 def tokenizer_json() -> Path:
     """The file, made once and kept in the system's folder for temporary files; a damaged one is made again."""
-    path = Path(tempfile.gettempdir()) / f"harmonium-o200k-{SHA256[:16]}.json"
+    path = Path(tempfile.gettempdir()) / f"harmonium-o200k-{SHA256[:16]}" / "tokenizer.json"
     if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256:
         return path
+    path.parent.mkdir(exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
     build().save(str(draft))
     assert hashlib.sha256(draft.read_bytes()).hexdigest() == SHA256

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM, Mxfp4Config
 from transformers.initialization import no_init_weights
@@ -18,6 +19,7 @@ from harmonium.model.checkpoint import StoredCheckpoint
 from harmonium.model.config import GPT_OSS_20B, ModelConfig
 from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
+from tests.o200k import tokenizer_json
 
 
 class Lazy:
@@ -52,7 +54,7 @@ def our_logits(folder: Path, ids: Tensor) -> Tensor:
 
 
 def saved(folder: Path, config: ModelConfig) -> Path:
-    checkpoint.save(folder, config, Dummy(config).tensors())
+    checkpoint.save(folder, config, Dummy(config).tensors(), files=[tokenizer_json()])
     return folder
 
 
@@ -67,7 +69,9 @@ def test_one_layer_and_4096_rows(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_two_layers_and_every_row(tmp_path: Path) -> None:
     folder = saved(tmp_path, GPT_OSS_20B.with_layers(2))
-    ids = torch.randint(0, GPT_OSS_20B.vocab_size, (1, 140), generator=torch.Generator().manual_seed(0))
+    text = "Formats of four bits: " + ", ".join(f"{i} ≠ {i / 2}" for i in range(20))
+    ids = torch.tensor([Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids])
+    assert ids.shape[1] > GPT_OSS_20B.window
     ours = our_logits(folder, ids)
     gc.collect()
     packed = Mxfp4Config(dequantize=True)
