@@ -35,12 +35,13 @@ def ask(
     text = session.question(prompt)
     tools = functions.load(answer.tools) if answer.tools else []
 
-    from harmonium.cli.terminal import Terminal, collect, print_json
+    from harmonium.chat.reply import Reply
+    from harmonium.cli.terminal import Terminal, as_json, print_json
 
     llm = session.open_llm(model)
     events = session.stream(llm, [{"role": "user", "content": text}], answer, tools)
     if json:
-        print_json({"model": llm.name} | collect(events).as_json())
+        print_json(as_json(llm.name, Reply.of(events)))
         return
     terminal = Terminal(quiet)
     if model.is_default:

@@ -17,7 +17,8 @@ from harmonium.errors import BadRequest, HarmoniumError
 if TYPE_CHECKING:
     from harmonium.chat.events import Event
     from harmonium.chat.llm import LLM
-    from harmonium.cli.terminal import Terminal, Turn
+    from harmonium.chat.reply import Reply
+    from harmonium.cli.terminal import Terminal
 
 
 def chat(
@@ -104,24 +105,25 @@ class Conversation:
 
         messages = [*self.messages, {"role": "user", "content": text}]
         with _stoppable(session.stream(self.llm, messages, self.answer, self.tools)) as events:
-            turn = self._show(events)
-        if turn.done:
-            self.messages = [*messages, *turn.done.messages]
-            self.n_tokens = turn.done.usage.prompt + turn.done.usage.completion
+            reply = self._show(events)
+        if reply.messages:
+            self.messages = [*messages, *reply.messages]
+            self.n_tokens = reply.usage.prompt + reply.usage.completion
             return
         self.terminal.note("Stopped.")
-        if turn.text:
-            self.messages = [*messages, {"role": "assistant", "content": turn.text}]
+        if reply.text:
+            self.messages = [*messages, {"role": "assistant", "content": reply.text}]
 
-    def _show(self, events: Iterator[Event]) -> Turn:
-        from harmonium.cli.terminal import collect, print_json
+    def _show(self, events: Iterator[Event]) -> Reply:
+        from harmonium.chat.reply import Reply
+        from harmonium.cli.terminal import as_json, print_json
 
         if not self.as_json:
             return self.terminal.show(events)
-        turn = collect(events)
-        if turn.done:
-            print_json({"model": self.llm.name} | turn.as_json())
-        return turn
+        reply = Reply.of(events)
+        if reply.messages:
+            print_json(as_json(self.llm.name, reply))
+        return reply
 
     def set_effort(self, value: str) -> None:
         """/effort low|medium|high: how long to reason"""

@@ -26,11 +26,11 @@ def open_llm(options: ModelOptions) -> LLM:
         hub.resolve(options.model or "nano")
     from harmonium.chat.llm import LLM
 
-    settings = {"device": options.device, "dtype": options.dtype, "context": options.context}
-    chosen = {name: value for name, value in settings.items() if value is not None}
     if options.dummy:
-        return LLM.dummy(options.dummy, layers=options.layers, **chosen)
-    return LLM(options.model or "nano", **chosen)
+        return LLM.dummy(
+            options.dummy, layers=options.layers, device=options.device, dtype=options.dtype, context=options.context
+        )
+    return LLM(options.model or "nano", device=options.device, dtype=options.dtype, context=options.context)
 
 
 def stream(

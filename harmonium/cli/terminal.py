@@ -9,73 +9,43 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from harmonium.chat.events import Done, Event, ReasoningDelta, Repair, TextDelta, ToolCall, ToolResult
+from harmonium.chat.events import Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, ToolResult
+from harmonium.chat.reply import Reply
 from harmonium.cli.flow import Flow
 from harmonium.cli.markdown import MarkdownStream
 
 # What a model says may hold control characters, and a terminal would obey them.
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 CALL_WIDTH = 400
+ENDINGS = {
+    FinishReason.LENGTH: "The answer was cut after {0.completion} tokens; --max-tokens and --context set where.",
+    FinishReason.TOOL_ROUNDS: "The model was stopped: it called one tool after another without an answer.",
+}
 
 
 def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-@dataclass
-class Turn:
-    """What was seen of a turn so far."""
-
-    reasoning: str = ""
-    text: str = ""
-    calls: list[ToolCall] = field(default_factory=list)
-    results: list[ToolResult] = field(default_factory=list)
-    repairs: list[Repair] = field(default_factory=list)
-    done: Done | None = None
-
-    def add(self, event: Event) -> None:
-        match event:
-            case ReasoningDelta(text):
-                self.reasoning += text
-            case TextDelta(text, "final"):
-                self.text += text
-            case ToolCall():
-                self.calls.append(event)
-            case ToolResult():
-                self.results.append(event)
-            case Repair():
-                self.repairs.append(event)
-            case Done():
-                self.done = event
-            case _:
-                pass
-
-    def as_json(self) -> dict[str, Any]:
-        assert self.done is not None, "a turn ends in Done"
-        return {
-            "text": self.text,
-            "reasoning": self.reasoning,
-            "tool_calls": [asdict(call) for call in self.calls],
-            "tool_results": [asdict(result) for result in self.results],
-            "finish_reason": str(self.done.finish_reason),
-            "usage": asdict(self.done.usage),
-            "repairs": [asdict(repair) for repair in self.repairs],
-            "token_ids": list(self.done.ids),
-        }
-
-
-def collect(events: Iterable[Event]) -> Turn:
-    """A turn that nobody watches."""
-    turn = Turn()
-    for event in events:
-        turn.add(event)
-    return turn
+def as_json(name: str, reply: Reply) -> dict[str, Any]:
+    """What --json prints of a turn of the model called name."""
+    return {
+        "model": name,
+        "text": reply.text,
+        "reasoning": reply.reasoning,
+        "tool_calls": [asdict(call) for call in reply.tool_calls],
+        "tool_results": [asdict(result) for result in reply.tool_results],
+        "finish_reason": reply.finish_reason,
+        "usage": asdict(reply.usage),
+        "repairs": [asdict(repair) for repair in reply.repairs],
+        "token_ids": reply.token_ids,
+    }
 
 
 class Terminal:
@@ -88,21 +58,22 @@ class Terminal:
         self._answer: MarkdownStream | None = None
         self._aside: Flow | None = None
 
-    def show(self, events: Iterable[Event]) -> Turn:
-        """Prints a turn's events as they come and returns them collected."""
-        turn = Turn()
+    def show(self, events: Iterable[Event]) -> Reply:
+        """Prints a turn's events as they come and returns them joined."""
+        seen = []
         try:
             for event in events:
-                turn.add(event)
+                seen.append(event)
                 self._show(event)
         finally:
             self._settle()
-        if turn.text and not self.out.is_terminal:
-            sys.stdout.write(turn.text if turn.text.endswith("\n") else turn.text + "\n")
+        reply = Reply.of(seen)
+        if reply.text and not self.out.is_terminal:
+            sys.stdout.write(reply.text if reply.text.endswith("\n") else reply.text + "\n")
             sys.stdout.flush()
-        if turn.done and turn.done.finish_reason == "length":
-            self.note(f"The answer was cut after {turn.done.usage.completion} tokens; --max-tokens sets where.")
-        return turn
+        if reply.finish_reason in ENDINGS:
+            self.note(ENDINGS[reply.finish_reason].format(reply.usage))
+        return reply
 
     def note(self, text: str) -> None:
         """A line for the person, off stdout."""

@@ -17,7 +17,8 @@ from harmonium.cli.options import AnswerOptions, Json, ModelOptions
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
-    from harmonium.cli.terminal import Terminal, Turn
+    from harmonium.chat.reply import Reply
+    from harmonium.cli.terminal import Terminal
 
 SHELL = (
     ("text from a pipe", "echo 17 + 25 | harmonium --quiet"),
@@ -93,9 +94,11 @@ def tour(*, json: Json = False) -> None:
     llm = session.open_llm(ModelOptions())
     for example in EXAMPLES:
         terminal.heading(example.skill, f"$ {example.command}")
-        turns = ask(llm, example, None if json else terminal)
+        replies = ask(llm, example, None if json else terminal)
         if json:
-            print_json({"skill": example.skill, "command": example.command, "answers": [turn.text for turn in turns]})
+            print_json(
+                {"skill": example.skill, "command": example.command, "answers": [reply.text for reply in replies]}
+            )
     stops = [(title, command, [f"$ {command}"], shell) for title, command in SHELL]
     stops += [
         (title, code, [f">>> {line}" for line in code.strip().split("\n")], partial(python, llm))
@@ -111,21 +114,21 @@ def tour(*, json: Json = False) -> None:
     terminal.note(f"\n{len(EXAMPLES) + len(stops)} stops in {time.perf_counter() - started:.0f} s.")
 
 
-def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Turn]:
-    """An example's one or two turns, greedy, so that a tour repeats."""
+def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Reply]:
+    """An example's one or two replies, greedy, so that a tour repeats."""
+    from harmonium.chat.reply import Reply
     from harmonium.cli import functions, session
-    from harmonium.cli.terminal import collect
 
     answer = AnswerOptions(effort=example.effort, system=example.system, temperature=0.0)
     tools = functions.load(Path(example.tools)) if example.tools else []
     messages: list[Any] = []
-    turns = []
+    replies = []
     for text in filter(None, (example.prompt, example.follow_up)):
         messages.append({"role": "user", "content": text})
         events = session.stream(llm, messages, answer, tools)
-        turns.append(terminal.show(events) if terminal else collect(events))
-        messages += turns[-1].done.messages if turns[-1].done else ()
-    return turns
+        replies.append(terminal.show(events) if terminal else Reply.of(events))
+        messages += replies[-1].messages
+    return replies
 
 
 def shell(command: str) -> str:

@@ -164,11 +164,11 @@ def test_tokens(nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 def test_ctrl_c_ends_a_question_without_a_word() -> None:
-    command = [*HARMONIUM, "hello", "--dummy", "tiny", "--max-tokens", "100000"]
+    """At a moment when torch is being imported; a shell shows 130 for an exit by the signal itself, too."""
+    command = [*HARMONIUM, "hello", "--dummy", "tiny"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        process.stderr.read(40)
+        time.sleep(0.7)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (130, b"")
-    assert b"Traceback" not in err
+        out, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert (out, err.strip()) == (b"", b"")

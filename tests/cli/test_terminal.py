@@ -12,6 +12,7 @@ from rich.console import Console
 from harmonium.chat.events import (
     Done,
     Event,
+    FinishReason,
     ReasoningDelta,
     Repair,
     TextDelta,
@@ -19,9 +20,10 @@ from harmonium.chat.events import (
     ToolResult,
     Usage,
 )
+from harmonium.chat.reply import Reply
 from harmonium.cli import markdown
 from harmonium.cli.flow import Flow
-from harmonium.cli.terminal import Terminal, Turn, printable
+from harmonium.cli.terminal import Terminal, as_json, printable
 
 TURN: list[Event] = [
     ReasoningDelta("I look "),
@@ -32,12 +34,12 @@ TURN: list[Event] = [
     Repair("missing_end", 12),
     TextDelta("It "),
     TextDelta("rains."),
-    Done("stop", Usage(10, 20, 5, 0), (), (1, 2, 3)),
+    Done(FinishReason.STOP, Usage(10, 20, 5, 0), (), (1, 2, 3)),
 ]
 
 
 def test_only_the_answer_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    turn = Terminal().show(TURN)
+    reply = Terminal().show(TURN)
     out, err = capsys.readouterr()
     assert out == "It rains.\n"
     assert err.splitlines() == [
@@ -46,7 +48,7 @@ def test_only_the_answer_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> N
         '→ get_weather({"city": "Paris"})',
         "← get_weather: rain",
     ]
-    assert (turn.text, turn.reasoning) == ("It rains.", "I look it up.")
+    assert (reply.text, reply.reasoning) == ("It rains.", "I look it up.")
 
 
 def test_quiet_leaves_nothing_but_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,15 +67,13 @@ def test_a_failure_leaves_stdout_empty(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_cut_answer_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal().show([TextDelta("It"), Done("length", Usage(10, 20), (), ())])
+    Terminal().show([TextDelta("It"), Done(FinishReason.LENGTH, Usage(10, 20), (), ())])
     assert "cut after 20 tokens" in capsys.readouterr().err
 
 
 def test_json_has_everything_of_the_turn() -> None:
-    turn = Turn()
-    for event in TURN:
-        turn.add(event)
-    assert turn.as_json() == {
+    assert as_json("nano", Reply.of(TURN)) == {
+        "model": "nano",
         "text": "It rains.",
         "reasoning": "I look it up.",
         "tool_calls": [{"id": "call_1", "name": "get_weather", "arguments": '{"city":\n "Paris"}'}],
@@ -81,7 +81,7 @@ def test_json_has_everything_of_the_turn() -> None:
         "finish_reason": "stop",
         "usage": {"prompt": 10, "completion": 20, "reasoning": 5, "cached": 0},
         "repairs": [{"kind": "missing_end", "at": 12}],
-        "token_ids": [1, 2, 3],
+        "token_ids": (1, 2, 3),
     }
 
 
