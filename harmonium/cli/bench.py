@@ -60,7 +60,7 @@ def bench(*, model: ModelOptions = ModelOptions(), json: Json = False) -> None:
 
 def decoding(llm: LLM) -> Figure:
     """Tokens a second at batch 1, greedy, after a short prompt."""
-    prompt = llm.render([{"role": "user", "content": QUESTION}])
+    prompt = llm.render(QUESTION)
     run(llm, prompt, 8)
     seconds = [run(llm, prompt, N_DECODED) - run(llm, prompt, 1) for _ in range(REPEATS)]
     rate = (N_DECODED - 1) / median(seconds)
@@ -72,9 +72,11 @@ def first_token(llm: LLM) -> Figure:
 
     def measure() -> float:
         started = time.perf_counter()
-        events = llm.stream([{"role": "user", "content": QUESTION}], temperature=0.0)
-        next(iter(events))
-        return time.perf_counter() - started
+        events = llm.stream(QUESTION, temperature=0.0)
+        next(events)
+        seconds = time.perf_counter() - started
+        events.close()
+        return seconds
 
     return Figure("first_token_ms", "messages to the first token, warm", round(1e3 * typical(measure), 1), "ms")
 

@@ -87,12 +87,17 @@ def explain(ids: Sequence[int], vocabulary: Vocabulary) -> Iterator[Span]:
     start = vocabulary.special("<|start|>")
     starts = [at for at, id_ in enumerate(ids) if id_ == start]
     for first, last in zip([0, *starts], [*starts, len(ids)], strict=True):
-        texts = [vocabulary.decode([id_]) for id_ in ids[first:last]]
+        texts = [show(id_, vocabulary) for id_ in ids[first:last]]
         header, _, _ = "".join(texts).removeprefix("<|start|>").partition("<|message|>")
         role, _, rest = header.partition("<|channel|>")
         channel = rest.split("<|")[0].split(" ")[0] or None
         for id_, text in zip(ids[first:last], texts, strict=True):
             yield Span(id_, text, role.split(" ")[0], channel)
+
+
+def show(id_: int, vocabulary: Vocabulary) -> str:
+    """A token's text; its bytes as \\x.. where they are only part of a character."""
+    return vocabulary.token_bytes(id_).decode("utf-8", "backslashreplace")
 
 
 def _print_table(spans: Sequence[Span]) -> None:
@@ -105,6 +110,6 @@ def _print_table(spans: Sequence[Span]) -> None:
         if span.text == "<|start|>" and at:
             console.print()
         who = span.role if span.channel is None else f"{span.role} {span.channel}"
-        text = span.text if span.text.startswith("<|") else repr(span.text)
+        text = span.text if span.text.startswith(("<|", "\\x")) else repr(span.text)
         console.print(Text(f"{at:>6} {span.id:>7}  "), Text(f"{who:<22}", style="dim"), Text(text), sep="")
     console.print(f"\n{len(spans)} tokens")
