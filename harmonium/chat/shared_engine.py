@@ -109,19 +109,16 @@ class Requests:
 
     def take(self) -> list[StepOutput]:
         """The next outputs, at least one; the caller has requests that run."""
-        outputs: list[StepOutput] = []
-        while not outputs:
-            self._shared.wait(self)
-            while self.inbox:
-                output = self.inbox.popleft()
-                if output.request_id in self.running:
-                    outputs.append(output)
-                if output.finish_reason is not None:
-                    self.running.discard(output.request_id)
+        self._shared.wait(self)
+        outputs = []
+        while self.inbox:
+            outputs.append(self.inbox.popleft())
+            if outputs[-1].finish_reason is not None:
+                self.running.discard(outputs[-1].request_id)
         return outputs
 
     def drop(self, request_ids: Collection[int]) -> None:
-        """Aborts these requests; nothing more of them is seen."""
+        """Aborts these requests. Outputs that they had before may still be taken."""
         self.running.difference_update(request_ids)
         self._shared.drop(request_ids)
 

@@ -1,0 +1,405 @@
+"""LLM on a small random model: whole and streamed, alone and together, stopped, shared and refused."""
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harmonium import LLM, SamplingParams
+from harmonium.chat.events import Done, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta
+from harmonium.chat.loading import Loaded, device_of, dtype_of, preferred_sampling
+from harmonium.chat.reply import Reply
+from harmonium.errors import BadCheckpoint, BadRequest, HarmoniumError, PromptTooLong, RequestFailed, Unsupported
+from harmonium.harmony.messages import Conversation, Effort, Message
+from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.model.dummy import Dummy
+from harmonium.model.transformer import Transformer
+
+Say = Callable[..., None]
+ASKED = [f"What is {n} + {n}?" for n in range(5)]
+CALL = '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": 2, "b": 3}<|call|>'
+FINAL = "<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>It is 5.<|return|>"
+
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+
+
+def without_ids(events: list[Event]) -> list[Event]:
+    """Calls get random ids."""
+    return [
+        replace(event, id="")
+        if isinstance(event, ToolCall)
+        else replace(event, call_id="")
+        if isinstance(event, ToolCallDelta)
+        else event
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_streamed_is_whole_and_a_batch_is_its_parts(llm: LLM, seed: int) -> None:
+    options: dict[str, Any] = {"seed": seed, "max_tokens": 40, "tools": [add]}
+    alone = [llm.chat(question, **options) for question in ASKED]
+    streamed = [list(llm.stream(question, **options)) for question in ASKED]
+    together = llm.chat(ASKED, **options)
+    for one, events, other in zip(alone, streamed, together, strict=True):
+        assert one.token_ids == other.token_ids == Reply.of(events).token_ids
+        assert (one.text, one.reasoning, one.usage, one.messages) == (
+            other.text,
+            other.reasoning,
+            other.usage,
+            other.messages,
+        )
+        assert one.text == "".join(e.text for e in events if isinstance(e, TextDelta) and e.channel == "final")
+        assert one.reasoning == "".join(e.text for e in events if isinstance(e, ReasoningDelta))
+        assert isinstance(events[-1], Done) and events[-1].usage.completion == len(one.token_ids) <= 40
+        assert one.usage.prompt >= len(llm.render(ASKED[0], tools=[add]))
+
+
+def test_a_turn_with_a_function(llm: LLM, say: Say) -> None:
+    say(CALL, FINAL)
+    whole = llm.chat("What is 2 + 3?", tools=[add])
+    assert (whole.text, whole.reasoning, whole.finish_reason) == ("It is 5.", "Easy.", FinishReason.STOP)
+    assert [(call.name, call.arguments) for call in whole.tool_calls] == [("add", '{"a": 2, "b": 3}')]
+    assert [(result.text, result.is_error) for result in whole.tool_results] == [("5", False)]
+    assert whole.messages[1] == Message.tool("functions.add", "5")
+    say(CALL, FINAL)
+    events = list(llm.stream("What is 2 + 3?", tools=[add]))
+    assert [type(event).__name__ for event in events if isinstance(event, ToolCall | Done)] == ["ToolCall", "Done"]
+    assert Reply.of(events).messages == whole.messages
+
+
+def test_a_call_is_handed_out_answered_and_gone_on_with(llm: LLM, say: Say) -> None:
+    messages: list[Any] = [{"role": "user", "content": "What is 2 + 3?"}]
+    say(CALL)
+    reply = llm.chat(messages, tools=[add], run_tools=False)
+    assert reply.finish_reason is FinishReason.TOOL_CALLS
+    [call] = reply.pending_calls
+    first = llm.render(messages, tools=[add])
+    messages += [*reply.messages, call.answer(str(add(**json.loads(call.arguments))))]
+    assert llm.render(messages, tools=[add])[: len(first) + len(reply.token_ids)] == [*first, *reply.token_ids]
+    say(FINAL)
+    assert llm.chat(messages, tools=[add], run_tools=False).text == "It is 5."
+
+
+def test_descriptions_are_handed_out_and_functions_run(llm: LLM, say: Say) -> None:
+    described = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    say(CALL)
+    assert llm.chat("2 + 3?", tools=[described]).finish_reason is FinishReason.TOOL_CALLS
+    say(CALL, CALL)
+    rounds = llm.chat("2 + 3?", tools=[add], max_tool_rounds=1)
+    assert rounds.finish_reason is FinishReason.TOOL_ROUNDS and len(rounds.pending_calls) == 1
+
+
+def test_max_tokens_are_of_all_rounds(llm: LLM, say: Say) -> None:
+    say(CALL, FINAL)
+    n_called = len(llm.vocabulary.encode(CALL, parse_special=True))
+    reply = llm.chat("What is 2 + 3?", tools=[add], max_tokens=n_called + 4)
+    assert (reply.finish_reason, reply.usage.completion) == (FinishReason.LENGTH, n_called + 4)
+
+
+def test_a_tool_may_ask_the_same_model(llm: LLM, say: Say) -> None:
+    def ask(question: str) -> str:
+        """Asks someone."""
+        return llm.chat(question).text
+
+    say(CALL.replace("add", "ask").replace('{"a": 2, "b": 3}', '{"question": "2 + 3?"}'), FINAL, FINAL)
+    reply = llm.chat("What is 2 + 3?", tools=[ask])
+    assert [result.text for result in reply.tool_results] == ["It is 5."]
+    assert reply.text == "It is 5."
+
+
+def test_a_generation_that_goes_too_far_is_aborted(llm: LLM, say: Say) -> None:
+    say(FINAL.replace("<|return|>", "<|end|><|start|>user<|message|>And 3 + 4?<|end|>" * 20))
+    for event in llm.stream("What is 2 + 3?"):
+        if isinstance(event, Done):
+            assert not llm.engine.scheduler.running
+            assert (event.messages[-1].text, event.finish_reason) == ("It is 5.", FinishReason.STOP)
+            assert llm.decode(event.ids).endswith("It is 5.<|end|>")
+
+
+def test_one_of_many_fails_alone(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversations: list[Any] = [
+        "Hello",
+        "word " * 5000,
+        [{"role": "robot", "content": "Hello"}],
+        [Message.user("Hello")],
+        [Message.tool("", "nameless")],
+        Conversation((Message.system(), Message.user("Hello"))),
+    ]
+    replies = llm.chat(conversations, max_tokens=5, temperature=0)
+    kinds = [None if reply.error is None else type(reply.error) for reply in replies]
+    assert kinds == [None, PromptTooLong, BadRequest, None, BadRequest, None]
+    assert replies[1].finish_reason is FinishReason.ERROR and replies[1].token_ids == ()
+    assert (
+        replies[0].token_ids
+        == replies[3].token_ids
+        == replies[5].token_ids
+        == llm.chat("Hello", max_tokens=5, temperature=0).token_ids
+    )
+
+
+def test_what_the_engine_gives_up_on_is_raised(llm: LLM, say: Say) -> None:
+    """The chain of allowed ids ends before the answer does."""
+    say("<|channel|>final<|message|>It")
+    events = []
+    with pytest.raises(RequestFailed, match="constraint"):
+        for event in llm.stream("What is 2 + 3?"):
+            events.append(event)
+    assert isinstance(events[-1], Done) and events[-1].finish_reason is FinishReason.ERROR
+    assert Reply.of(events).text == "It"
+    say("<|channel|>final<|message|>It", FINAL)
+    failed, fine = llm.chat(["What is 2 + 3?", "What is 2 + 3?"])
+    assert isinstance(failed.error, RequestFailed) and failed.text == "It"
+    assert (fine.error, fine.text) == (None, "It is 5.")
+
+
+def test_more_conversations_than_the_queue_holds(loaded: Loaded) -> None:
+    llm = LLM(loaded, context=512)
+    llm.engine.scheduler.queue_limit = 3
+    questions = [str(n % 4) for n in range(40)]
+    replies = llm.chat(questions, max_tokens=3, temperature=0)
+    assert all(reply.token_ids == replies[n % 4].token_ids for n, reply in enumerate(replies))
+    assert len(llm.complete(questions, max_tokens=2)) == 40
+
+
+def test_closing_a_stream_aborts_it(llm: LLM) -> None:
+    events = llm.stream("Hello", max_tokens=1000, temperature=0)
+    next(events)
+    assert len(llm.engine.scheduler.running) == 1
+    events.close()
+    assert not llm.engine.scheduler.running
+    unread = llm.stream("Hello")
+    unread.close()
+    assert Reply.of(llm.stream("Hello", max_tokens=3)).finish_reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("place", ["_runner.run", "scheduler.complete", "add"])
+def test_ctrl_c_stops_an_answer_and_nothing_else(llm: LLM, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Wherever in the engine it comes, what shares the step loses no id, and nothing is left behind."""
+    options: dict[str, Any] = {"max_tokens": 20, "temperature": 0}
+    before = llm.chat("Hello", **options)
+    other = llm.stream("How are you?", **options)
+    seen = [next(other)]
+    *path, name = place.split(".")
+    owner = getattr(llm.engine, path[0]) if path else llm.engine
+    whole, presses = getattr(owner, name), [signal.SIGINT]
+
+    def interrupted(*arguments: Any) -> Any:
+        value = whole(*arguments)
+        if presses:
+            signal.raise_signal(presses.pop())
+        return value
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, name, interrupted)
+        llm.chat("Hello", **options)
+    assert len(llm.engine.scheduler.running) == 1 and not llm.engine.scheduler.waiting, "the other stream goes on"
+    seen += other
+    assert Reply.of(seen).token_ids == llm.chat("How are you?", **options).token_ids
+    assert llm.chat("Hello", **options) == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_streams_can_be_read_side_by_side(llm: LLM) -> None:
+    options: dict[str, Any] = {"max_tokens": 15, "temperature": 0}
+    pairs = zip(llm.stream("One", **options), llm.stream("Two, or three?", **options), strict=False)
+    one, two = (list(events) for events in zip(*pairs, strict=True))
+    for question, events in (("One", one), ("Two, or three?", two)):
+        whole = list(llm.stream(question, **options))
+        assert without_ids(events) == without_ids(whole)[: len(events)]
+
+
+def test_threads_share_a_model(llm: LLM) -> None:
+    options: dict[str, Any] = {"max_tokens": 20, "temperature": 0}
+    alone = [llm.chat(question, **options).token_ids for question in ASKED]
+    with ThreadPoolExecutor(len(ASKED)) as pool:
+        together = list(pool.map(lambda question: llm.chat(question, **options).token_ids, ASKED))
+    assert together == alone
+
+
+def test_a_short_answer_does_not_wait_for_a_long_one(llm: LLM) -> None:
+    is_running, is_done = threading.Event(), threading.Event()
+    n_read = 0
+
+    def read_long() -> None:
+        nonlocal n_read
+        for _ in llm.stream("Two, or three?", temperature=0):
+            n_read += 1
+            is_running.set()
+            if is_done.is_set():
+                return
+
+    thread = threading.Thread(target=read_long)
+    thread.start()
+    assert is_running.wait(20)
+    llm.chat("A short one", max_tokens=5)
+    is_done.set()
+    thread.join(20)
+    assert not thread.is_alive() and n_read < 1000, "this one goes on to the context's end"
+
+
+def test_a_stream_closed_in_the_middle_of_a_step(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the garbage collector may do it: the step ends undisturbed, and the request goes before the next one."""
+    doomed, run = llm.stream("Two, or three?", temperature=0), llm.engine._runner.run
+    next(doomed)
+    before = llm.chat("Hello", max_tokens=20, temperature=0).token_ids
+    n_running = []
+
+    def closing(inputs: Any) -> list[int]:
+        doomed.close()
+        n_running.append(len(llm.engine.scheduler.running))
+        return run(inputs)
+
+    monkeypatch.setattr(llm.engine._runner, "run", closing)
+    assert llm.chat("Hello", max_tokens=20, temperature=0).token_ids == before
+    assert n_running == [2] + [1] * 19
+
+
+def test_complete_and_generate(llm: LLM) -> None:
+    texts = ["San Francisco is a", "The capital of France is"]
+    params = SamplingParams(temperature=0, max_tokens=12)
+    ids = [llm.vocabulary.encode(text) for text in texts]
+    answers = llm.generate(ids, params)
+    assert answers == [llm.generate([one], params)[0] for one in ids]
+    assert answers == llm.generate([np.array(one) for one in ids], temperature=0, max_tokens=12)
+    assert answers == llm.generate([torch.tensor(one) for one in ids], params)
+    shown = [llm.decode(answer, skip_special_tokens=True) for answer in answers]
+    assert llm.complete(texts, temperature=0, max_tokens=12) == shown
+    assert llm.complete(texts[0], params=params) == shown[0]
+    assert llm.complete([]) == llm.generate([]) == llm.generate([], params) == []
+
+
+def test_prompts_rendered_elsewhere(llm: LLM) -> None:
+    text = llm.render("2 + 2 = ?", effort="low", as_text=True)
+    ids = llm.render("2 + 2 = ?", effort="low")
+    assert llm.decode(ids) == text and text.endswith("<|start|>assistant")
+    [answer] = llm.generate([ids], SamplingParams(seed=5, max_tokens=60))
+    assert llm.complete(text, parse_special=True, seed=5, max_tokens=60) == llm.decode(answer)
+    assert llm.complete("<|end|>", max_tokens=1, temperature=0) != "", "without it, names are text"
+    assert len(llm.vocabulary.encode("<|end|>")) > 1
+
+
+def test_the_formats_stop_ids_always_count(llm: LLM, say: Say) -> None:
+    say(FINAL)
+    [answer] = llm.generate([llm.render("2 + 3?")], SamplingParams(stop_ids=(0,)))
+    assert answer == llm.vocabulary.encode(FINAL, parse_special=True), "the id that ends it is the last one"
+
+
+def test_render_shows_what_the_model_is_told(llm: LLM) -> None:
+    told: dict[str, Any] = {"tools": [add], "builtin_tools": ["browser", "python"], "effort": Effort.HIGH}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say <|end|>."}]
+    text = llm.render(messages, identity="You are a teacher.", date="2030-01-01", as_text=True, **told)
+    for part in ("You are a teacher.", "2030-01-01", "Reasoning: high", "# Instructions\n\nBe brief.", "type add = "):
+        assert part in text
+    assert "namespace browser" in text and "## python" in text
+    assert llm.render(messages, **told).count(llm.vocabulary.control.end) == 3, "typed by the user, it is text"
+    bare = llm.render(messages, add_generation_prompt=False)
+    opening = llm.vocabulary.encode("<|start|>assistant", parse_special=True)
+    assert llm.render(messages) == bare + opening
+
+
+MISTAKES: list[tuple[Callable[[LLM], object], str]] = [
+    (lambda llm: llm.chat(""), "question is empty"),
+    (lambda llm: llm.chat([]), "no messages"),
+    (lambda llm: llm.chat(None), "not NoneType"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat({"role": "user", "content": "Hi"}), "not dict"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat([{"role": "user", "content": 5}]), "Message 0"),
+    (lambda llm: llm.chat("Hi", temprature=1), "did you mean 'temperature'"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.chat(["Hi", "Ho"], effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.stream("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.render("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.chat(["Hi", "Ho"], builtin_tools=["pyhton"]), "no builtin tool"),
+    (lambda llm: llm.chat("Hi", tools=add), "tools is a list"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", tools=[add, add]), "Two tools are named 'add'"),
+    (lambda llm: llm.chat("Hi", tools=[lambda: 1]), "instead of a lambda"),
+    (lambda llm: llm.chat("Hi", max_tool_rounds=-1), "max_tool_rounds is -1"),
+    (lambda llm: llm.chat("Hi", temperature=-1), "temperature is -1"),
+    (lambda llm: llm.chat("Hi", temperature="warm"), "wrong type"),  # type: ignore[call-overload]
+    (lambda llm: llm.complete(""), "prompt is empty"),
+    (lambda llm: llm.complete("Hi", effort="low"), "no option 'effort'"),  # type: ignore[call-overload]
+    (lambda llm: llm.generate([[]]), "prompt is empty"),
+    (lambda llm: llm.generate([1, 2]), r"list of prompts: \[ids\]"),  # type: ignore[list-item]
+    (lambda llm: llm.generate([[10_000]]), "outside of this model's vocabulary"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "says"), MISTAKES, ids=[says for _, says in MISTAKES])
+def test_mistakes_are_explained(llm: LLM, mistake: Callable[[LLM], object], says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        mistake(llm)
+
+
+def test_a_prompt_past_the_context_says_the_numbers(llm: LLM) -> None:
+    ids = llm.render("Hello")
+    llm.chat("Hello", max_tokens=1)
+    with pytest.raises(
+        PromptTooLong, match=rf"{len(ids)} tokens and the answer may take 4096, but the context is 4096"
+    ):
+        llm.chat("Hello", max_tokens=4096)
+    with pytest.raises(PromptTooLong):
+        list(llm.stream("word " * 5000))
+    with pytest.raises(PromptTooLong):
+        llm.generate([ids, [0] * 5000])
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        (None, SamplingParams()),
+        ('{"do_sample": true, "eos_token_id": [200002, 199999]}', SamplingParams(temperature=1.0)),
+        ('{"do_sample": false}', SamplingParams(temperature=0.0)),
+        ('{"temperature": 0.6, "top_k": 20, "top_p": 0.9, "min_p": null}', SamplingParams(0.6, 20, 0.9)),
+    ],
+)
+def test_sampling_that_a_checkpoint_prefers(tmp_path: Path, text: str | None, params: SamplingParams) -> None:
+    if text is not None:
+        (tmp_path / "generation_config.json").write_text(text)
+    assert preferred_sampling(tmp_path / "generation_config.json") == params
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"temperature": -1}', '{"top_p": "high"}'])
+def test_a_damaged_generation_config_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(BadCheckpoint, match=r"generation_config\.json cannot be used"):
+        preferred_sampling(tmp_path / "generation_config.json")
+
+
+def test_devices_and_dtypes() -> None:
+    assert device_of("cpu") == torch.device("cpu")
+    assert dtype_of("bfloat16") is dtype_of(torch.bfloat16) is dtype_of("torch.bfloat16") is torch.bfloat16
+    assert dtype_of(None) is dtype_of("auto") is None
+    for attempt, error, says in (
+        (lambda: device_of("cudda"), BadRequest, "no device 'cudda'"),
+        (lambda: device_of("cuda:99"), Unsupported, "no device cuda:99"),
+        (lambda: device_of("mps"), Unsupported, "does not run on mps"),
+        (lambda: dtype_of("float16"), BadRequest, "did you mean 'bfloat16'"),
+    ):
+        with pytest.raises(error, match=says):
+            attempt()
+
+
+def test_a_vocabulary_that_is_not_the_models(loaded: Loaded, vocabulary: Vocabulary) -> None:
+    small = Transformer.load(Dummy(replace(loaded.transformer.config, n_layers=1, vocab_size=100)))
+    with pytest.raises(BadCheckpoint, match="not of one checkpoint"):
+        Loaded("mixed", small, vocabulary)
+    with pytest.raises(BadRequest, match="its device and its dtype already"):
+        LLM(loaded, device="cpu")
+
+
+def test_errors_are_all_of_one_tree(llm: LLM) -> None:
+    with pytest.raises(HarmoniumError):
+        LLM("gpt-oss-20")
+    with pytest.raises(HarmoniumError):
+        LLM.dummy("tyni")
