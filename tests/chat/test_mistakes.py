@@ -1,0 +1,116 @@
+"""What people get wrong, and what a checkpoint or a machine may lack: one sentence each, and nothing is computed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harmonium import LLM, SamplingParams
+from harmonium.chat.loading import Loaded, device_of, dtype_of, preferred_sampling
+from harmonium.errors import BadCheckpoint, BadRequest, HarmoniumError, PromptTooLong, Unsupported
+from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.model.dummy import Dummy
+from harmonium.model.transformer import Transformer
+
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+
+
+MISTAKES: list[tuple[Callable[[LLM], object], str]] = [
+    (lambda llm: llm.chat(""), "question is empty"),
+    (lambda llm: llm.chat([]), "no messages"),
+    (lambda llm: llm.chat(None), "not NoneType"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat({"role": "user", "content": "Hi"}), "not dict"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat([{"role": "user", "content": 5}]), "Message 0"),
+    (lambda llm: llm.chat("Hi", temprature=1), "did you mean 'temperature'"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.chat(["Hi", "Ho"], effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.stream("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.render("Hi", effort="hgih"), "did you mean 'high'"),
+    (lambda llm: llm.chat(["Hi", "Ho"], builtin_tools=["pyhton"]), "no builtin tool"),
+    (lambda llm: llm.chat("Hi", tools=add), "tools is a list"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", tools=[add, add]), "Two tools are named 'add'"),
+    (lambda llm: llm.chat("Hi", tools=[lambda: 1]), "instead of a lambda"),
+    (lambda llm: llm.chat("Hi", max_tool_rounds=-1), "max_tool_rounds is -1"),
+    (lambda llm: llm.chat("Hi", temperature=-1), "temperature is -1"),
+    (lambda llm: llm.chat("Hi", temperature="warm"), "wrong type"),  # type: ignore[call-overload]
+    (lambda llm: llm.complete(""), "prompt is empty"),
+    (lambda llm: llm.complete("Hi", effort="low"), "no option 'effort'"),  # type: ignore[call-overload]
+    (lambda llm: llm.generate([[]]), "prompt is empty"),
+    (lambda llm: llm.generate([1, 2]), r"list of prompts: \[ids\]"),  # type: ignore[list-item]
+    (lambda llm: llm.generate([[10_000]]), "outside of this model's vocabulary"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "says"), MISTAKES, ids=[says for _, says in MISTAKES])
+def test_mistakes_are_explained(llm: LLM, mistake: Callable[[LLM], object], says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        mistake(llm)
+
+
+def test_a_prompt_past_the_context_says_the_numbers(llm: LLM) -> None:
+    ids = llm.render("Hello")
+    llm.chat("Hello", max_tokens=1)
+    with pytest.raises(
+        PromptTooLong, match=rf"{len(ids)} tokens and the answer may take 4096, but the context is 4096"
+    ):
+        llm.chat("Hello", max_tokens=4096)
+    with pytest.raises(PromptTooLong):
+        list(llm.stream("word " * 5000))
+    with pytest.raises(PromptTooLong):
+        llm.generate([ids, [0] * 5000])
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        (None, SamplingParams()),
+        ('{"do_sample": true, "eos_token_id": [200002, 199999]}', SamplingParams(temperature=1.0)),
+        ('{"do_sample": false}', SamplingParams(temperature=0.0)),
+        ('{"temperature": 0.6, "top_k": 20, "top_p": 0.9, "min_p": null}', SamplingParams(0.6, 20, 0.9)),
+    ],
+)
+def test_sampling_that_a_checkpoint_prefers(tmp_path: Path, text: str | None, params: SamplingParams) -> None:
+    if text is not None:
+        (tmp_path / "generation_config.json").write_text(text)
+    assert preferred_sampling(tmp_path / "generation_config.json") == params
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"temperature": -1}', '{"top_p": "high"}'])
+def test_a_damaged_generation_config_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(BadCheckpoint, match=r"generation_config\.json cannot be used"):
+        preferred_sampling(tmp_path / "generation_config.json")
+
+
+def test_devices_and_dtypes() -> None:
+    assert device_of("cpu") == torch.device("cpu")
+    assert dtype_of("bfloat16") is dtype_of(torch.bfloat16) is dtype_of("torch.bfloat16") is torch.bfloat16
+    assert dtype_of(None) is dtype_of("auto") is None
+    for attempt, error, says in (
+        (lambda: device_of("cudda"), BadRequest, "no device 'cudda'"),
+        (lambda: device_of("cuda:99"), Unsupported, "no device cuda:99"),
+        (lambda: device_of("mps"), Unsupported, "does not run on mps"),
+        (lambda: dtype_of("float16"), BadRequest, "did you mean 'bfloat16'"),
+    ):
+        with pytest.raises(error, match=says):
+            attempt()
+
+
+def test_a_vocabulary_that_is_not_the_models(loaded: Loaded, vocabulary: Vocabulary) -> None:
+    small = Transformer.load(Dummy(replace(loaded.transformer.config, n_layers=1, vocab_size=100)))
+    with pytest.raises(BadCheckpoint, match="not of one checkpoint"):
+        Loaded("mixed", small, vocabulary)
+    with pytest.raises(BadRequest, match="its device and its dtype already"):
+        LLM(loaded, device="cpu")
+
+
+def test_errors_are_all_of_one_tree(llm: LLM) -> None:
+    with pytest.raises(HarmoniumError):
+        LLM("gpt-oss-20")
+    with pytest.raises(HarmoniumError):
+        LLM.dummy("tyni")
