@@ -20,7 +20,6 @@ ROOMS = {
     "harmonium/harmony": "the language gpt-oss speaks; no torch",
     "harmonium/assets/nano": "the embedded model",
     "recipes/nano": "the curriculum and the training run that made it",
-    "benchmarks": "comparisons, and the figures they gave",
     "docs": "architecture, guides, the command line",
     "tests": "mirrors the rooms",
 }

@@ -57,6 +57,7 @@ class Recorder:
         outcomes = [test["outcome"] for test in self.tests.values()]
         counts = {outcome: outcomes.count(outcome) for outcome in ("passed", "failed", "skipped")}
         line = json.dumps(counts | {"seconds": round(time.time() - self.started, 1), "tests": self.tests})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(line + "\n", encoding="utf-8")
         print(line)
 

@@ -67,7 +67,7 @@ class AnswerOptions:
     """Stop after so many tokens, reasoning included."""
 
     temperature: float | None = None
-    """0 takes the likeliest token every time; gpt-oss was trained for 1."""
+    """0 takes the likeliest token every time; by default what the checkpoint asks for, 1 for gpt-oss and 0 for nano."""
 
     top_p: float | None = None
     """Sample among the likeliest tokens that together have this probability."""
