@@ -8,6 +8,7 @@ Names are imported when first used, so that the command line starts without torc
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from harmonium.errors import Unsupported as Unsupported
 
 __version__ = "0.1.0"
+
+# Read when torch is imported, so before it: OpenMP's threads wait asleep. Spinning, on cores that others use too, they
+# have been seen to make a prompt of 100 tokens take three times as long, and long ones ten times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "harmonium.chat.llm": "LLM",
