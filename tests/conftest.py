@@ -33,6 +33,7 @@ os.environ |= {
     "COLUMNS": "100",
 }
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as harmonium sets it, for tests that import torch first
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 runpy.run_path(str(TESTS / "offline" / "sitecustomize.py"))  # blocks the network in this process
