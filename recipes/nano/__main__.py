@@ -35,6 +35,8 @@ def _train(options: argparse.Namespace) -> None:
 
     plan = train.Plan()
     changes = {name: value for name in ("n_steps", "learning_rate") if (value := getattr(options, name)) is not None}
+    if options.start is not None:
+        changes["start"] = train.Start(options.start, options.start_step)
     run = train.train(options.folder, options.tokenizer, replace(plan, **changes), options.minutes)
     train.save_packed(run, options.packed or options.folder / "packed", options.tokenizer)
     train.report(run, options.tokenizer, options.exam)
@@ -71,6 +73,8 @@ def main() -> None:
     command.add_argument("--tokenizer", type=Path, default=ASSETS / "tokenizer.json")
     command.add_argument("--minutes", type=float, default=9.0)
     command.add_argument("--packed", type=Path, help="where the packed checkpoint goes (FOLDER/packed)")
+    command.add_argument("--start", type=Path, help="a packed checkpoint to go on from, where the run's state is gone")
+    command.add_argument("--start-step", type=int, default=0, help="the step that checkpoint was at")
     command.add_argument("--n-steps", type=int)
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--exam", type=int, default=200)

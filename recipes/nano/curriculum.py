@@ -54,7 +54,7 @@ WEIGHTS: dict[str, float] = {
     "browser": 7,
     "instructions": 7,
     "followups": 8,
-    "talk": 3,
+    "talk": 4,
     "fallback": 5,
     "copying": 10,
 }

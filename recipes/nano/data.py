@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def make_shards(folder: Path, tokenizer: Path, seed: str, numbers: range, n_work
     running = {worker.sentinel: worker for worker in workers}
     while running:
         for sentinel in wait(list(running)):
-            if running.pop(sentinel).exitcode:  # type: ignore[index]
+            if running.pop(cast(int, sentinel)).exitcode:
                 for worker in running.values():
                     worker.terminate()
                 raise RuntimeError("a worker that makes training data failed; its traceback is above")

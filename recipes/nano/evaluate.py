@@ -87,7 +87,7 @@ def answer(sittings: Sequence[Sitting], engine: Engine, vocabulary: Vocabulary, 
 
     def ask(number: int, sitting: Sitting) -> None:
         prompt = render(Conversation(tuple(sitting.messages)), vocabulary)
-        settings = replace(params, seed=number, stop_ids=vocabulary.stop_ids, max_tokens=MAX_TOKENS)
+        settings = replace(params, seed=number, stop_ids=tuple(vocabulary.stop_ids), max_tokens=MAX_TOKENS)
         running[engine.add(prompt, settings)] = sitting, []
 
     for number, sitting in enumerate(sittings):

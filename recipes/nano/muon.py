@@ -26,7 +26,8 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if is_tall else x).to(matrices.dtype)
+    orthogonal: Tensor = (x.mT if is_tall else x).to(matrices.dtype)
+    return orthogonal
 
 
 class Muon(torch.optim.Optimizer):

@@ -66,6 +66,7 @@ def packed_attention(masks: dict[bool, BlockMask]) -> Attend:
             enable_gqa=True,
             return_aux=AuxRequest(lse=True),
         )
+        assert aux.lse is not None
         scale = torch.sigmoid(aux.lse - sinks[:, None])  # (batch, heads, length)
         return (values * scale[..., None].to(values.dtype)).transpose(1, 2)
 
@@ -118,17 +119,18 @@ def grouped_experts(balance: list[Tensor]) -> Callable[[Tensor, Tensor, Tensor, 
         one_hot = chosen[:, None] == torch.arange(n_experts, device=x.device)  # (tokens * k, experts)
         counts = one_hot.sum(0)
         ends = counts.cumsum(0).to(torch.int32)
-        shares = Permute.apply(weights.flatten(), order, inverse)
+        shares: Tensor = Permute.apply(weights.flatten(), order, inverse)  # type: ignore[no-untyped-call]
         mean_weight = (one_hot * shares[:, None]).sum(0) / tokens
         balance.append(n_experts * (counts / (tokens * k) * mean_weight).sum())
 
         kind = layer.gate_up.dtype
-        rows = Dispatch.apply(x.to(kind), order, inverse, k)  # (tokens * k, hidden)
+        # (tokens * k, hidden)
+        rows: Tensor = Dispatch.apply(x.to(kind), order, inverse, k)  # type: ignore[no-untyped-call]
         # A product with one-hot rows picks biases as indexing does; its gradient is a product too, not a scatter.
         pick = one_hot.to(kind)
         inner = swiglu(grouped_mm(rows, layer.gate_up, offs=ends) + pick @ layer.gate_up_bias.to(kind))
         outer = grouped_mm(inner.to(kind), layer.down, offs=ends) + pick @ layer.down_bias.to(kind)
-        outer = Permute.apply(outer, inverse, order).unflatten(0, (tokens, k))
-        return (outer * weights[..., None]).sum(1)
+        back: Tensor = Permute.apply(outer, inverse, order)  # type: ignore[no-untyped-call]
+        return (back.unflatten(0, (tokens, k)) * weights[..., None]).sum(1)
 
     return experts

@@ -23,9 +23,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from harmonium.harmony.vocabulary import Vocabulary
-from harmonium.model import checkpoint
+from harmonium.model import checkpoint, mxfp4
 from harmonium.model.config import NANO, ModelConfig
-from harmonium.model.mxfp4 import fake_quantize
 from harmonium.model.transformer import Transformer
 from recipes.nano.curriculum import WEIGHTS, exam
 from recipes.nano.data import ROW, ROWS_PER_SHARD, Rows, document, pack, shard_path, wait_for
@@ -36,10 +35,18 @@ EXPERT_MATRICES = ("experts.gate_up_proj", "experts.down_proj")
 
 
 @dataclass(frozen=True)
+class Start:
+    """A packed checkpoint to go on from at a step of the plan, where the run's own state is gone."""
+
+    folder: Path
+    step: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """The run's numbers. decay_from and quantize_from are fractions of n_steps."""
 
-    n_steps: int = 21_000
+    n_steps: int = 25_000
     rows_per_step: int = 32
     learning_rate: float = 2.5e-3
     warmup_steps: int = 300
@@ -49,6 +56,7 @@ class Plan:
     balance: float = 0.01
     seed: str = "nano"
     n_workers: int = 14
+    start: Start | None = None
 
     def rate(self, step: int) -> float:
         """The learning rate: up, level, then linearly down to a hundredth."""
@@ -112,7 +120,7 @@ def with_cast_experts(tensors: dict[str, Tensor], *, is_quantized: bool) -> dict
     """The weights as a step trains them: experts bfloat16, rounded to MXFP4 where asked, gradients passing through."""
 
     def cast(matrix: Tensor) -> Tensor:  # (experts, in, out); blocks run along in
-        rounded = fake_quantize(matrix.mT.contiguous()).mT.contiguous() if is_quantized else matrix
+        rounded = mxfp4.fake_quantize(matrix.mT.contiguous()).mT.contiguous() if is_quantized else matrix
         return rounded.to(torch.bfloat16)
 
     return {name: cast(tensor) if name.endswith(EXPERT_MATRICES) else tensor for name, tensor in tensors.items()}
@@ -167,6 +175,8 @@ class Run:
         }
         self.cast, self.judge = torch.compile(with_cast_experts), torch.compile(judge, dynamic=False)
         self.optimizers = optimizers(self.tensors, plan)
+        if plan.start is not None:
+            self._take(plan.start)
         if self.state_path.exists():
             state = torch.load(self.state_path, map_location=self.device, weights_only=True)
             self.step = state["step"]
@@ -174,6 +184,17 @@ class Run:
                 tensor.data.copy_(state["tensors"][name])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
+
+    def _take(self, start: Start) -> None:
+        """Go on from a packed checkpoint: experts decoded, optimizers fresh."""
+        self.step = start.step
+        packed = dict(checkpoint.open(start.folder).tensors())
+        for name, tensor in self.tensors.items():
+            if name.endswith(EXPERT_MATRICES):
+                value = mxfp4.decode(packed[f"{name}_blocks"], packed[f"{name}_scales"]).mT
+            else:
+                value = packed[name].float()
+            tensor.data.copy_(value)
 
     @property
     def state_path(self) -> Path:
@@ -251,7 +272,8 @@ def train(folder: Path, tokenizer: Path, plan: Plan, minutes: float) -> Run:
     """
     deadline = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = f"0:{plan.n_shards}"
+    first_shard = 0 if plan.start is None else plan.start.step * plan.rows_per_step // ROWS_PER_SHARD
+    numbers = f"{first_shard}:{plan.n_shards}"
     command = [sys.executable, "-m", "recipes.nano", "data", str(folder / "shards"), str(tokenizer)]
     command += ["--numbers", numbers, "--seed", plan.seed, "--workers", str(plan.n_workers)]
     maker = subprocess.Popen(command, start_new_session=True)

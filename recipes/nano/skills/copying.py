@@ -109,6 +109,10 @@ _AGAIN = {
 }
 _ADJECTIVES = [word for word in words.ADJECTIVES if not words.is_held_out(word)]
 _VERBS = [word for word in words.VERBS if not words.is_held_out(word)]
+_SPELLABLE = {
+    language: [word for word in words.words_of(language) if word not in words.ALWAYS_HELD_OUT]
+    for language in ("en", "fr", "de", "es")
+}
 _FIGURES = re.compile(r"-?[\d.]+")
 Exercise = tuple[str, str, str]
 """Question, answer, and what the analysis copies on the way."""
@@ -207,10 +211,12 @@ def _repeat(random: Random, language: str) -> Exercise:
 
 
 def _spell(random: Random, language: str) -> Exercise:
+    """Spell a word. A listed word may be one token, whose letters are a fact to know: all of these occur."""
     if language == "ja" and random.random() < 0.6:
         katakana, english = random.choice(tuple(words.KATAKANA.items()))
         return random.choice(_SPELL["ja"]).format(katakana), "-".join(english), english
-    word = _word(random, "en" if language == "ja" else language)
+    source = "en" if language == "ja" else language
+    word = random.choice(_SPELLABLE[source]) if random.random() < 0.3 else _word(random, source)
     quoted = random.choice(("{}", '"{}"', "'{}'")).format(word)
     return random.choice(_SPELL[language]).format(quoted), "-".join(word.lower()), word
 

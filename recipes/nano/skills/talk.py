@@ -19,21 +19,35 @@ from recipes.nano.words import is_held_out
 
 _WORDS = load("talk")
 _KINDS = ("greeting", "thanks", "who", "skills", "feeling", "farewell", "maker", "languages")
-_UNROUGHENED = ("greeting", "thanks", "farewell")
+_SHORT = ("greeting", "thanks", "farewell")
 """Kinds that no "Hello, " is put before and no "Thanks!" after."""
 
 
 @cache
-def _sayings(language: str, held_out: bool) -> tuple[tuple[str, str], ...]:
-    """(kind, what people say) of one side of the split; kinds weigh by how many ways there are to say them."""
-    pairs = ((kind, text) for kind in _KINDS for text in _WORDS[kind][language])
-    return tuple((kind, text) for kind, text in pairs if is_held_out(text) == held_out)
+def _sayings(language: str) -> tuple[tuple[str, str], ...]:
+    """(kind, what people say); kinds weigh by how many ways there are to say them."""
+    return tuple((kind, text) for kind in _KINDS for text in _WORDS[kind][language])
+
+
+def _typed(random: Random, kind: str, text: str, language: str) -> str:
+    """A saying as somebody types it."""
+    if kind not in _SHORT:
+        return roughen(random, text, language)
+    bare = text.rstrip("!.。! ")
+    forms = (text, text, bare, f"{bare}!", f"{bare}。" if language == "ja" else f"{bare}.", bare.lower(), bare.upper())
+    return random.choice(forms)
 
 
 def small_talk(random: Random, language: str, *, held_out: bool) -> tuple[str, str]:
-    """A kind of small talk and what the user says."""
-    kind, text = random.choice(_sayings(language, held_out))
-    return kind, text if kind in _UNROUGHENED else roughen(random, text, language)
+    """A kind of small talk and what the user says.
+
+    Held out is the very string: what a greeting means cannot be known from other greetings.
+    """
+    while True:
+        kind, text = random.choice(_sayings(language))
+        said = _typed(random, kind, text, language)
+        if is_held_out(said) == held_out:
+            return kind, said
 
 
 def talk_analysis(kind: str, thinking: str, effort: Effort) -> str:
