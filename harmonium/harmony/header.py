@@ -78,6 +78,11 @@ class Header:
         return self.channel is None and self.recipient is None and self.content_type is None
 
 
+def is_recipient(name: str) -> bool:
+    """Can a header name it, so that it is read back as it is?"""
+    return re.fullmatch(_NAME, name) is not None
+
+
 def read_header(text: str, role: Role | None, is_closed: bool) -> Header:
     """Reads a header's text. role: already known, from the prompt's `<|start|>assistant`; None: the text says it.
 

@@ -1,0 +1,218 @@
+"""What the automaton lets pass is read without a repair, and what is rendered passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import Automaton, Offer, compile_offer
+from harmonium.harmony.messages import Channel, Conversation, DeveloperContent, Role, SystemContent
+from harmonium.harmony.parse import Parsed, parse
+from harmonium.harmony.render import render_for_training
+from harmonium.harmony.vocabulary import Vocabulary
+from tests.harmony.golden import GOLDEN
+
+N_ROWS = 4200
+"""Rows of logits beyond nano's vocabulary, to which no token belongs."""
+LONG = "look_up_" + "the_current_weather_and_the_forecast_of_" * 12 + "a_city"
+OFFERS = {
+    "nothing": Offer(),
+    "functions": Offer.of(["get_weather", "get", "get_weather_tomorrow", "天気", "a.b-c", LONG]),
+    "builtin": Offer.of([], ["python", "browser"]),
+    "both": Offer.of(["python", "search", "functions.search"], ["browser", "python"]),
+    "must call": Offer(("functions.now", "functions.then"), ("python",), must_call=True),
+    "one builtin": Offer.of(["now"], ["browser"]).only(["browser.open"]),
+}
+
+
+@pytest.fixture(scope="module")
+def vocabulary(nano: Path) -> Vocabulary:
+    return Vocabulary.from_file(nano / "tokenizer.json")
+
+
+@pytest.fixture(scope="module", params=OFFERS)
+def offer(request: pytest.FixtureRequest) -> Offer:
+    return OFFERS[request.param]
+
+
+@pytest.fixture(scope="module")
+def automaton(offer: Offer, vocabulary: Vocabulary) -> Automaton:
+    return compile_offer(offer, vocabulary, N_ROWS)
+
+
+class Walk:
+    """Steps through an automaton's arrays as their description says."""
+
+    def __init__(self, automaton: Automaton) -> None:
+        arrays = self.arrays = automaton.arrays
+        pairs = list(zip(arrays.edge_tokens.tolist(), arrays.edge_nexts.tolist(), strict=True))
+        self.edges = [dict(pairs[start:stop]) for start, stop in pairwise(arrays.edge_starts.tolist())]
+        self.texts = [set(np.flatnonzero(bits(row)).tolist()) for row in arrays.masks]
+
+    def text(self, state: int) -> set[int]:
+        row = self.arrays.mask_of[state]
+        return self.texts[row] if row >= 0 else set()
+
+    def step(self, state: int, id_: int) -> int:
+        if id_ in self.edges[state]:
+            return self.edges[state][id_]
+        assert id_ in self.text(state), f"id {id_} in state {state}"
+        return int(self.arrays.default_next[state])
+
+    def follow(self, ids: list[int], state: int) -> int:
+        for id_ in ids:
+            state = self.step(state, id_)
+        return state
+
+
+def bits(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    return np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little").astype(np.bool_)
+
+
+def turns(automaton: Automaton, n: int, start: int) -> Iterator[list[int]]:
+    """Random turns, each up to its end; in a body one id in four is the one that ends it."""
+    walk, random = Walk(automaton), Random(n)
+    texts = [sorted(text) for text in walk.texts]
+    for _ in range(n):
+        state, ids = start, list[int]()
+        while state != automaton.done:
+            edges, row = sorted(walk.edges[state]), walk.arrays.mask_of[state]
+            is_edge = row < 0 or random.random() < 0.25
+            ids.append(random.choice(edges if is_edge else texts[row]))
+            state = walk.step(state, ids[-1])
+        yield ids
+
+
+def test_random_turns_need_no_repair(automaton: Automaton, offer: Offer, vocabulary: Vocabulary) -> None:
+    said = {True: set[str | None](), False: set[str | None]()}
+    for is_closed in (False, True):
+        for ids in turns(automaton, 150, automaton.start_closed if is_closed else automaton.start):
+            parsed = parse(ids, vocabulary)
+            assert not parsed.repairs and parsed.is_complete, vocabulary.decode(ids)
+            assert {message.recipient for message in parsed.messages[:-1]} <= {None}
+            last = parsed.messages[-1]
+            assert last.channel == channel_of(last.recipient, offer)
+            assert not is_closed or len(parsed.messages) == 1
+            said[is_closed].add(last.recipient)
+    wanted = {*offer.recipients} | (set() if offer.must_call else {None})
+    assert said[False] == said[True] == wanted
+
+
+def channel_of(recipient: str | None, offer: Offer) -> Channel:
+    if recipient is None:
+        return Channel.FINAL
+    return Channel.COMMENTARY if recipient in offer.functions else Channel.ANALYSIS
+
+
+def test_no_state_is_a_dead_end(automaton: Automaton) -> None:
+    """From each state some ids lead to the end, and each is reached."""
+    walk = Walk(automaton)
+    n = len(walk.edges)
+    ways = {state: set(walk.edges[state].values()) for state in range(n)}
+    backwards: dict[int, set[int]] = {state: {s for s in range(n) if state in ways[s]} for state in range(n)}
+    assert reached(automaton.done, backwards) == set(range(n))
+    exits = {state: {*ways[state], int(walk.arrays.exits[state])} - {-1} for state in range(n)}
+    unused = set(range(n)) - reached(automaton.start, exits) - reached(automaton.start_closed, exits)
+    assert all(walk.arrays.default_next[state] == state for state in unused), "bodies without a header"
+
+
+def reached(start: int, ways: dict[int, set[int]]) -> set[int]:
+    found, todo = {start}, [start]
+    while todo:
+        new = ways[todo.pop()] - found
+        found |= new
+        todo += new
+    return found
+
+
+def test_a_body_is_text_and_its_own_end(automaton: Automaton, offer: Offer, vocabulary: Vocabulary) -> None:
+    walk = Walk(automaton)
+    is_text = {id_ for id_ in range(vocabulary.size) if vocabulary.has_token(id_)} - vocabulary.special_ids
+    control = vocabulary.control
+    ends = {"analysis": control.end, "commentary": control.end, "final": control.return_}
+    for channel, end in ends.items():
+        header = vocabulary.encode(f"<|channel|>{channel}<|message|>", parse_special=True)
+        if channel == "final" and offer.must_call:
+            with pytest.raises(AssertionError):
+                walk.follow(header, automaton.start)
+            continue
+        state = walk.follow(header, automaton.start)
+        assert walk.text(state) == is_text and set(walk.edges[state]) == {end}
+        assert walk.step(state, min(is_text)) == state
+
+
+def test_ids_without_a_token_are_nowhere(o200k: Vocabulary) -> None:
+    automaton = compile_offer(OFFERS["both"], o200k, 201088)
+    assert automaton.vocab_size == 201088
+    allowed = np.flatnonzero(bits(automaton.arrays.masks[0])).tolist() + automaton.arrays.edge_tokens.tolist()
+    assert all(o200k.has_token(id_) for id_ in allowed)
+    assert max(allowed) < o200k.size
+
+
+def test_a_spent_budget_closes_the_reasoning(vocabulary: Vocabulary) -> None:
+    """The exit of reasoning leads to the final message and nowhere else where there are no tools."""
+    automaton = compile_offer(Offer(), vocabulary, N_ROWS)
+    walk = Walk(automaton)
+    [state] = np.flatnonzero(automaton.arrays.exits >= 0)
+    state, ids = int(automaton.arrays.exits[state]), list[int]()
+    while not walk.text(state):
+        message = vocabulary.control.message  # or the content type of JSON
+        ids.append(message if message in walk.edges[state] else min(walk.edges[state]))
+        state = walk.edges[state][ids[-1]]
+    assert vocabulary.decode(ids) == "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+
+def test_rendered_turns_pass(o200k: Vocabulary) -> None:
+    """Every golden turn of the assistant's that the parser takes as it is, with the tools that it calls."""
+    passed, repaired = set[str](), set[str]()
+    for name, conversation in GOLDEN.items():
+        for ids in assistant_turns(conversation, o200k):
+            parsed = parse(ids, o200k)
+            if parsed.repairs:
+                repaired.add(name)
+                continue
+            automaton = compile_offer(offered(conversation, parsed), o200k, 201088)
+            Walk(automaton).follow(ids, automaton.start)
+            passed.add(name)
+    spoken = {n for n, said in GOLDEN.items() if any(m.role is Role.ASSISTANT for m in said.messages)}
+    assert passed == spoken - {"names"} and repaired == {"names", "content types"}
+
+
+def assistant_turns(conversation: Conversation, vocabulary: Vocabulary) -> Iterator[list[int]]:
+    """What the assistant says, behind `<|start|>assistant`, up to the next speaker or an end that history changed."""
+    said: list[int] = []
+    for id_, code in zip(*render_for_training(conversation, vocabulary), strict=True):
+        if code:
+            said.append(id_)
+        elif said:
+            yield said
+            said = []
+    if said:
+        yield said
+
+
+def offered(conversation: Conversation, parsed: Parsed) -> Offer:
+    parts = [part for message in conversation.messages for part in message.content]
+    functions = [tool.name for part in parts if isinstance(part, DeveloperContent) for tool in part.tools]
+    builtin = [name for part in parts if isinstance(part, SystemContent) for name in part.builtin_tools]
+    called = [message.recipient for message in parsed.messages if message.recipient is not None]
+    undeclared = [name.removeprefix("functions.") for name in called if name.startswith("functions.")]
+    return Offer.of([*functions, *undeclared], builtin)
+
+
+def test_many_tools_take_little_memory(o200k: Vocabulary) -> None:
+    names = [f"{verb}_{thing}_{n}" for verb in ("get", "set") for thing in ("door", "light", "user") for n in range(50)]
+    assert compile_offer(Offer.of(names, ["browser", "python"]), o200k, 201088).n_bytes < 64 * 1024
+
+
+@pytest.mark.parametrize("name", ["two words", "", "end-", "<|end|>", "a\nb", "x=y"])
+def test_a_name_that_no_header_can_hold(name: str) -> None:
+    with pytest.raises(BadRequest, match="cannot name"):
+        Offer.of([name])
