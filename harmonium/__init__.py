@@ -9,7 +9,6 @@ Names are imported when first used, so that the command line starts without torc
 from __future__ import annotations
 
 import os
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +39,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Threads that wait for each other by spinning make every step many times slower as soon as another process wants a core,
-# and save nothing measurable on a quiet machine. OpenMP reads this when torch is imported, so it is set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# Read when torch is imported, so before it: OpenMP's threads wait asleep. Spinning, on cores that others use too, they
-# have been seen to make a prompt of 100 tokens take three times as long, and long ones ten times.
+# OpenMP's threads wait asleep. Spinning, as is its default, makes steps a hundred times slower once another process wants
+# a core, and saves nothing that shows on a quiet machine. It is read when torch is imported, so it is set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
