@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# OpenMP's threads wait asleep. Spinning, as is its default, makes steps a hundred times slower once another process wants
-# a core, and saves nothing that shows on a quiet machine. It is read when torch is imported, so it is set before.
+# OpenMP's threads wait asleep. Spinning, its default, makes steps a hundred times slower once another process wants a
+# core, and saves nothing that shows on a quiet machine. It is read when torch is imported, so it is set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
