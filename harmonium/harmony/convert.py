@@ -73,7 +73,7 @@ def conversation(
         "knowledge_cutoff": knowledge_cutoff,
     }
     chosen = {name: value for name, value in settings.items() if value is not None}
-    formats = _response_formats(response_format)
+    formats = response_formats(response_format)
     head = [_system(head, chosen, builtin_tools), *_developers(head, specs, formats)]
     return Conversation((*head, *rest))
 
@@ -152,16 +152,21 @@ def _developers(
     return [Message.developer(whole), *plain] if whole != DeveloperContent() else plain
 
 
-def _response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[ResponseFormat, ...]:
-    """OpenAI's response_format, of the chat API or of Responses; plain text and free JSON need no words."""
+def response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[ResponseFormat, ...]:
+    """What the model is told of OpenAI's response_format, of the chat API or of Responses: a schema.
+
+    Plain text, free JSON and grammars need no words. Raises BadRequest for any other.
+    """
     if given is None or isinstance(given, ResponseFormat):
         return () if given is None else (given,)
-    kind = given.get("type")
-    if kind in ("text", "json_object"):
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    if kind in ("text", "json_object", "grammar"):
         return ()
+    if not isinstance(given, Mapping):
+        raise BadRequest(f"A response_format is a dict with a type, not {type(given).__name__}.")
     inner = given.get("json_schema", given)
     if kind != "json_schema" or not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
-        raise BadRequest("A response_format is text, json_object, or json_schema with a name and a schema.")
+        raise BadRequest("A response_format is text, json_object, grammar, or json_schema with a name and a schema.")
     name, description = inner.get("name") or "answer", inner.get("description") or ""
     return (ResponseFormat(str(name), inner["schema"], str(description)),)
 

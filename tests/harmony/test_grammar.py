@@ -1,0 +1,145 @@
+"""Whatever is drawn within the masks is a valid body."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import text_mask
+from harmonium.harmony.grammar import Grammar, Matcher, compile_grammar
+from harmonium.harmony.messages import ResponseFormat
+from harmonium.harmony.vocabulary import Vocabulary
+
+N_ROWS = 4200
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def vocabulary(nano: Path) -> Vocabulary:
+    return Vocabulary.from_file(nano / "tokenizer.json")
+
+
+def body(make: Callable[[], Matcher], vocabulary: Vocabulary, random: Random, limit: int) -> str | None:
+    """A random body, None where it was cut. Forced ids are within the masks too."""
+    matcher, ids = make(), list[int]()
+    while len(ids) < limit:
+        mask = matcher.mask().view(np.uint32)
+        assert not (mask & ~text_mask(vocabulary, N_ROWS)).any(), "only text"
+        allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        forced = list(matcher.forced())
+        if matcher.can_end():
+            assert not forced
+            if not len(allowed) or random.random() < 0.3:
+                return vocabulary.decode(ids)
+        assert not forced or forced[0] in allowed
+        for id_ in forced or [int(allowed[random.randrange(len(allowed))])]:
+            matcher.accept(id_)
+            ids.append(id_)
+    return None
+
+
+def is_person(text: str) -> bool:
+    value = json.loads(text)
+    assert set(value) <= {"name", "age", "tags"} and len(value["name"]) <= 12 and 0 <= value["age"] <= 150
+    return len(value.get("tags", [])) <= 3 and set(value.get("tags", [])) <= {"a", "b"}
+
+
+FORMATS: dict[str, tuple[Grammar, Callable[[str], object]]] = {
+    "schema": (Grammar.json_schema(PERSON), is_person),
+    "object": (Grammar.json_object(), lambda text: isinstance(json.loads(text), dict)),
+    "regex": (Grammar.regex(r"[0-9]{3}-[a-fé]+"), re.compile(r"[0-9]{3}-[a-fé]+").fullmatch),
+    "lark": (Grammar.lark('start: "yes" | "no" ("," " "? start)?'), re.compile(r"(no(, ?|$))*(yes)?").fullmatch),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_random_bodies_are_valid(name: str, vocabulary: Vocabulary) -> None:
+    grammar, is_valid = FORMATS[name]
+    make, random = compile_grammar(grammar, vocabulary, N_ROWS), Random(name)
+    bodies = [body(make, vocabulary, random, 300) for _ in range(60)]
+    whole = [text for text in bodies if text is not None]
+    assert all(is_valid(text) for text in whole)
+    assert len(set(whole)) > 5
+    assert name == "object" or len(whole) >= 54, "bounded formats come to an end"
+
+
+def test_whitespace_ends(vocabulary: Vocabulary) -> None:
+    """JSON may be indented, and cannot be made of nothing but spaces."""
+    matcher = compile_grammar(Grammar.json_object(), vocabulary, N_ROWS)()
+    for id_ in vocabulary.encode('{\n    "a"'):
+        matcher.accept(id_)
+    [space] = vocabulary.encode(" ")
+    for _ in range(40):
+        matcher.accept(space)
+    with pytest.raises(RuntimeError):
+        matcher.accept(space)
+
+
+def test_response_formats() -> None:
+    told = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    schema = Grammar.json_schema(PERSON)
+    assert Grammar.of_response_format(told) == Grammar.of_response_format(ResponseFormat("person", PERSON)) == schema
+    assert Grammar.of_response_format({"type": "json_schema", "name": "person", "schema": PERSON}) == schema
+    assert Grammar.of_response_format({"type": "json_object"}) == Grammar.json_object()
+    assert Grammar.of_response_format(None) is None and Grammar.of_response_format({"type": "text"}) is None
+    lark = {"type": "grammar", "syntax": "lark", "definition": 'start: "a"'}
+    assert Grammar.of_response_format(lark) == Grammar.lark('start: "a"')
+    assert Grammar.of_response_format({**lark, "syntax": "regex"}) == Grammar.regex('start: "a"')
+    for wrong in ({}, {"type": "yaml"}, {"type": "json_schema"}, {"type": "grammar", "syntax": "lark"}, "json"):
+        with pytest.raises(BadRequest):
+            Grammar.of_response_format(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        Grammar.json_schema({"type": "text"}),
+        Grammar.json_schema({"$ref": "#/$defs/missing"}),
+        Grammar.json_schema({"not": {"type": "string"}}),
+        Grammar.regex("("),
+        Grammar.lark("start: missing"),
+    ],
+)
+def test_what_cannot_be_compiled(grammar: Grammar, vocabulary: Vocabulary) -> None:
+    with pytest.raises(BadRequest):
+        compile_grammar(grammar, vocabulary, N_ROWS)
+
+
+def test_a_schema_that_is_no_json() -> None:
+    with pytest.raises(BadRequest, match="no JSON"):
+        Grammar.json_schema({"enum": [object()]})
+
+
+def test_a_mask_is_fast(o200k: Vocabulary) -> None:
+    """Under 0.2 ms a token with 201,088 rows, typically."""
+    make = compile_grammar(Grammar.json_schema(PERSON), o200k, 201088)
+    seconds = list[float]()
+    for _ in range(3):
+        matcher = make()
+        for id_ in o200k.encode('{"name": "Zoë of X", "age": 42, "tags": ["a", "b", "a"]}'):
+            started = time.perf_counter()
+            mask = matcher.mask()
+            seconds.append(time.perf_counter() - started)
+            assert mask.view(np.uint32)[id_ // 32] >> np.uint32(id_ % 32) & 1
+            matcher.accept(id_)
+        assert matcher.can_end()
+    assert median(seconds) < 2e-4
