@@ -1,13 +1,14 @@
-"""The run that made nano, a command at a time: tokenizer, data, train.
+"""The run that made nano, a command at a time: tokenizer, data, train, evaluate, card.
 
 python -m recipes.nano tokenizer harmonium/assets/nano
 python -m recipes.nano train runs/nano --minutes 9     # again until it says done
-python -m recipes.nano evaluate
+python -m recipes.nano evaluate | python -m recipes.nano card    # with --temperature 1 too
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -51,6 +52,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     evaluate(options.folder, n=options.n, temperature=options.temperature, skills=skills, misses=options.misses)
 
 
+def _card(options: argparse.Namespace) -> None:
+    from recipes.nano import card
+
+    printed = []
+    for line in sys.stdin:
+        print(line, end="", flush=True)
+        printed.append(line)
+    card.record(options.folder, printed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.nano", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -87,6 +98,10 @@ def main() -> None:
     command.add_argument("--skill", action="append", help="only this one (repeatable)")
     command.add_argument("--misses", type=int, default=0, help="wrong answers to show for each skill")
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("card", help="pass an evaluation's output on, and keep its scores on the model card")
+    command.add_argument("folder", type=Path, nargs="?", default=ASSETS)
+    command.set_defaults(run=_card)
 
     options = parser.parse_args()
     options.run(options)
