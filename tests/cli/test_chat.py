@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harmonium.cli.chat import _history
 from harmonium.cli.main import main
+from harmonium.cli.terminal import Terminal
 
 PROMPT = r"of [\d,]+ tokens"
 """The status line under the prompt."""
@@ -32,7 +33,7 @@ def test_turns_follow_each_other_and_can_be_saved(
     saved = tmp_path / "talk.json"
     assert talk(monkeypatch, LETTERS, "and in pineapple?", f"/save {saved}") == 0
     first = capfd.readouterr().out.splitlines()
-    assert [re.findall(r"\d+", line)[0] for line in first] == ["2", "2"]
+    assert [re.findall(r"\d+", line)[0] for line in first] == ["2", "1"]
     channels = [message.get("channel") for message in json.loads(saved.read_text())["messages"]]
     assert channels == [None, "analysis", "final", None, "analysis", "final"]
     assert talk(monkeypatch, f"/load {saved}", "and in cheese?", "/reset", LETTERS) == 0
@@ -66,7 +67,7 @@ def test_mistakes_do_not_end_the_conversation(
         "/save /dev/null/x",
         "/load none.json",
         "/tools none.py",
-        "word " * 400,
+        "word " * 600,
     ]
     options = ("--json", "--context", "512")
     assert talk(monkeypatch, *mistakes, "What is the capital of Peru?", options=options) == 0
@@ -135,12 +136,12 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path) -> None:
     assert "hello" in (tmp_path / "harmonium" / "history").read_text()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
-def test_a_history_that_cannot_be_written_is_one_sentence(nano: Path) -> None:
-    with person("chat", "--temperature", "0", XDG_STATE_HOME="/dev/null") as someone:
-        someone.wait_for("What you type is not remembered")
-        someone.wait_for(PROMPT)
-        someone.type("What is the capital of Peru?\r")
-        someone.wait_for("Lima")
-        os.kill(someone.pid, signal.SIGINT)
-        assert someone.leave() == 0
+def test_a_history_that_cannot_be_written_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    history = _history(Terminal())
+    history.append_string("hello")
+    assert list(history.get_strings()) == ["hello"]
+    [sentence] = capfd.readouterr().err.splitlines()
+    assert "What you type is not remembered: /dev/null/harmonium/history cannot be written" in sentence

@@ -19,6 +19,11 @@ HARMONIUM = [sys.executable, "-m", "harmonium"]
 QUESTION = "How many r's are in the word 'strawberry'?"
 
 
+@pytest.fixture(autouse=True)
+def nothing_piped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+
+
 def run(*arguments: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*HARMONIUM, *arguments], input=stdin, capture_output=True, timeout=timeout)
 
@@ -55,9 +60,8 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     ],
 )
 def test_mistakes_are_one_sentence(
-    arguments: tuple[str, ...], code: int, says: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], code: int, says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     assert main(arguments) == code
     out, err = capfd.readouterr()
     assert out == ""
@@ -104,8 +108,7 @@ def test_the_first_question(nano: Path) -> None:
     assert len(done.stderr.splitlines()) >= 2, "the reasoning is shown"
 
 
-def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([QUESTION, "--json", "--temperature", "0"]) == 0
     out, err = capfd.readouterr()
     answer = json.loads(out)
