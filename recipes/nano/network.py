@@ -131,6 +131,7 @@ def grouped_experts(balance: list[Tensor]) -> Callable[[Tensor, Tensor, Tensor, 
         inner = swiglu(grouped_mm(rows, layer.gate_up, offs=ends) + pick @ layer.gate_up_bias.to(kind))
         outer = grouped_mm(inner.to(kind), layer.down, offs=ends) + pick @ layer.down_bias.to(kind)
         back: Tensor = Permute.apply(outer, inverse, order)  # type: ignore[no-untyped-call]
-        return (back.unflatten(0, (tokens, k)) * weights[..., None]).sum(1)
+        weighted: Tensor = back.unflatten(0, (tokens, k)) * weights[..., None]
+        return weighted.sum(1)
 
     return experts
