@@ -18,7 +18,7 @@ from harmonium.engine import noise
 from harmonium.engine.constraint import UNLIMITED, Table
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.request import Request
-from harmonium.engine.sampler import Filters, Masking, Randomness
+from harmonium.engine.sampler import Filters, HostMasking, Masking, Randomness
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import FREE, TableArena
 from harmonium.kernels.batch import PageGroup, StepBatch
@@ -56,14 +56,19 @@ class Inputs:
     batch: StepBatch
     logits_at: Tensor
     randomness: Randomness | None
-    masking: Masking | None
+    masking: Masking | HostMasking | None
 
 
 class BatchBuilder:
-    """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane."""
+    """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane.
 
-    def __init__(self, cache: KvCache, arena: TableArena, vocab_size: int, device: torch.device) -> None:
-        self.cache, self.arena, self.vocab_size = cache, arena, vocab_size
+    masks_on_host: requests' cursors mask every row, and the arena is not used: cheapest where the device is the host.
+    """
+
+    def __init__(
+        self, cache: KvCache, arena: TableArena, vocab_size: int, device: torch.device, masks_on_host: bool = False
+    ) -> None:
+        self.cache, self.arena, self.vocab_size, self.masks_on_host = cache, arena, vocab_size, masks_on_host
         self._transfer = Transfer(device)
         n_lanes = len(cache.full_table)
         self._settings = np.zeros(n_lanes, SETTINGS)
@@ -81,7 +86,7 @@ class BatchBuilder:
         if is_random := bool(self._settings["is_random"][lanes].any()):
             arrays |= self._random_arrays(sampled, lanes)
         if is_masked := any(request.cursor is not None for request in sampled):
-            arrays |= self._mask_arrays(sampled, lanes)
+            arrays |= self._forbidden(sampled) if self.masks_on_host else self._mask_arrays(sampled, lanes)
         at = self._transfer(arrays)
         batch = StepBatch(
             positions=at["positions"],
@@ -100,6 +105,8 @@ class BatchBuilder:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
         params, lane = request.params, request.lane
         last, table = self._tables[lane], None if request.cursor is None else request.cursor.table
+        if self.masks_on_host:
+            table = None
         if table is not None:
             self.arena.acquire(table)
         if last is not None:
@@ -176,6 +183,16 @@ class BatchBuilder:
             arrays["host_masks"] = np.stack([mask for _, mask in decided])
         return arrays
 
+    def _forbidden(self, sampled: list[Request]) -> Arrays:
+        forbidden = np.zeros((len(sampled), self.vocab_size), np.bool_)
+        for request, ids in zip(sampled, forbidden, strict=True):
+            if request.mask is not None:
+                bits = np.unpackbits((~request.mask).astype("<i4").view(np.uint8), bitorder="little")
+                ids[:] = bits[: self.vocab_size]
+            elif request.cursor is not None:
+                request.cursor.forbid(ids)
+        return {"forbidden": forbidden}
+
     def _place(self, request: Request) -> tuple[int, int]:
         """State and what was spent, to send; -1 for what the device's lane already holds."""
         cursor = request.cursor
@@ -215,7 +232,7 @@ class Transfer:
         }
 
 
-TORCH_TYPES = {"int32": torch.int32, "int64": torch.int64, "float32": torch.float32}
+TORCH_TYPES = {"bool": torch.bool, "int32": torch.int32, "int64": torch.int64, "float32": torch.float32}
 
 
 def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
@@ -223,5 +240,7 @@ def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
     return Randomness(at["inverse_temperature"], at["scale"], at["keys"], at.get("log_min_p"), filters)
 
 
-def _masking(at: Mapping[str, Tensor]) -> Masking:
+def _masking(at: Mapping[str, Tensor]) -> Masking | HostMasking:
+    if "forbidden" in at:
+        return HostMasking(at["forbidden"])
     return Masking(at["lanes"], at["places"], at.get("budgets"), at.get("host_rows"), at.get("host_masks"))

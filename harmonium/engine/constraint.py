@@ -85,6 +85,13 @@ class Table:
         starts = self.edge_starts.tolist()
         return [dict(pairs[start:stop]) for start, stop in pairwise(starts)]
 
+    @cached_property
+    def forbidden(self) -> NDArray[np.bool_]:
+        """(n_masks + 1, vocab_size): the ids that each row of masks forbids; the last row, for -1, forbids all."""
+        bits = np.unpackbits((~self.masks).astype("<u4").view(np.uint8), axis=1, bitorder="little")
+        every = np.ones((1, self.vocab_size), np.bool_)
+        return np.concatenate((bits[:, : self.vocab_size].astype(np.bool_), every))
+
 
 def n_words(vocab_size: int) -> int:
     """Words of a packed mask."""
@@ -174,6 +181,11 @@ class Cursor:
         words = (table.masks[row] if row >= 0 else np.zeros(n_words(table.vocab_size), np.uint32)).view(np.int32).copy()
         set_bits(words, tokens, is_allowed=True)
         return words
+
+    def forbid(self, ids: NDArray[np.bool_]) -> None:
+        """Marks in ids (vocab_size,) those that are not allowed now: what `mask` says, where no matcher decides."""
+        ids[:] = self.table.forbidden[self.table.mask_of[self.state]]
+        ids[list(self._edges[self.state])] = False
 
     def forced(self) -> Sequence[int]:
         """Ids that a matcher says must follow; take each with `advance`."""

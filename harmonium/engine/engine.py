@@ -42,6 +42,7 @@ class Engine:
     context: tokens of one request, prompt and answer; n_rows: requests that run at once; token_budget: tokens computed
     in one step; cache_bytes: keys and values of all, which a CPU only spends as they fill; queue_limit: requests that
     may wait. Left out, they are modest ones for the device, and context is the model's or what cache_bytes allow.
+    masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
     Raises NotEnoughMemory where the context asked for does not fit.
     """
 
@@ -54,6 +55,7 @@ class Engine:
         token_budget: int | None = None,
         cache_bytes: int | None = None,
         queue_limit: int = 1024,
+        masks_on_host: bool | None = None,
     ) -> None:
         config = model.config
         if context is not None and not 1 < context <= config.context:
@@ -66,7 +68,8 @@ class Engine:
         self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding)
         self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit)
         self.arena = TableArena(config.vocab_size, model.device)
-        self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device)
+        on_host = model.device.type == "cpu" if masks_on_host is None else masks_on_host
+        self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device, on_host)
         self._runner = Runner(model, Sampler(config.vocab_size, n_rows, self.arena, model.device), pages)
         self._requests: dict[int, Request] = {}
         self._ended: list[StepOutput] = []

@@ -61,6 +61,13 @@ class Masking:
     host_masks: Tensor | None
 
 
+@dataclass(frozen=True)
+class HostMasking:
+    """forbidden (n, vocabulary) bool: what the host's cursors do not allow in each row."""
+
+    forbidden: Tensor
+
+
 class Sampler:
     """Draws ids. places: (n_lanes, 2) int64, each lane's state in the arena and what it spent, kept on the device."""
 
@@ -70,13 +77,15 @@ class Sampler:
         self.places = torch.zeros((n_lanes, 2), dtype=torch.int64, device=device)
         self._shifts = torch.arange(32, dtype=torch.int32, device=device)
 
-    def sample(self, logits: Tensor, randomness: Randomness | None, masking: Masking | None) -> Tensor:
+    def sample(self, logits: Tensor, randomness: Randomness | None, masking: Masking | HostMasking | None) -> Tensor:
         """Ids (n,) int64 of logits (n, vocabulary) float32, which may be overwritten; BAD where a row cannot be drawn.
 
         Without randomness every row is greedy; without masking every id is allowed.
         """
         if masking is None:
             return self._choose(logits, randomness)
+        if isinstance(masking, HostMasking):
+            return self._choose(logits.masked_fill_(masking.forbidden, -torch.inf), randomness)
         places = torch.where(masking.places >= 0, masking.places, self.places.index_select(0, masking.lanes))
         rows = self.arena.look(places[:, 0])
         masked = self.arena.mask(logits, rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,9 @@ def test_the_device_steps_tables_as_the_host_does(
                 continue
             allowed = unpacked(request.cursor.mask())
             assert token in allowed
+            forbidden = np.ones(VOCAB, np.bool_)
+            request.cursor.forbid(forbidden)
+            assert set(np.flatnonzero(~forbidden).tolist()) == allowed
             if is_greedy:
                 assert token == max(allowed, key=lambda id_: float(logits[row, id_]))
             request.cursor.advance(token)
@@ -116,12 +121,13 @@ def test_tables_come_and_go_in_the_arena() -> None:
     assert after.tolist() == [base + 1]
 
 
-def engine(model: Transformer) -> Engine:
-    return Engine(model, context=256, n_rows=8, token_budget=64)
+@pytest.fixture(params=[True, False], ids=["masks on the host", "masks on the device"])
+def engine(model: Transformer, request: pytest.FixtureRequest) -> Callable[[], Engine]:
+    return lambda: Engine(model, context=256, n_rows=8, token_budget=64, masks_on_host=request.param)
 
 
 def test_tables_of_ended_requests_leave_the_arena(model: Transformer) -> None:
-    serving = Engine(model, context=64, n_rows=2)
+    serving = Engine(model, context=64, n_rows=2, masks_on_host=False)
     for number in range(3 * IDLE_TABLES):
         one = table(model.config.vocab_size, [State({number}, 1), State({number + 1}, 0)])
         (answer,) = serving.generate([[1]], SamplingParams(max_tokens=3), [TableConstraint(one)])
@@ -143,12 +149,14 @@ def call(vocab_size: int, matcher: Pairs, budget: int = 20, *, is_body_budgeted:
 
 
 @pytest.mark.parametrize("is_forcing", [False, True])
-def test_from_the_table_to_a_matcher_and_back(model: Transformer, is_forcing: bool) -> None:
+def test_from_the_table_to_a_matcher_and_back(
+    model: Transformer, engine: Callable[[], Engine], is_forcing: bool
+) -> None:
     vocab_size = model.config.vocab_size
     for seed in range(8):
         matcher = Pairs(vocab_size, range(100, 400, 2), 5, is_forcing=is_forcing)
         params = SamplingParams(temperature=0 if seed == 0 else 1, seed=seed, stop_ids=(STOP,))
-        (answer,) = engine(model).generate([[5, 6]], params, [call(vocab_size, matcher)])
+        (answer,) = engine().generate([[5, 6]], params, [call(vocab_size, matcher)])
         ids = list(answer.ids)
         assert answer.finish_reason is FinishReason.STOP and ids[-1] == STOP
         opened, ended = ids.index(OPEN), ids.index(END)
@@ -160,13 +168,13 @@ def test_from_the_table_to_a_matcher_and_back(model: Transformer, is_forcing: bo
 
 
 @pytest.mark.parametrize("is_body_budgeted", [False, True])
-def test_forced_ids_change_no_id(model: Transformer, is_body_budgeted: bool) -> None:
+def test_forced_ids_change_no_id(model: Transformer, engine: Callable[[], Engine], is_body_budgeted: bool) -> None:
     """Pairs forces only what it would allow alone, so that jumping ahead is the same as sampling."""
     vocab_size, first = model.config.vocab_size, range(100, 400, 2)
 
     def answers(is_forcing: bool) -> list[Generation]:
         matchers = [Pairs(vocab_size, first, 40, is_forcing=is_forcing) for _ in range(8)]
-        return engine(model).generate(
+        return engine().generate(
             [[seed, 7] for seed in range(8)],
             [SamplingParams(seed=seed, stop_ids=(STOP,)) for seed in range(8)],
             [call(vocab_size, matcher, 9, is_body_budgeted=is_body_budgeted) for matcher in matchers],
@@ -178,13 +186,13 @@ def test_forced_ids_change_no_id(model: Transformer, is_body_budgeted: bool) -> 
     assert sum(CUT in answer.ids for answer in plain) == (8 if is_body_budgeted else 0)
 
 
-def test_a_matcher_without_a_table(model: Transformer) -> None:
+def test_a_matcher_without_a_table(model: Transformer, engine: Callable[[], Engine]) -> None:
     vocab_size = model.config.vocab_size
     params = SamplingParams(seed=1, stop_ids=(STOP, END))
     matcher = Pairs(vocab_size, (100, 102), 3)
-    (answer,) = engine(model).generate([[5]], params, [body(lambda: matcher, vocab_size, params.stop_ids)])
+    (answer,) = engine().generate([[5]], params, [body(lambda: matcher, vocab_size, params.stop_ids)])
     assert answer.ids[:-1] == tuple(matcher.ids) and answer.ids[-1] in params.stop_ids
-    (cut,) = engine(model).generate(
+    (cut,) = engine().generate(
         [[5]],
         SamplingParams(seed=1, max_tokens=3, stop_ids=(STOP,)),
         [body(lambda: Pairs(vocab_size, (100,), 3, is_forcing=True), vocab_size, (STOP,))],
@@ -193,11 +201,13 @@ def test_a_matcher_without_a_table(model: Transformer) -> None:
 
 
 @pytest.mark.parametrize(("method", "after"), [("mask", 0), ("mask", 1), ("can_end", 2), ("accept", 3), ("forced", 2)])
-def test_a_matcher_that_raises_ends_its_request_alone(model: Transformer, method: str, after: int) -> None:
+def test_a_matcher_that_raises_ends_its_request_alone(
+    model: Transformer, engine: Callable[[], Engine], method: str, after: int
+) -> None:
     vocab_size = model.config.vocab_size
     params = SamplingParams(seed=1, max_tokens=12)
     prompts = [[number, 9] for number in range(3)]
-    serving = engine(model)
+    serving = engine()
     alone = serving.generate(prompts, params)
     broken = Broken(vocab_size, range(100, 200, 2), method=method, after=after)
     mixed = serving.generate(prompts, params, [None, body(lambda: broken, vocab_size, (STOP,)), None])
@@ -206,8 +216,8 @@ def test_a_matcher_that_raises_ends_its_request_alone(model: Transformer, method
     assert serving.cache.full.n_free == serving.cache.full.n_pages
 
 
-def test_a_dead_end_is_an_error(model: Transformer) -> None:
+def test_a_dead_end_is_an_error(model: Transformer, engine: Callable[[], Engine]) -> None:
     dead = TableConstraint(table(model.config.vocab_size, [State(edges={20: 1}), State()]))
-    first, other = engine(model).generate([[1], [2]], SamplingParams(seed=1, max_tokens=4), [dead, None])
+    first, other = engine().generate([[1], [2]], SamplingParams(seed=1, max_tokens=4), [dead, None])
     assert first.ids == (20,) and first.finish_reason is FinishReason.ERROR
     assert len(other.ids) == 4 and BAD not in other.ids
