@@ -81,13 +81,12 @@ class Terminal:
             self._settle()
             self._print_line(Text(text, style="dim"))
 
-    def heading(self, title: str, *lines: str) -> None:
+    def heading(self, title: str, typed: str) -> None:
         """A title, and what a person would type to get what follows."""
         if not self.quiet:
             self._settle()
             self._print_line(Text(f"\n# {title}", style="bold"))
-            for line in lines:
-                self._print_line(Text(line, style="cyan"))
+            self._print_line(Text(typed, style="cyan"))
 
     def complain(self, text: str) -> None:
         """A failure that is not the end: shown even when quiet."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHELL = (
     ("text from a pipe", "echo 17 + 25 | harmonium --quiet"),
     ("JSON for scripts", 'harmonium "What is the capital of Peru?" --json'),
-    ("exact tokens, without weights", 'harmonium tokens "What is the capital of Peru?" --effort low'),
+    ("exact tokens, without weights", 'harmonium tokens "What is the capital of Peru?" --effort low | tail -n 14'),
     (
         "a conversation",
         "printf '%s\\n' \"How many e's are in the word 'cheese'?\" \"and in tree?\" | harmonium chat --quiet",
@@ -96,19 +96,15 @@ def tour(*, json: Json = False) -> None:
         terminal.heading(example.skill, f"$ {example.command}")
         replies = ask(llm, example, None if json else terminal)
         if json:
-            print_json(
-                {"skill": example.skill, "command": example.command, "answers": [reply.text for reply in replies]}
-            )
-    stops = [(title, command, [f"$ {command}"], shell) for title, command in SHELL]
-    stops += [
-        (title, code, [f">>> {line}" for line in code.strip().split("\n")], partial(python, llm))
-        for title, code in PYTHON
-    ]
-    for title, code, lines, run in stops:
-        terminal.heading(title, *lines)
-        output = run(code)
+            answers = [reply.text for reply in replies]
+            print_json({"skill": example.skill, "command": example.command, "answers": answers})
+    stops = [(title, f"$ {command}", partial(shell, command)) for title, command in SHELL]
+    stops += [(title, code.strip(), partial(python, llm, code)) for title, code in PYTHON]
+    for title, shown, run in stops:
+        terminal.heading(title, shown)
+        output = run()
         if json:
-            print_json({"interface": title, "code": code, "output": output})
+            print_json({"interface": title, "code": shown, "output": output})
         else:
             print(output, end="")
     terminal.note(f"\n{len(EXAMPLES) + len(stops)} stops in {time.perf_counter() - started:.0f} s.")

@@ -108,7 +108,7 @@ def test_the_first_question(nano: Path) -> None:
     assert len(done.stderr.splitlines()) >= 2, "the reasoning is shown"
 
 
-def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([QUESTION, "--json", "--temperature", "0"]) == 0
     out, err = capfd.readouterr()
     answer = json.loads(out)
@@ -119,8 +119,9 @@ def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert answer["usage"]["completion"] == len(answer["token_ids"])
     assert main([QUESTION, "--quiet", "--temperature", "0"]) == 0
     assert capfd.readouterr() == (answer["text"] + "\n", "")
-    piped = run("--quiet", "--temperature", "0", stdin=QUESTION.encode())
-    assert piped.stdout.decode() == answer["text"] + "\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(QUESTION.encode())))
+    assert main(["--quiet", "--temperature", "0"]) == 0
+    assert capfd.readouterr() == (answer["text"] + "\n", "")
 
 
 def test_a_cut_answer_and_a_prompt_past_the_context(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:
