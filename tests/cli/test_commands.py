@@ -29,11 +29,13 @@ def run(*arguments: str, stdin: bytes = b"", timeout: float = 60) -> subprocess.
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
+    """In seconds of a core, of which a busy machine takes none away: waiting for one is not the program's doing."""
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         done = run("--help")
-        seconds.append(time.perf_counter() - started)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert b"harmonium \"How many r's" in done.stdout
     assert min(seconds) < 0.5
     code = "import sys; from harmonium.cli.main import main; main(['--help']); sys.exit('torch' in sys.modules)"
