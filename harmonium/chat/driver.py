@@ -76,7 +76,7 @@ class _Driver:
 
     def _generate(self, number: int, wanted: Generate) -> None:
         params = replace(self._params, max_tokens=wanted.max_tokens)
-        self.running[self._requests.add(wanted.prompt, params)] = number
+        self.running[self._requests.add(wanted.prompt, params, wanted.constraint)] = number
 
     def _stop(self, number: int) -> None:
         stopped = [request_id for request_id, turn in self.running.items() if turn == number]

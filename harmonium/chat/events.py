@@ -95,12 +95,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a turn. messages: what the model and the tools added. ids: every id the model produced."""
+    """The end of a turn. messages: what the model and the tools added. ids: every id the model produced.
+
+    is_reasoning_cut: the reasoning took all of its budget, and was closed there.
+    """
 
     finish_reason: FinishReason
     usage: Usage
     messages: tuple[Message, ...]
     ids: tuple[int, ...]
+    is_reasoning_cut: bool = False
 
 
 Event = ReasoningDelta | TextDelta | ToolCallDelta | ToolCall | ToolResult | Repair | Done

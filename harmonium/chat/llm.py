@@ -28,6 +28,7 @@ from harmonium.chat.options import (
     sampling,
 )
 from harmonium.chat.reply import Reply
+from harmonium.chat.restraint import Restraint
 from harmonium.chat.shared_engine import SharedEngine
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
@@ -75,6 +76,7 @@ class LLM:
         self.sampling = model.sampling
         self.engine = Engine(model.transformer, context=context)
         self._shared = SharedEngine(self.engine)
+        self._n_rows = model.transformer.config.vocab_size
 
     @staticmethod
     def dummy(
@@ -190,9 +192,11 @@ class LLM:
         return self.vocabulary.decode(ids, skip_special=skip_special_tokens)
 
     def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
+        said, rules = _conversation(messages, settings.prompt), settings.rules
         return turn(
-            _conversation(messages, settings.prompt),
+            said,
             self.vocabulary,
+            restraint=None if rules is None else Restraint(said, rules, self.vocabulary, self._n_rows),
             runnable=settings.functions.keys(),
             max_tokens=settings.params.max_tokens,
             max_tool_rounds=settings.max_tool_rounds,

@@ -2,10 +2,10 @@
 
 `turn` yields events for the caller and commands for its driver, which sends back what a command asks for:
 
-    Generate(prompt, max_tokens)   begin to generate; send the first Generated
-    More()                         send the next Generated of the generation that runs
-    Stop()                         end the generation that runs: what it would say is not needed; send None
-    Run(call)                      call this function; send its ToolResult
+    Generate(prompt, max_tokens, constraint)   begin to generate; send the first Generated
+    More()                                     send the next Generated of the generation that runs
+    Stop()                                     end it: what it would say is not needed; send None
+    Run(call)                                  call this function; send its ToolResult
 
 After an event the driver sends None. A turn goes on from round to round: a call ends a round, and its result begins the
 next. The models make one call at a time, so a generation ends with the first call, and with the first final message.
@@ -30,13 +30,13 @@ from harmonium.chat.events import (
     ToolResult,
     Usage,
 )
+from harmonium.chat.restraint import Restraint, Tools
+from harmonium.engine.constraint import TableConstraint
 from harmonium.harmony.messages import (
     Channel,
     Conversation,
-    DeveloperContent,
     Message,
     Role,
-    SystemContent,
 )
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.parse import ContentDelta, MessageEnd, MessageStart, Parser, RepairFound
@@ -53,10 +53,11 @@ NO_TOOLS = frozenset({"all", "user", "assistant"})
 
 @dataclass(frozen=True)
 class Generate:
-    """max_tokens: what is left of the turn's, None for no limit."""
+    """max_tokens: what is left of the turn's, None for no limit. constraint: what may be said, None for anything."""
 
     prompt: Sequence[int]
     max_tokens: int | None
+    constraint: TableConstraint | None = None
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,20 @@ def turn(
     runnable: Collection[str] = (),
     max_tokens: int | None = None,
     max_tool_rounds: int = MAX_TOOL_ROUNDS,
+    restraint: Restraint | None = None,
     new_call_id: Callable[[], str] = lambda: f"call_{secrets.token_hex(12)}",
 ) -> Turn:
     """The assistant's next turn in a conversation, ended by Done.
 
     runnable: names of the functions that the driver runs. Calls of other tools that the conversation offers are handed
     out and end the turn; a call of a tool that it does not offer is answered with an error, which the model reads.
-    max_tokens: of the whole turn, all rounds together.
+    max_tokens: of the whole turn, all rounds together. restraint: what may be said in it, None for anything.
     """
     said = _Said(conversation, vocabulary, new_call_id)
-    offered = _Offered.by(conversation)
+    offered = Tools.of(conversation)
     for n_rounds in count():
-        reason = yield from _round(said, max_tokens)
+        constraint = None if restraint is None else restraint.constraint(n_rounds, said.n_thought)
+        reason = yield from _round(said, max_tokens, constraint)
         call = said.call
         if call is None:
             break
@@ -118,48 +121,27 @@ def turn(
         if max_tokens is not None and len(said.ids) >= max_tokens:
             reason = FinishReason.LENGTH
             break
-        result = (yield Run(call)) if is_offered else offered.refusal(call)
+        result = (yield Run(call)) if is_offered else _refusal(call, offered)
         assert isinstance(result, ToolResult), "Run is answered with a ToolResult"
         yield result
         said.take(result)
     usage = Usage(prompt=said.n_prompt, completion=len(said.ids), reasoning=said.n_reasoning)
-    yield Done(reason, usage, tuple(said.messages), tuple(said.ids))
-
-
-@dataclass(frozen=True)
-class _Offered:
-    """The tools that a conversation declares."""
-
-    functions: tuple[str, ...]
-    builtin: tuple[str, ...]
-
-    @staticmethod
-    def by(conversation: Conversation) -> _Offered:
-        parts = [part for message in conversation.messages for part in message.content]
-        functions = [tool.name for part in parts if isinstance(part, DeveloperContent) for tool in part.tools]
-        builtin = [name for part in parts if isinstance(part, SystemContent) for name in part.builtin_tools]
-        return _Offered(tuple(functions), tuple(builtin))
-
-    def has(self, name: str) -> bool:
-        return name in self.functions or name.partition(".")[0] in self.builtin
-
-    def refusal(self, call: ToolCall) -> ToolResult:
-        names = ", ".join((*self.functions, *self.builtin))
-        choice = f"There are: {names}." if names else "Answer without tools."
-        return ToolResult(call.id, call.name, f"Error: there is no tool {call.name}. {choice}", is_error=True)
+    is_cut = restraint is not None and restraint.is_spent(said.n_thought)
+    yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut)
 
 
 class _Said:
     """What was said in the turn so far.
 
-    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. call: the one that ended the round.
-    is_over: the round needs no more ids.
+    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_reasoning: ids of messages on the
+    analysis channel, and n_thought those of their text alone. call: the one that ended the round. is_over: the round
+    needs no more ids.
     """
 
     def __init__(self, conversation: Conversation, vocabulary: Vocabulary, new_call_id: Callable[[], str]) -> None:
         self.messages: list[Message] = []
         self.ids: list[int] = []
-        self.n_prompt, self.n_reasoning = 0, 0
+        self.n_prompt, self.n_reasoning, self.n_thought = 0, 0, 0
         self.call: ToolCall | None = None
         self.is_over = False
         self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
@@ -241,6 +223,7 @@ class _Said:
         if not _is_call(message.recipient):
             if message.channel == Channel.ANALYSIS:
                 self.n_reasoning += n_said
+                self.n_thought += self._n_text(message)
             is_ended = message.ids is not None and message.ids[-1] in self._vocabulary.message_end_ids
             self.is_over = message.channel == Channel.FINAL and is_ended
             return None
@@ -249,6 +232,19 @@ class _Said:
         self.is_over = True
         self.call = ToolCall(self._call_id, _name(message.recipient), message.text)
         return self.call
+
+    def _n_text(self, message: Message) -> int:
+        """Ids of a message's text."""
+        control, ids = self._vocabulary.control, message.ids or ()
+        n_header = ids.index(control.message) + 1 if control.message in ids else 0
+        return sum(id_ not in self._vocabulary.message_end_ids for id_ in ids[n_header:])
+
+
+def _refusal(call: ToolCall, offered: Tools) -> ToolResult:
+    """The answer to a call of a tool that is not there."""
+    names = ", ".join(offered.names)
+    choice = f"There are: {names}." if names else "Answer without tools."
+    return ToolResult(call.id, call.name, f"Error: there is no tool {call.name}. {choice}", is_error=True)
 
 
 def _is_call(recipient: str | None) -> bool:
@@ -262,10 +258,11 @@ def _name(recipient: str | None) -> str:
 
 
 def _round(
-    said: _Said, max_tokens: int | None
+    said: _Said, max_tokens: int | None, constraint: TableConstraint | None
 ) -> Generator[Event | Command, Generated | ToolResult | None, FinishReason]:
     """One generation: yields its events, returns why it ended."""
-    command: Command = Generate(said.begin_round(), None if max_tokens is None else max_tokens - len(said.ids))
+    left = None if max_tokens is None else max_tokens - len(said.ids)
+    command: Command = Generate(said.begin_round(), left, constraint)
     while True:
         generated = yield command
         assert isinstance(generated, Generated), "Generate and More are answered with a Generated"

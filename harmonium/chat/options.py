@@ -13,10 +13,12 @@ from typing import Any, TypedDict
 
 from harmonium.chat.functions import Function, functions_of
 from harmonium.chat.loop import MAX_TOOL_ROUNDS
+from harmonium.chat.restraint import Rules, tool_choice
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest
-from harmonium.harmony.convert import conversation
-from harmonium.harmony.messages import Effort, ToolSpec
+from harmonium.harmony.convert import conversation, response_formats
+from harmonium.harmony.grammar import Grammar
+from harmonium.harmony.messages import Effort, ResponseFormat, ToolSpec
 from harmonium.harmony.signature import tool_spec
 
 Tool = Callable[..., Any] | ToolSpec | Mapping[str, Any]
@@ -35,6 +37,9 @@ class PromptOptions(TypedDict, total=False):
     """Who the model is told to be."""
     date: datetime.date | str | None
     """The current date; the model is told none unless given."""
+    response_format: ResponseFormat | Mapping[str, Any] | None
+    """What the answer follows: OpenAI's text, json_object or json_schema, or {"type": "grammar", "syntax": "lark" or
+    "regex", "definition": ...}. The model is told a schema; that its answer follows it does not depend on that."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -57,6 +62,13 @@ class CompletionOptions(SamplingOptions, total=False):
 
 
 class ChatOptions(PromptOptions, CompletionOptions, total=False):
+    tool_choice: str | Mapping[str, Any] | None
+    """"none", "auto" (unless given), "required" for a call before the first answer, or the name of the tool to call."""
+    reasoning_budget: int | None
+    """Tokens of reasoning after which it is closed, and the model answers or calls a tool; 0 leaves it out."""
+    constrained: bool
+    """False lets the model say anything, ill-formed headers and unknown tools included; what is read is then repaired.
+    No format and no strict arguments are enforced."""
     run_tools: bool
     """False hands every call out."""
     max_tool_rounds: int
@@ -65,12 +77,16 @@ class ChatOptions(PromptOptions, CompletionOptions, total=False):
 
 @dataclass(frozen=True)
 class ChatSettings:
-    """Options, checked. prompt: keywords of harmony.convert.conversation; functions: those to run, by name."""
+    """Options, checked. prompt: keywords of harmony.convert.conversation; functions: those to run, by name.
+
+    rules: what the answer keeps to, None where it may say anything.
+    """
 
     prompt: Mapping[str, Any]
     params: SamplingParams
     functions: Mapping[str, Function]
     max_tool_rounds: int
+    rules: Rules | None
 
 
 def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> ChatSettings:
@@ -82,7 +98,22 @@ def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids:
     if not isinstance(rounds, int) or rounds < 0:
         raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.")
     functions = functions_of(tools) if options.get("run_tools", True) else {}
-    return ChatSettings(prompt, sampling(options, default, stop_ids), functions, rounds)
+    return ChatSettings(prompt, sampling(options, default, stop_ids), functions, rounds, _rules(options))
+
+
+def _rules(options: Mapping[str, Any]) -> Rules | None:
+    """None where nothing is enforced. Raises BadRequest for what cannot be, or not without being enforced."""
+    budget = options.get("reasoning_budget")
+    if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 0):
+        raise BadRequest(f"reasoning_budget is {budget!r}; give a whole number of tokens, 0 or more.")
+    wanted = options.get("response_format")
+    rules = Rules(tool_choice(options.get("tool_choice")), Grammar.of_response_format(wanted), budget)
+    if options.get("constrained", True):
+        return rules
+    is_told = bool(response_formats(wanted))  # to no avail otherwise
+    if rules != Rules(answer=rules.answer if is_told else None):
+        raise BadRequest("constrained=False enforces nothing: leave out tool_choice, reasoning_budget and formats.")
+    return None
 
 
 def prompt_settings(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams, StepOutput
 
@@ -36,12 +37,14 @@ class SharedEngine:
         finally:
             requests.drop(list(requests.running))
 
-    def add(self, owner: Requests, prompt: Sequence[int], params: SamplingParams) -> int:
+    def add(
+        self, owner: Requests, prompt: Sequence[int], params: SamplingParams, constraint: TableConstraint | None
+    ) -> int:
         """Queues a request, waiting while the queue is full. Raises what Engine.add raises."""
         with _uninterrupted(), self._alone():
             while self.engine.scheduler.is_full:
                 self._step()
-            request_id = self.engine.add(prompt, params)
+            request_id = self.engine.add(prompt, params, constraint)
             self._owners[request_id] = owner
             owner.running.add(request_id)
             return request_id
@@ -103,9 +106,9 @@ class Requests:
         self.inbox: deque[StepOutput] = deque()
         self._shared = shared
 
-    def add(self, prompt: Sequence[int], params: SamplingParams) -> int:
+    def add(self, prompt: Sequence[int], params: SamplingParams, constraint: TableConstraint | None = None) -> int:
         """Queues a request and returns its id. Raises what Engine.add raises; a full queue makes it wait."""
-        return self._shared.add(self, prompt, params)
+        return self._shared.add(self, prompt, params, constraint)
 
     def take(self) -> list[StepOutput]:
         """The next outputs, at least one; the caller has requests that run."""

@@ -40,8 +40,8 @@ class Offer:
     """What the assistant may do in a turn.
 
     functions, builtin: recipients that it may call, "functions.get_weather", "python", "browser.open". strict: those
-    whose arguments a matcher decides. must_call: it cannot answer, only call. is_matched: a matcher decides the final
-    body.
+    whose arguments a matcher decides. must_call: it cannot answer; it may reason once, say once what it is about to do,
+    and then calls. is_matched: a matcher decides the final body.
     """
 
     functions: tuple[str, ...] = ()
@@ -121,20 +121,19 @@ def compile_offer(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> Auto
     assert not offer.must_call or offer.recipients, "a call that has to be made needs a tool"
     control = vocabulary.control
     states = _States(offer)
-    speaks = [
-        _says(Channel.ANALYSIS, states.analysis, vocabulary),
-        _says(Channel.COMMENTARY, states.preamble, vocabulary),
-    ]
+    reasoning = _says(Channel.ANALYSIS, states.analysis, vocabulary)
+    preamble = _says(Channel.COMMENTARY, states.preamble, vocabulary)
     ends = [] if offer.must_call else _answers(states.final, vocabulary)
     for recipient in offer.recipients:
         is_function = recipient in offer.functions
         ends += _calls(recipient, is_function, states.strict.get(recipient, states.call), vocabulary)
-    start, start_closed = states.add_headers([*speaks, *ends]), states.add_headers(ends)
+    start, start_closed = states.add_headers([reasoning, preamble, *ends]), states.add_headers(ends)
+    followers = {states.analysis: start, states.preamble: start, states.closing: start_closed}
+    if offer.must_call:  # else a model that will not call could reason for ever
+        followers |= {states.analysis: states.add_headers([preamble, *ends]), states.preamble: start_closed}
     speaker = (control.start, *vocabulary.encode_fixed(Role.ASSISTANT))
-    between, between_closed = states.add_headers([(speaker, start)]), states.add_headers([(speaker, start_closed)])
-    states.edges[states.analysis] = {control.end: between}
-    states.edges[states.closing] = {control.end: between_closed}
-    states.edges[states.preamble] = {control.end: between}
+    for body, header in followers.items():
+        states.edges[body] = {control.end: states.add_headers([(speaker, header)])}
     states.edges[states.final] = {control.return_: states.done}
     states.edges[states.done] = {control.return_: states.done}  # so that what samples one id too many finds one
     for call in (states.call, *states.strict.values()):

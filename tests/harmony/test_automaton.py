@@ -100,6 +100,7 @@ def test_random_turns_need_no_repair(automaton: Automaton, offer: Offer, vocabul
             last = parsed.messages[-1]
             assert last.channel == channel_of(last.recipient, offer)
             assert not is_closed or len(parsed.messages) == 1
+            assert not offer.must_call or len(parsed.messages) <= 3
             said[is_closed].add(last.recipient)
     wanted = {*offer.recipients} | (set() if offer.must_call else {None})
     assert said[False] == said[True] == wanted

@@ -1,0 +1,132 @@
+"""What an answer keeps to: harmony's frame with the tools that were offered, a format, strict arguments, a budget.
+
+`Rules` is what the options say; a `Restraint` is that for one conversation, and gives the engine's constraint for each
+round of a turn. The tables are compiled once per set of tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from harmonium.engine.constraint import Table, TableConstraint
+from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import ANSWER, Automaton, Offer, compile_offer
+from harmonium.harmony.grammar import Grammar, Matcher, compile_grammar
+from harmonium.harmony.messages import Conversation, DeveloperContent, SystemContent, ToolSpec
+from harmonium.harmony.namespaces import FUNCTIONS
+from harmonium.harmony.vocabulary import Vocabulary
+
+NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """tool_choice: "none", "auto", "required", or the name of the tool to call. answer: what the final body follows.
+
+    reasoning_budget: tokens of reasoning in a turn, None for no limit.
+    """
+
+    tool_choice: str = "auto"
+    answer: Grammar | None = None
+    reasoning_budget: int | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools that a conversation declares."""
+
+    functions: tuple[ToolSpec, ...]
+    builtin: tuple[str, ...]
+
+    @staticmethod
+    def of(conversation: Conversation) -> Tools:
+        parts = [part for message in conversation.messages for part in message.content]
+        functions = [tool for part in parts if isinstance(part, DeveloperContent) for tool in part.tools]
+        builtin = [name for part in parts if isinstance(part, SystemContent) for name in part.builtin_tools]
+        return Tools(tuple(functions), tuple(builtin))
+
+    def has(self, name: str) -> bool:
+        """name: a function's, a builtin tool's, or one of a builtin tool's functions."""
+        return name in self.names or name.partition(".")[0] in self.builtin
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*(tool.name for tool in self.functions), *self.builtin)
+
+
+class Restraint:
+    """The constraint of one conversation's next turn, by its rounds."""
+
+    def __init__(self, conversation: Conversation, rules: Rules, vocabulary: Vocabulary, vocab_size: int) -> None:
+        """Raises BadRequest for a tool_choice that is not there, and for a schema or grammar that cannot be used."""
+        tools = Tools.of(conversation)
+        self._budget = rules.reasoning_budget
+        self._vocabulary, self._vocab_size = vocabulary, vocab_size
+        self._makers: dict[str, Callable[[], Matcher]] = {}
+        if rules.answer is not None:
+            self._makers[ANSWER] = self._maker(rules.answer, "The response_format")
+        for tool in tools.functions:
+            if tool.strict:
+                grammar = Grammar.json_schema(NO_ARGUMENTS if tool.parameters is None else tool.parameters)
+                self._makers[f"{FUNCTIONS}.{tool.name}"] = self._maker(grammar, f"The strict tool {tool.name!r}")
+        offer = Offer.of((tool.name for tool in tools.functions), tools.builtin)
+        strict = tuple(recipient for recipient in offer.functions if recipient in self._makers)
+        self._later = replace(offer, strict=strict, is_matched=rules.answer is not None)
+        if rules.tool_choice == "none":
+            self._later = self._later.only(())
+        self._first = self._later
+        if rules.tool_choice not in ("none", "auto"):
+            self._first = replace(self._later.only(_chosen(rules.tool_choice, offer, tools)), must_call=True)
+
+    def constraint(self, n_rounds: int, n_reasoned: int) -> TableConstraint:
+        """For the round after n_rounds others, when n_reasoned tokens of the turn's budget are spent."""
+        offer = self._later if n_rounds else self._first
+        automaton, table = _table(offer, self._vocabulary, self._vocab_size)
+        left = None if self._budget is None else max(0, self._budget - n_reasoned)
+        start = automaton.start_closed if left == 0 else automaton.start
+        return TableConstraint(table, start, left, tuple(self._makers[name] for name in offer.matchers))
+
+    def is_spent(self, n_reasoned: int) -> bool:
+        return self._budget is not None and n_reasoned >= self._budget
+
+    def _maker(self, grammar: Grammar, what: str) -> Callable[[], Matcher]:
+        try:
+            return compile_grammar(grammar, self._vocabulary, self._vocab_size)
+        except BadRequest as error:
+            raise BadRequest(f"{what} cannot be enforced: {error}") from None
+
+
+def tool_choice(given: Any) -> str:
+    """OpenAI's tool_choice, a word or a dict that names a tool, or the plain name of a tool, as in Rules."""
+    if given is None:
+        return "auto"
+    if isinstance(given, Mapping):
+        inner = given.get("function", given)
+        given = inner.get("name", given.get("type")) if isinstance(inner, Mapping) else None
+    if not isinstance(given, str) or not given:
+        raise BadRequest('tool_choice is "none", "auto", "required", or the name of a tool.')
+    return given
+
+
+def _chosen(choice: str, offer: Offer, tools: Tools) -> tuple[str, ...]:
+    """The recipients that a turn which has to call may call."""
+    if not offer.recipients:
+        raise BadRequest(f"tool_choice is {choice!r}, but there are no tools; give some, or leave it out.")
+    if choice == "required":
+        return offer.recipients
+    wanted = (choice, f"{FUNCTIONS}.{choice}")
+    found = tuple(r for r in offer.recipients if r in wanted) or tuple(
+        r for r in offer.builtin if r.partition(".")[0] == choice
+    )
+    if not found:
+        raise BadRequest(f"tool_choice is {choice!r}, which is no tool here; choose from {', '.join(tools.names)}.")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _table(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> tuple[Automaton, Table]:
+    automaton = compile_offer(offer, vocabulary, vocab_size)
+    return automaton, Table(vocab_size, *automaton.arrays)

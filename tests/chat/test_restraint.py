@@ -1,0 +1,248 @@
+"""What an LLM says under its rules, at any temperature: the frame, the tools, the formats, the budget."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harmonium import LLM, Reply
+from harmonium.chat.events import Done, FinishReason
+from harmonium.chat.restraint import Restraint, Rules, Tools
+from harmonium.engine.constraint import Cursor, TableConstraint
+from harmonium.engine.table_arena import TableArena
+from harmonium.errors import BadRequest
+from harmonium.harmony.convert import conversation
+from harmonium.harmony.messages import Conversation, ToolSpec
+from harmonium.harmony.parse import RepairKind
+from harmonium.harmony.render import render_for_training
+from harmonium.harmony.vocabulary import Vocabulary
+from recipes.nano.curriculum import exam
+from recipes.nano.drill import Drill
+from tests.chat.conftest import VOCAB_SIZE
+
+ARGUMENTS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 6}, "unit": {"enum": ["C", "F"]}},
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+}
+WEATHER = ToolSpec("weather", "Tells the weather.", ARGUMENTS, strict=True)
+NOW = ToolSpec("now", "Tells the time.")
+WILD: dict[str, Any] = {"temperature": 2.0, "max_tokens": 120}
+SKILLS = ("tool_call", "two_calls", "no_call", "python", "browser", "arithmetic", "reasoning_language")
+
+
+@pytest.fixture(scope="module")
+def nano_llm(nano: Path) -> LLM:
+    return LLM()
+
+
+@pytest.fixture(scope="module")
+def drills() -> list[Drill]:
+    return [drill for skill in SKILLS for drill in exam(skill, 2)]
+
+
+def given(drill: Drill) -> Conversation:
+    return Conversation(drill.conversation.messages[: drill.n_given])
+
+
+def restraint(said: Conversation, vocabulary: Vocabulary, **rules: Any) -> Restraint:
+    return Restraint(said, Rules(**rules), vocabulary, VOCAB_SIZE)
+
+
+@pytest.mark.parametrize("budget", [None, 0, 3])
+def test_the_device_steps_as_the_host_does(vocabulary: Vocabulary, budget: int | None) -> None:
+    """Random turns on the arena and on the cursor: the same masks, states and spending all the way."""
+    said = conversation("Hi", tools=[{"name": "weather"}, NOW], builtin_tools=["python"])
+    constraint = restraint(said, vocabulary, reasoning_budget=budget).constraint(0, 0)
+    arena, random = TableArena(VOCAB_SIZE, torch.device("cpu")), Random(budget)
+    arena.acquire(constraint.table)
+    base = arena.base(constraint.table)
+    budgets = torch.tensor([constraint.budget]) if constraint.budget is not None else None
+    for _ in range(25):
+        cursor = Cursor(constraint)
+        spent, ended = torch.tensor([0]), vocabulary.stop_ids
+        state, id_ = torch.tensor([base + cursor.state]), -1
+        while id_ not in ended:
+            rows = arena.look(state)
+            forbidden = np.zeros(VOCAB_SIZE, np.bool_)
+            cursor.forbid(forbidden)
+            assert arena.mask(torch.zeros(1, VOCAB_SIZE), rows)[0].isneginf().tolist() == forbidden.tolist()
+            edges = list(constraint.table.edges[cursor.state])
+            allowed = np.flatnonzero(~forbidden).tolist()
+            id_ = random.choice(edges if random.random() < 0.3 and edges else allowed)
+            state, spent = arena.step(rows, spent, budgets, torch.tensor([id_]))
+            cursor.advance(id_)
+            assert state.item() == base + cursor.state
+            assert budget is None or spent.item() == cursor.spent
+
+
+def test_the_same_tools_share_a_table(vocabulary: Vocabulary) -> None:
+    one, other = (restraint(conversation(text, tools=[WEATHER, NOW]), vocabulary) for text in ("Hi", "Ho"))
+    assert one.constraint(0, 0).table is other.constraint(3, 0).table
+    assert restraint(conversation("Hi"), vocabulary).constraint(0, 0).table is not one.constraint(0, 0).table
+
+
+def test_drills_pass(nano_llm: LLM, drills: list[Drill]) -> None:
+    """Every turn that nano learns is one that it may say."""
+    vocabulary, n_turns = nano_llm.vocabulary, 0
+    for drill in drills:
+        allowed = Restraint(drill.conversation, Rules(), vocabulary, vocabulary.size).constraint(0, 0)
+        cursor = Cursor(allowed)
+        ids, codes = render_for_training(drill.conversation, vocabulary, drill.n_given)
+        for id_, code, before in zip(ids, codes, [0, *codes], strict=False):
+            if code and not before:
+                cursor, n_turns = Cursor(allowed), n_turns + 1
+            if code:
+                cursor.advance(id_)  # asserts that it is allowed
+    assert n_turns >= len(drills)
+
+
+def test_greedy_answers_stay_what_they_were(nano_llm: LLM, drills: list[Drill]) -> None:
+    asked = [given(drill) for drill in drills[::2]]
+    options: dict[str, Any] = {"temperature": 0.0, "run_tools": False, "max_tokens": 80}
+    free = nano_llm.chat(asked, constrained=False, **options)
+    same = [a.token_ids == b.token_ids for a, b in zip(nano_llm.chat(asked, **options), free, strict=True)]
+    assert sum(not reply.repairs for reply in free) >= len(asked) - 1
+    assert all(is_same or reply.repairs for is_same, reply in zip(same, free, strict=True))
+
+
+def test_hot_answers_are_well_formed(nano_llm: LLM, drills: list[Drill]) -> None:
+    asked = [given(drill) for drill in drills]
+    replies = nano_llm.chat(asked, run_tools=False, seed=1, **WILD)
+    for said, reply in zip(asked, replies, strict=True):
+        check(reply, Tools.of(said))
+    assert any(reply.tool_calls for reply in replies) and any(reply.text for reply in replies)
+
+
+def check(reply: Reply, tools: Tools) -> None:
+    """No repair but that of a header which the limit cut, and no tool that is not there."""
+    is_cut = reply.finish_reason is FinishReason.LENGTH
+    assert all(is_cut and repair.kind == RepairKind.CUT_HEADER for repair in reply.repairs), reply
+    assert all(tools.has(call.name) for call in reply.tool_calls)
+    assert is_cut or bool(reply.tool_calls) == (reply.finish_reason is FinishReason.TOOL_CALLS)
+
+
+@pytest.mark.parametrize(
+    "choice", ["auto", "none", "required", "now", {"type": "function", "function": {"name": "now"}}]
+)
+def test_tool_choice(nano_llm: LLM, choice: Any) -> None:
+    tools = [replace(WEATHER, strict=False), NOW]
+    options: dict[str, Any] = {"tools": tools, "tool_choice": choice, **WILD}
+    replies = nano_llm.chat([f"What is the weather in city {n}?" for n in range(5)], seed=2, **options)
+    names = {call.name for reply in replies for call in reply.tool_calls}
+    whole = [reply for reply in replies if reply.finish_reason is not FinishReason.LENGTH]
+    assert len(whole) >= 2
+    if choice == "none":
+        assert not names and all(reply.text for reply in whole)
+    elif choice != "auto":
+        assert all(reply.tool_calls and not reply.text for reply in whole)
+        assert names <= ({"weather", "now"} if choice == "required" else {"now"})
+    for reply in replies:
+        check(reply, Tools((WEATHER, NOW), ()))
+
+
+def test_a_required_call_is_the_first_alone(nano_llm: LLM) -> None:
+    """Once the function has run the model may answer."""
+
+    def get_current_weather(location: str) -> str:
+        """Returns the current weather at a location."""
+        return "Sunny."
+
+    options: dict[str, Any] = {"temperature": 0.0, "max_tokens": 500}
+    for choice in ("required", "get_current_weather"):
+        reply = nano_llm.chat("What is 2 + 2?", tools=[get_current_weather], tool_choice=choice, **options)
+        assert reply.finish_reason is FinishReason.STOP and reply.text and reply.tool_results
+        assert reply.tool_calls[0].name == "get_current_weather" and not reply.pending_calls
+
+
+def test_formats_hold(llm: LLM) -> None:
+    """A model that knows nothing answers in valid JSON; its reasoning is free."""
+    told = {"type": "json_schema", "json_schema": {"name": "place", "schema": ARGUMENTS}}
+    replies = llm.chat(
+        ["Where?"] * 12, response_format=told, reasoning_budget=5, temperature=1.0, max_tokens=300, seed=3
+    )
+    whole = [reply for reply in replies if reply.finish_reason is FinishReason.STOP]
+    assert len(whole) >= 10
+    for reply in whole:
+        value = json.loads(reply.text)
+        assert set(value) == {"city", "unit"} and len(value["city"]) <= 6 and value["unit"] in "CF"
+    assert all(reply.finish_reason is FinishReason.LENGTH for reply in replies if reply not in whole)
+    number = {"type": "grammar", "syntax": "regex", "definition": "[1-9][0-9]{2,4}"}
+    for reply in llm.chat(["When?"] * 4, response_format=number, reasoning_budget=2, temperature=1.0, max_tokens=200):
+        assert re.fullmatch("[1-9][0-9]{2,4}", reply.text) or reply.finish_reason is FinishReason.LENGTH
+
+
+def test_strict_arguments_hold(llm: LLM) -> None:
+    options: dict[str, Any] = {"tools": [WEATHER, NOW], "tool_choice": "weather", "reasoning_budget": 0}
+    replies = llm.chat(["Where?"] * 10, temperature=1.0, max_tokens=300, **options)
+    calls = [call for reply in replies for call in reply.pending_calls]
+    assert len(calls) >= 8
+    for call in calls:
+        value = json.loads(call.arguments)
+        assert call.name == "weather" and set(value) == {"city", "unit"} and value["unit"] in "CF"
+
+
+def test_a_reasoning_budget(nano_llm: LLM) -> None:
+    question = "How many r's are in the word 'strawberry'?"
+    free = nano_llm.chat(question, temperature=0.0)
+    n_free = len(nano_llm.vocabulary.encode(free.reasoning))
+    assert not free.is_reasoning_cut and n_free > 8
+    for budget in (5, 1):
+        events = list(nano_llm.stream(question, temperature=0.0, reasoning_budget=budget))
+        done, reply = events[-1], Reply.of(events)
+        assert isinstance(done, Done) and done.is_reasoning_cut and reply.is_reasoning_cut
+        thought = nano_llm.vocabulary.encode(free.reasoning)[:budget]
+        assert nano_llm.vocabulary.encode(reply.reasoning) == thought
+        assert reply.text and not reply.repairs and reply.finish_reason is FinishReason.STOP
+    none = nano_llm.chat(question, temperature=0.0, reasoning_budget=0)
+    assert not none.reasoning and none.text and none.usage.reasoning == 0
+    ample = nano_llm.chat(question, temperature=0.0, reasoning_budget=n_free + 1)
+    assert ample.token_ids == free.token_ids and not ample.is_reasoning_cut
+
+
+def test_a_budget_is_for_all_rounds(vocabulary: Vocabulary) -> None:
+    rules = restraint(conversation("Hi", tools=[NOW]), vocabulary, reasoning_budget=10)
+    spent: list[tuple[TableConstraint, int | None]] = [
+        (c, c.budget) for c in map(rules.constraint, (0, 1, 2), (0, 4, 12))
+    ]
+    assert [left for _, left in spent] == [10, 6, 0]
+    assert spent[0][0].start == spent[1][0].start != spent[2][0].start
+    assert [rules.is_spent(n) for n in (0, 9, 10)] == [False, False, True]
+
+
+def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> None:
+    replies = nano_llm.chat(
+        [given(drill) for drill in drills[:6]], run_tools=False, constrained=False, temperature=4.0, max_tokens=20
+    )
+    assert any(reply.repairs for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tool_choice": "required"}, "no tools"),
+        ({"tool_choice": "later", "tools": [NOW]}, "no tool here"),
+        ({"tool_choice": 3, "tools": [NOW]}, "tool_choice is"),
+        ({"reasoning_budget": -1}, "reasoning_budget"),
+        ({"reasoning_budget": True}, "reasoning_budget"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {"type": "grammar", "syntax": "regex", "definition": "("}}, "cannot be enforced"),
+        ({"tools": [ToolSpec("f", "", {"type": "object", "not": {}}, strict=True)]}, "strict tool 'f'"),
+        ({"tools": [ToolSpec("two words")]}, "cannot name"),
+        ({"constrained": False, "reasoning_budget": 3}, "constrained=False"),
+        ({"constrained": False, "response_format": {"type": "json_object"}}, "constrained=False"),
+        ({"constrained": False, "tool_choice": "none"}, "constrained=False"),
+    ],
+)
+def test_mistakes(llm: LLM, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        llm.chat("Hi", max_tokens=1, **options)
