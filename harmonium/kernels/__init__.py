@@ -18,7 +18,7 @@ from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
 
-BACKENDS = {"cpu": "harmonium.kernels.cpu"}
+BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
 """Device type to the module of its kernels, imported when first used."""
 
 Operation = TypeVar("Operation")
