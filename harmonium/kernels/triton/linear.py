@@ -173,7 +173,7 @@ def choose(logits, place, indices_ptr, shares_ptr, K: tl.constexpr):
         index = tl.argmax(logits, 0)
         tl.store(indices_ptr + i, index.to(tl.int64))
         logits = tl.where(place == index, float("-inf"), logits)
-        shares = shares + (share,)  # noqa: RUF005 - what Triton can unroll
+        shares = shares + (share,)  # type: ignore[assignment]  # noqa: RUF005 - Triton knows no other
         total += share
     for i in tl.static_range(K):
         tl.store(shares_ptr + i, shares[i] / total)

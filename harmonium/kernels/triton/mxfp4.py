@@ -90,7 +90,7 @@ def row_dots(
             at = rows[:, None] * n_blocks + block[None, :]
             words = tl.load(words_ptr + at[:, :, None] * 4 + tl.arange(0, 4)[None, None, :], there[:, :, None], 0)
             both = (words, tl.load(scales_ptr + at, there, 0))
-            loaded = loaded + both
+            loaded = loaded + both  # type: ignore[assignment]
         for chunk in tl.static_range(C):
             column = (start + chunk * N) * 32 + tl.arange(0, 32 * N)
             x = tl.load(x_ptr + column, column < WIDTH, 0).to(tl.float32)
