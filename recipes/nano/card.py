@@ -1,4 +1,4 @@
-"""The scores on nano's model card: scores.json beside the weights keeps what evaluations print last, README.md shows it."""
+"""The scores on nano's model card: scores.json, beside the weights, has what evaluations print, README.md shows it."""
 
 from __future__ import annotations
 

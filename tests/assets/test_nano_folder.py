@@ -71,6 +71,8 @@ REFERRING = {
         "either": {"anyOf": [{"$ref": "#/$defs/Kind~1of"}, {"type": "null"}, {"type": "null"}]},
         "both": {"allOf": [{"type": "string"}, {"type": "object", "properties": {"x": {"const": "é"}}}]},
         "lost": {"$ref": "#/$defs/Nobody"},
+        "one": {"oneOf": [{"type": "string", "description": "a word"}, {"enum": ["a\n", "b"], "default": "a\n"}]},
+        "some": {"type": "array", "items": {"oneOf": [{"enum": ["a\n", "b"], "default": "a\n"}, {"default": "\n"}]}},
     },
     "required": ["who"],
 }
@@ -157,11 +159,20 @@ CASES: dict[str, Case] = {
     "calls by id": (
         [
             user("Where is it warmer?"),
-            calls(call("weather", "{}", "x"), call("weather", None, "y"), call("weather", "{1}", "z")),
+            calls(call("weather", "{0}", "x"), call("weather", None, "y"), call("python", "{1}", "z")),
             {"role": "tool", "tool_call_id": "y", "content": "3"},
             {"role": "tool", "tool_call_id": "x", "content": "20"},
             {"role": "tool", "tool_call_id": "x", "content": "20, as I said"},
             user("Well?"),
+        ],
+        {"tools": [weather, tool("python", None)], "builtin_tools": ["python"]},
+    ),
+    "the same call twice": (
+        [
+            user("Is it warm, is it?"),
+            calls(call("weather", "{}"), call("weather", "{}")),
+            {"role": "tool", "name": "weather", "content": "20"},
+            {"role": "tool", "name": "weather", "content": "20"},
         ],
         {"tools": [weather]},
     ),
