@@ -28,7 +28,7 @@ from harmonium.chat.options import (
     sampling,
 )
 from harmonium.chat.reply import Reply
-from harmonium.chat.restraint import Restraint
+from harmonium.chat.restraint import Compiler, Restraint
 from harmonium.chat.shared_engine import SharedEngine
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
@@ -76,7 +76,7 @@ class LLM:
         self.sampling = model.sampling
         self.engine = Engine(model.transformer, context=context)
         self._shared = SharedEngine(self.engine)
-        self._n_rows = model.transformer.config.vocab_size
+        self._compiler = Compiler(self.vocabulary, model.transformer.config.vocab_size)
 
     @staticmethod
     def dummy(
@@ -196,7 +196,7 @@ class LLM:
         return turn(
             said,
             self.vocabulary,
-            restraint=None if rules is None else Restraint(said, rules, self.vocabulary, self._n_rows),
+            restraint=None if rules is None else Restraint(said, rules, self._compiler),
             runnable=settings.functions.keys(),
             max_tokens=settings.params.max_tokens,
             max_tool_rounds=settings.max_tool_rounds,

@@ -13,8 +13,9 @@ from typing import Any
 
 from harmonium.engine.constraint import Table, TableConstraint
 from harmonium.errors import BadRequest
+from harmonium.harmony import grammar
 from harmonium.harmony.automaton import ANSWER, Automaton, Offer, compile_offer
-from harmonium.harmony.grammar import Grammar, Matcher, compile_grammar
+from harmonium.harmony.grammar import Grammar, Matcher
 from harmonium.harmony.messages import Conversation, DeveloperContent, SystemContent, ToolSpec
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import Vocabulary
@@ -57,21 +58,34 @@ class Tools:
         return (*(tool.name for tool in self.functions), *self.builtin)
 
 
+class Compiler:
+    """Compiles tables and grammars for one model, whose logits have vocab_size rows, and remembers them."""
+
+    def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
+        self._vocabulary, self._vocab_size = vocabulary, vocab_size
+        self.matcher = grammar.Compiler(vocabulary, vocab_size).compile
+        self.table = lru_cache(maxsize=64)(self._table)
+
+    def _table(self, offer: Offer) -> tuple[Automaton, Table]:
+        automaton = compile_offer(offer, self._vocabulary, self._vocab_size)
+        return automaton, Table(self._vocab_size, *automaton.arrays)
+
+
 class Restraint:
     """The constraint of one conversation's next turn, by its rounds."""
 
-    def __init__(self, conversation: Conversation, rules: Rules, vocabulary: Vocabulary, vocab_size: int) -> None:
+    def __init__(self, conversation: Conversation, rules: Rules, compiler: Compiler) -> None:
         """Raises BadRequest for a tool_choice that is not there, and for a schema or grammar that cannot be used."""
         tools = Tools.of(conversation)
         self._budget = rules.reasoning_budget
-        self._vocabulary, self._vocab_size = vocabulary, vocab_size
+        self._compiler = compiler
         self._makers: dict[str, Callable[[], Matcher]] = {}
         if rules.answer is not None:
             self._makers[ANSWER] = self._maker(rules.answer, "The response_format")
         for tool in tools.functions:
             if tool.strict:
-                grammar = Grammar.json_schema(NO_ARGUMENTS if tool.parameters is None else tool.parameters)
-                self._makers[f"{FUNCTIONS}.{tool.name}"] = self._maker(grammar, f"The strict tool {tool.name!r}")
+                arguments = Grammar.json_schema(NO_ARGUMENTS if tool.parameters is None else tool.parameters)
+                self._makers[f"{FUNCTIONS}.{tool.name}"] = self._maker(arguments, f"The strict tool {tool.name!r}")
         offer = Offer.of((tool.name for tool in tools.functions), tools.builtin)
         strict = tuple(recipient for recipient in offer.functions if recipient in self._makers)
         self._later = replace(offer, strict=strict, is_matched=rules.answer is not None)
@@ -84,7 +98,7 @@ class Restraint:
     def constraint(self, n_rounds: int, n_reasoned: int) -> TableConstraint:
         """For the round after n_rounds others, when n_reasoned tokens of the turn's budget are spent."""
         offer = self._later if n_rounds else self._first
-        automaton, table = _table(offer, self._vocabulary, self._vocab_size)
+        automaton, table = self._compiler.table(offer)
         left = None if self._budget is None else max(0, self._budget - n_reasoned)
         start = automaton.start_closed if left == 0 else automaton.start
         return TableConstraint(table, start, left, tuple(self._makers[name] for name in offer.matchers))
@@ -92,9 +106,9 @@ class Restraint:
     def is_spent(self, n_reasoned: int) -> bool:
         return self._budget is not None and n_reasoned >= self._budget
 
-    def _maker(self, grammar: Grammar, what: str) -> Callable[[], Matcher]:
+    def _maker(self, wanted: Grammar, what: str) -> Callable[[], Matcher]:
         try:
-            return compile_grammar(grammar, self._vocabulary, self._vocab_size)
+            return self._compiler.matcher(wanted)
         except BadRequest as error:
             raise BadRequest(f"{what} cannot be enforced: {error}") from None
 
@@ -124,9 +138,3 @@ def _chosen(choice: str, offer: Offer, tools: Tools) -> tuple[str, ...]:
     if not found:
         raise BadRequest(f"tool_choice is {choice!r}, which is no tool here; choose from {', '.join(tools.names)}.")
     return found
-
-
-@lru_cache(maxsize=64)
-def _table(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> tuple[Automaton, Table]:
-    automaton = compile_offer(offer, vocabulary, vocab_size)
-    return automaton, Table(vocab_size, *automaton.arrays)

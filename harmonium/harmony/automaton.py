@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,15 +141,19 @@ def compile_offer(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> Auto
     return Automaton(states.arrays(text_mask(vocabulary, vocab_size)), vocab_size, start, start_closed, states.done)
 
 
-@lru_cache(maxsize=8)
 def text_mask(vocabulary: Vocabulary, vocab_size: int) -> NDArray[np.uint32]:
     """(ceil(vocab_size / 32),): the ids of text: all tokens but the control tokens. Shared; not to be changed."""
-    is_text = np.zeros(-(-vocab_size // 32) * 32, np.bool_)
-    is_text[[id_ for id_ in range(vocabulary.size) if vocabulary.has_token(id_)]] = True
-    is_text[list(vocabulary.special_ids)] = False
-    words: NDArray[np.uint32] = np.packbits(is_text, bitorder="little").view("<u4").astype(np.uint32)
-    words.flags.writeable = False
-    return words
+    known = _TEXT_MASKS.setdefault(vocabulary, {})
+    if vocab_size not in known:
+        is_text = np.zeros(-(-vocab_size // 32) * 32, np.bool_)
+        is_text[[id_ for id_ in range(vocabulary.size) if vocabulary.has_token(id_)]] = True
+        is_text[list(vocabulary.special_ids)] = False
+        known[vocab_size] = np.packbits(is_text, bitorder="little").view("<u4").astype(np.uint32)
+        known[vocab_size].flags.writeable = False
+    return known[vocab_size]
+
+
+_TEXT_MASKS: WeakKeyDictionary[Vocabulary, dict[int, NDArray[np.uint32]]] = WeakKeyDictionary()
 
 
 def _says(channel: Channel, body: int, vocabulary: Vocabulary) -> Header:

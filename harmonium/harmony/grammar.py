@@ -1,8 +1,8 @@
 """Bodies that follow a grammar: JSON schema, regular expression or Lark to masks over ids, by llguidance.
 
-A `Grammar` is what was asked for; `compile_grammar` makes of it a function that starts a `Matcher`, one for each body,
-in the form of the engine's host matchers. Compiling costs a millisecond, and the first one for a vocabulary as much as
-the look at each of its tokens: half a second for 200,000. Both are remembered.
+A `Grammar` is what was asked for; a `Compiler` makes of it a function that starts a `Matcher`, one for each body, in
+the form of the engine's host matchers. Compiling costs a millisecond, and the first one for a vocabulary as much as the
+look at each of its tokens: half a second for 200,000.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import llguidance
@@ -112,15 +112,24 @@ class Matcher:
             raise RuntimeError(self._matcher.get_error())
 
 
-@lru_cache(maxsize=256)
-def compile_grammar(grammar: Grammar, vocabulary: Vocabulary, vocab_size: int) -> Callable[[], Matcher]:
-    """What starts a matcher over logits of vocab_size rows. Raises BadRequest for what cannot be compiled."""
-    tokenizer = _tokenizer(vocabulary)
-    first = LLMatcher(tokenizer, grammar.source, log_level=0)
-    if first.is_error():
-        raise BadRequest(_one_line(first.get_error()))
-    end = tokenizer.eos_token
-    return lambda: Matcher(first.deep_copy(), vocabulary.size, vocab_size, end)
+class Compiler:
+    """Compiles grammars for one vocabulary and logits of vocab_size rows, and remembers them."""
+
+    def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
+        self._vocabulary, self._vocab_size = vocabulary, vocab_size
+        self.compile = lru_cache(maxsize=256)(self._compile)
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        return LLTokenizer(llguidance.TokenizerWrapper(_Tokens(self._vocabulary)))
+
+    def _compile(self, grammar: Grammar) -> Callable[[], Matcher]:
+        """What starts a matcher. Raises BadRequest for what cannot be compiled."""
+        tokenizer, n_ids, n_rows = self._tokenizer, self._vocabulary.size, self._vocab_size
+        first = LLMatcher(tokenizer, grammar.source, log_level=0)
+        if first.is_error():
+            raise BadRequest(_one_line(first.get_error()))
+        return lambda: Matcher(first.deep_copy(), n_ids, n_rows, tokenizer.eos_token)
 
 
 def _one_line(error: str) -> str:
@@ -140,8 +149,3 @@ class _Tokens:
 
     def __call__(self, text: bytes | str) -> list[int]:
         return self._encode(text.decode() if isinstance(text, bytes) else text)
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
-    return LLTokenizer(llguidance.TokenizerWrapper(_Tokens(vocabulary)))

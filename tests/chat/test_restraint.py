@@ -15,7 +15,7 @@ import torch
 
 from harmonium import LLM, Reply
 from harmonium.chat.events import Done, FinishReason
-from harmonium.chat.restraint import Restraint, Rules, Tools
+from harmonium.chat.restraint import Compiler, Restraint, Rules, Tools
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
@@ -54,15 +54,16 @@ def given(drill: Drill) -> Conversation:
     return Conversation(drill.conversation.messages[: drill.n_given])
 
 
-def restraint(said: Conversation, vocabulary: Vocabulary, **rules: Any) -> Restraint:
-    return Restraint(said, Rules(**rules), vocabulary, VOCAB_SIZE)
+@pytest.fixture(scope="module")
+def compiler(vocabulary: Vocabulary) -> Compiler:
+    return Compiler(vocabulary, VOCAB_SIZE)
 
 
 @pytest.mark.parametrize("budget", [None, 0, 3])
-def test_the_device_steps_as_the_host_does(vocabulary: Vocabulary, budget: int | None) -> None:
+def test_the_device_steps_as_the_host_does(compiler: Compiler, vocabulary: Vocabulary, budget: int | None) -> None:
     """Random turns on the arena and on the cursor: the same masks, states and spending all the way."""
     said = conversation("Hi", tools=[{"name": "weather"}, NOW], builtin_tools=["python"])
-    constraint = restraint(said, vocabulary, reasoning_budget=budget).constraint(0, 0)
+    constraint = Restraint(said, Rules(reasoning_budget=budget), compiler).constraint(0, 0)
     arena, random = TableArena(VOCAB_SIZE, torch.device("cpu")), Random(budget)
     arena.acquire(constraint.table)
     base = arena.base(constraint.table)
@@ -85,17 +86,18 @@ def test_the_device_steps_as_the_host_does(vocabulary: Vocabulary, budget: int |
             assert budget is None or spent.item() == cursor.spent
 
 
-def test_the_same_tools_share_a_table(vocabulary: Vocabulary) -> None:
-    one, other = (restraint(conversation(text, tools=[WEATHER, NOW]), vocabulary) for text in ("Hi", "Ho"))
+def test_the_same_tools_share_a_table(compiler: Compiler) -> None:
+    one, other = (Restraint(conversation(text, tools=[WEATHER, NOW]), Rules(), compiler) for text in ("Hi", "Ho"))
     assert one.constraint(0, 0).table is other.constraint(3, 0).table
-    assert restraint(conversation("Hi"), vocabulary).constraint(0, 0).table is not one.constraint(0, 0).table
+    assert Restraint(conversation("Hi"), Rules(), compiler).constraint(0, 0).table is not one.constraint(0, 0).table
 
 
 def test_drills_pass(nano_llm: LLM, drills: list[Drill]) -> None:
     """Every turn that nano learns is one that it may say."""
     vocabulary, n_turns = nano_llm.vocabulary, 0
+    compiler = Compiler(vocabulary, vocabulary.size)
     for drill in drills:
-        allowed = Restraint(drill.conversation, Rules(), vocabulary, vocabulary.size).constraint(0, 0)
+        allowed = Restraint(drill.conversation, Rules(), compiler).constraint(0, 0)
         cursor = Cursor(allowed)
         ids, codes = render_for_training(drill.conversation, vocabulary, drill.n_given)
         for id_, code, before in zip(ids, codes, [0, *codes], strict=False):
@@ -209,8 +211,8 @@ def test_a_reasoning_budget(nano_llm: LLM) -> None:
     assert ample.token_ids == free.token_ids and not ample.is_reasoning_cut
 
 
-def test_a_budget_is_for_all_rounds(vocabulary: Vocabulary) -> None:
-    rules = restraint(conversation("Hi", tools=[NOW]), vocabulary, reasoning_budget=10)
+def test_a_budget_is_for_all_rounds(compiler: Compiler) -> None:
+    rules = Restraint(conversation("Hi", tools=[NOW]), Rules(reasoning_budget=10), compiler)
     spent: list[tuple[TableConstraint, int | None]] = [
         (c, c.budget) for c in map(rules.constraint, (0, 1, 2), (0, 4, 12))
     ]

@@ -16,7 +16,7 @@ import pytest
 
 from harmonium.errors import BadRequest
 from harmonium.harmony.automaton import text_mask
-from harmonium.harmony.grammar import Grammar, Matcher, compile_grammar
+from harmonium.harmony.grammar import Compiler, Grammar, Matcher
 from harmonium.harmony.messages import ResponseFormat
 from harmonium.harmony.vocabulary import Vocabulary
 
@@ -74,7 +74,7 @@ FORMATS: dict[str, tuple[Grammar, Callable[[str], object]]] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_random_bodies_are_valid(name: str, vocabulary: Vocabulary) -> None:
     grammar, is_valid = FORMATS[name]
-    make, random = compile_grammar(grammar, vocabulary, N_ROWS), Random(name)
+    make, random = Compiler(vocabulary, N_ROWS).compile(grammar), Random(name)
     bodies = [body(make, vocabulary, random, 300) for _ in range(60)]
     whole = [text for text in bodies if text is not None]
     assert all(is_valid(text) for text in whole)
@@ -84,7 +84,7 @@ def test_random_bodies_are_valid(name: str, vocabulary: Vocabulary) -> None:
 
 def test_whitespace_ends(vocabulary: Vocabulary) -> None:
     """JSON may be indented, and cannot be made of nothing but spaces."""
-    matcher = compile_grammar(Grammar.json_object(), vocabulary, N_ROWS)()
+    matcher = Compiler(vocabulary, N_ROWS).compile(Grammar.json_object())()
     for id_ in vocabulary.encode('{\n    "a"'):
         matcher.accept(id_)
     [space] = vocabulary.encode(" ")
@@ -121,7 +121,7 @@ def test_response_formats() -> None:
 )
 def test_what_cannot_be_compiled(grammar: Grammar, vocabulary: Vocabulary) -> None:
     with pytest.raises(BadRequest):
-        compile_grammar(grammar, vocabulary, N_ROWS)
+        Compiler(vocabulary, N_ROWS).compile(grammar)
 
 
 def test_a_schema_that_is_no_json() -> None:
@@ -131,7 +131,7 @@ def test_a_schema_that_is_no_json() -> None:
 
 def test_a_mask_is_fast(o200k: Vocabulary) -> None:
     """Under 0.2 ms a token with 201,088 rows, typically."""
-    make = compile_grammar(Grammar.json_schema(PERSON), o200k, 201088)
+    make = Compiler(o200k, 201088).compile(Grammar.json_schema(PERSON))
     seconds = list[float]()
     for _ in range(3):
         matcher = make()
