@@ -109,6 +109,7 @@ def quietly(load: Callable[[], Any]) -> Any:
             return load()
         finally:
             transformers_logging.set_verbosity(before)
+            transformers_logging.enable_progress_bar()
 
 
 @pytest.fixture(scope="module")
