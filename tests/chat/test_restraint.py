@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 WEATHER = ToolSpec("weather", "Tells the weather.", ARGUMENTS, strict=True)
 NOW = ToolSpec("now", "Tells the time.")
-WILD: dict[str, Any] = {"temperature": 2.0, "max_tokens": 120}
+WILD: dict[str, Any] = {"temperature": 2.0, "max_tokens": 80}
 SKILLS = ("tool_call", "two_calls", "no_call", "python", "browser", "arithmetic", "reasoning_language")
 
 
@@ -109,7 +109,7 @@ def test_drills_pass(nano_llm: LLM, drills: list[Drill]) -> None:
 
 
 def test_greedy_answers_stay_what_they_were(nano_llm: LLM, drills: list[Drill]) -> None:
-    asked = [given(drill) for drill in drills[::2]]
+    asked = [given(drill) for drill in drills[::3]]
     options: dict[str, Any] = {"temperature": 0.0, "run_tools": False, "max_tokens": 80}
     free = nano_llm.chat(asked, constrained=False, **options)
     same = [a.token_ids == b.token_ids for a, b in zip(nano_llm.chat(asked, **options), free, strict=True)]
@@ -133,9 +133,7 @@ def check(reply: Reply, tools: Tools) -> None:
     assert is_cut or bool(reply.tool_calls) == (reply.finish_reason is FinishReason.TOOL_CALLS)
 
 
-@pytest.mark.parametrize(
-    "choice", ["auto", "none", "required", "now", {"type": "function", "function": {"name": "now"}}]
-)
+@pytest.mark.parametrize("choice", ["none", "required", {"type": "function", "function": {"name": "now"}}])
 def test_tool_choice(nano_llm: LLM, choice: Any) -> None:
     tools = [replace(WEATHER, strict=False), NOW]
     options: dict[str, Any] = {"tools": tools, "tool_choice": choice, **WILD}
@@ -145,7 +143,7 @@ def test_tool_choice(nano_llm: LLM, choice: Any) -> None:
     assert len(whole) >= 2
     if choice == "none":
         assert not names and all(reply.text for reply in whole)
-    elif choice != "auto":
+    else:
         assert all(reply.tool_calls and not reply.text for reply in whole)
         assert names <= ({"weather", "now"} if choice == "required" else {"now"})
     for reply in replies:
