@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harmonium.chat.events import ToolResult as ToolResult
     from harmonium.chat.events import Usage as Usage
     from harmonium.chat.llm import LLM as LLM
+    from harmonium.chat.loading import load as load
     from harmonium.chat.reply import Reply as Reply
     from harmonium.engine.request import SamplingParams as SamplingParams
     from harmonium.errors import BadCheckpoint as BadCheckpoint
@@ -45,6 +46,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "harmonium.chat.llm": "LLM",
+    "harmonium.chat.loading": "load",
     "harmonium.chat.reply": "Reply",
     "harmonium.engine.request": "SamplingParams",
     "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCallDelta ToolCall ToolResult Repair Usage Done "

@@ -37,8 +37,13 @@ class Loaded:
             )
 
 
-def load(model: str | Path, device: str | torch.device | None, dtype: str | torch.dtype | None) -> Loaded:
-    """A model by name, alias or folder. Raises what hub, checkpoint, device_of and dtype_of raise."""
+def load(
+    model: str | Path = "nano", device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+) -> Loaded:
+    """A model by name, alias or folder: its `transformer` to work on, or for one LLM or several to share.
+
+    Raises what hub, checkpoint, device_of and dtype_of raise.
+    """
     where, precision = device_of(device), dtype_of(dtype)
     folder = hub.resolve(model)
     opened = checkpoint.open(folder)
