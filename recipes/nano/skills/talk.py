@@ -33,7 +33,7 @@ def _typed(random: Random, kind: str, text: str, language: str) -> str:
     """A saying as somebody types it."""
     if kind not in _SHORT:
         return roughen(random, text, language)
-    bare = text.rstrip("!.。! ")
+    bare = text.rstrip("!.。 ")
     forms = (text, text, bare, f"{bare}!", f"{bare}。" if language == "ja" else f"{bare}.", bare.lower(), bare.upper())
     return random.choice(forms)
 
