@@ -36,7 +36,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels for the GPU run on the CPU; Triton asks when it is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as harmonium sets it, for tests that import torch first
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 runpy.run_path(str(TESTS / "offline" / "sitecustomize.py"))  # blocks the network in this process
 

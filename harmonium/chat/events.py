@@ -29,6 +29,8 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class ReasoningDelta:
+    """A piece of the analysis; between two analyses of a turn stands a line break of our own."""
+
     text: str
 
 

@@ -205,6 +205,8 @@ class _Said:
             return Repair(OTHER_SPEAKER, len(self.ids) - 1)
         if _is_call(start.recipient):
             self._call_id = self._new_call_id()
+        elif start.channel == Channel.ANALYSIS and self.n_reasoning:
+            return ReasoningDelta("\n")
         return None
 
     def _delta(self, text: str) -> Event:

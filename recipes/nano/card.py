@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from recipes.nano.curriculum import SCORED
 
@@ -12,8 +13,8 @@ CARD, SCORES = "README.md", "scores.json"
 EFFORTS = ("low", "medium", "high")
 OPENING, CLOSING = "<!-- scores -->\n", "<!-- /scores -->"
 
-Line = Mapping[str, float]
-"""An evaluation's last line: temperature, n, the accuracy of every skill, median lengths of the analysis by effort."""
+Line = Mapping[str, Any]
+"""An evaluation's last line: the weights' SHA-256, temperature, n, every skill's accuracy, median analysis lengths."""
 
 
 def read(folder: Path) -> list[Line]:
@@ -28,7 +29,7 @@ def record(folder: Path, printed: Iterable[str]) -> None:
     """
     *_, last = (text for text in printed if text.strip())
     line: Line = json.loads(last)
-    if missing := {"temperature", "n", *SCORED, *map("analysis_{}".format, EFFORTS)} - line.keys():
+    if missing := {"weights", "temperature", "n", *SCORED, *map("analysis_{}".format, EFFORTS)} - line.keys():
         raise ValueError(f"the evaluation lacks {', '.join(sorted(missing))}; run it on every skill")
     others = [other for other in read(folder) if other["temperature"] != line["temperature"]]
     lines = sorted([*others, line], key=lambda line: line["temperature"])

@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
@@ -131,5 +132,6 @@ def evaluate(
     by_effort = {
         f"analysis_{effort}": median(lengths[effort]) for effort in ("low", "medium", "high") if lengths[effort]
     }
-    show(json.dumps({"temperature": temperature, "n": n, **scores, **by_effort}))
+    weights = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    show(json.dumps({"weights": weights, "temperature": temperature, "n": n, **scores, **by_effort}))
     return scores

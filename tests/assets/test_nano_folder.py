@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import logging as transformers_logging
 from harmonium import LLM
 from harmonium.harmony.vocabulary import Vocabulary
 from recipes.nano import card
+from recipes.nano.curriculum import SCORED
 from tests.assets.conversations import Case, call, calls, user, weather
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,32 @@ def test_its_configs_name_the_formats_tokens(nano: Path, vocabulary: Vocabulary,
 
 def test_the_card_shows_the_scores(nano: Path) -> None:
     assert card.renewed(nano) == (nano / card.CARD).read_text("utf-8") and card.read(nano)
+
+
+BARS = {
+    "counting": 0.97,
+    "arithmetic": 0.95,
+    "capitals": 0.98,
+    "reasoning_language": 0.97,
+    "tool_call": 0.97,
+    "tool_result": 0.97,
+    "two_calls": 0.90,
+    "python": 0.95,
+    "browser": 0.90,
+    "instructions": 0.95,
+    "followups": 0.95,
+    "fallback": 0.90,
+}
+
+
+def test_the_scores_are_those_of_these_weights_and_hold_the_bars(nano: Path) -> None:
+    greedy, warm = card.read(nano)
+    assert greedy["weights"] == warm["weights"] == sha256((nano / "model.safetensors").read_bytes()).hexdigest()
+    assert (greedy["temperature"], warm["temperature"]) == (0, 1) and min(greedy["n"], warm["n"]) >= 200
+    assert not {skill: greedy[skill] for skill, bar in BARS.items() if greedy[skill] < bar}
+    assert not {skill: warm[skill] for skill in SCORED if warm[skill] < greedy[skill] - 0.1}
+    for line in (greedy, warm):
+        assert line["analysis_low"] < line["analysis_medium"] < line["analysis_high"]
 
 
 def test_a_score_is_recorded_once_for_each_temperature(nano: Path, tmp_path: Path) -> None:

@@ -296,5 +296,5 @@ def test_whatever_comes_streams_to_the_same_whole(
         assert not any(name in text for name in vocabulary.specials)
     said = [message for message in reply.messages if message.role is Role.ASSISTANT]
     is_call = {m: m.recipient is not None and m.recipient not in ("all", "user", "assistant") for m in said}
-    texts = {c: "".join(m.text for m in said if m.channel == c and not is_call[m]) for c in ("final", "analysis")}
-    assert texts == {"final": reply.text, "analysis": reply.reasoning}
+    texts = {c: [m.text for m in said if m.channel == c and not is_call[m]] for c in ("final", "analysis")}
+    assert ("".join(texts["final"]), "\n".join(texts["analysis"])) == (reply.text, reply.reasoning)
