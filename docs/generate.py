@@ -47,7 +47,7 @@ def readme() -> str:
 
 def cli_reference() -> str:
     """docs/cli.md from the commands' own signatures and docstrings."""
-    from harmonium.cli.main import app
+    from harmonium.cli.commands import app
 
     text = app.generate_docs(output_format="markdown", usage_name="harmonium")
     text = re.sub(r"## Table of Contents.*?(?=\*\*Commands)", "", text, flags=re.DOTALL)

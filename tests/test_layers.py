@@ -24,7 +24,7 @@ def test_the_layers_hold() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "harmonium, harmonium.cli.main",
+        "harmonium, harmonium.cli.main, harmonium.cli.commands",
         "harmonium.harmony.convert, harmonium.harmony.render, harmonium.harmony.parse, harmonium.harmony.vocabulary",
         "harmonium.engine.request, harmonium.engine.scheduler, harmonium.engine.kv_cache",
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonium.cli.main import app
+from harmonium.cli.commands import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

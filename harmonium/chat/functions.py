@@ -38,7 +38,7 @@ def run(function: Function, call: ToolCall) -> ToolResult:
         return ToolResult(call.id, call.name, _text(function(**arguments)))
     except BadRequest as error:
         return ToolResult(call.id, call.name, f"Error: {error}", is_error=True)
-    except Exception as error:  # noqa: BLE001 - whatever a user's function raises, the model may act on it
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the model may act on whatever a function raises
         return ToolResult(call.id, call.name, f"Error: {type(error).__name__}: {error}", is_error=True)
 
 

@@ -1,7 +1,7 @@
-"""The program `harmonium`: finds the command, and turns every failure into one sentence and an exit code.
+"""The program `harmonium`: turns every failure into one sentence and an exit code.
 
 Exit codes: 0; 2 for wrong usage; 130 after Ctrl-C; 141 when the reader of stdout went away; else the error class's own
-(errors.py). Only a bug shows a traceback.
+(errors.py). Only a bug shows a traceback. The commands are imported inside main, so that Ctrl-C is quiet then, too.
 """
 
 from __future__ import annotations
@@ -10,45 +10,18 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from cyclopts import App, CycloptsError
+from harmonium.errors import CannotWrite, HarmoniumError
 
-from harmonium import __version__
-from harmonium.cli.ask import ask
-from harmonium.cli.bench import bench
-from harmonium.cli.chat import chat
-from harmonium.cli.examples import examples
-from harmonium.cli.tokens import tokens
-from harmonium.cli.tour import tour
-from harmonium.errors import BadRequest, CannotWrite, HarmoniumError
-
-COMMANDS = {command.__name__: command for command in (chat, tokens, examples, tour, bench)}
 NO_ROOM = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
-
-app = App(
-    name="harmonium",
-    version=__version__,
-    help_format="plaintext",
-    result_action="return_value",
-    exit_on_error=False,
-    print_error=False,
-)
-app.default(ask)
-for name, command in COMMANDS.items():
-    app.command(command, name=name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    _never_fail_to_encode()
     try:
-        _refuse_a_mistyped_command(argv)
-        app(argv)
-        sys.stdout.flush()
-    except CycloptsError as error:
-        return _fail(f"{error} `harmonium --help` lists what there is.", BadRequest.exit_code)
+        _open_closed_streams()
+        _never_fail_to_encode()
+        return _run(sys.argv[1:] if argv is None else list(argv))
     except HarmoniumError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -62,17 +35,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in NO_ROOM:
             raise
         return _fail(f"{error.filename or 'A file'} cannot be written: {error.strerror}.", CannotWrite.exit_code)
-    return 0
 
 
-def _refuse_a_mistyped_command(argv: Sequence[str]) -> None:
-    """A lone word that nearly is a command would otherwise be put to the model as a question."""
-    first = argv[0] if argv else ""
-    near = get_close_matches(first, COMMANDS, n=1, cutoff=0.75)
-    if near and first not in COMMANDS and all(word.startswith("-") for word in argv[1:]):
-        raise BadRequest(
-            f'There is no command "{first}"; did you mean "{near[0]}"? To ask it as a question: harmonium -- {first}'
-        )
+def _run(argv: list[str]) -> int:
+    from harmonium.cli import commands
+
+    try:
+        exit_code = commands.run(argv)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # as rich answers a closed pipe
+            raise error.__context__ from None
+        raise
+    sys.stdout.flush()
+    return exit_code
+
+
+def _open_closed_streams() -> None:
+    """A stream that the shell closed (`>&-`) is None in Python; it becomes an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process
 
 
 def _never_fail_to_encode() -> None:

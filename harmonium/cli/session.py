@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def open_llm(options: ModelOptions) -> LLM:
     """Loads the model. Its name is looked up first, since torch takes a second to import."""
+    if options.model is not None and not options.model.strip():
+        raise BadRequest("--model is empty; give a name or a folder, or leave it out for nano.")
     if options.dummy and options.model:
         raise BadRequest("--model and --dummy exclude each other; give one of them.")
     if options.layers is not None and not options.dummy:

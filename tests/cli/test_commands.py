@@ -5,10 +5,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +55,8 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         (("hello", "--layers", "2"), 2, "--layers needs --dummy"),
         (("hello", "--dummy", "tiny", "--model", "nano"), 2, "exclude each other"),
         (("tokens", "--messages", "none.json"), 2, "none.json cannot be read"),
+        (("hello", "--model", ""), 2, "--model is empty"),
+        (("examples", "x"), 2, '"x" has no meaning here'),
         (("hello", "--model", "gpt-oss-20"), 5, "gpt-oss-20b"),
         (("hello", "--model", "./no/folder"), 5, "no/folder"),
     ],
@@ -82,9 +82,18 @@ def test_text_that_is_no_text_is_refused() -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([*HARMONIUM, "examples"], stdout=write, stderr=subprocess.PIPE)
+    for arguments in (["examples"], ["--help"], ["--version"], ["tokens", "hello"]):
+        done = subprocess.run([*HARMONIUM, *arguments], stdout=write, stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (141, b""), arguments
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as POSIX shells do")
+def test_a_closed_stream_is_an_empty_one(nano: Path) -> None:
+    shell = ["sh", "-c", '"$0" -m harmonium chat <&- >&- && "$0" -m harmonium hi --quiet 2>&-', sys.executable]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert done.stdout.strip()
 
 
 def test_examples_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +144,21 @@ def test_a_cut_answer_and_a_prompt_past_the_context(nano: Path, capfd: pytest.Ca
     assert "128" in err
 
 
+def test_tools_can_neither_write_to_stdout_nor_end_the_program(
+    nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = 'def get_current_weather(city: str) -> str:\n    """Get the current weather in a city."""\n'
+    (tmp_path / "tools.py").write_text(f"print('loaded')\n{body}    print('called')\n    raise SystemExit(5)\n")
+    options = ["--tools", str(tmp_path / "tools.py"), "--json", "--temperature", "0"]
+    assert main(["What is the weather like in Madrid?", *options]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["tool_calls"]
+    assert err.splitlines()[:2] == ["loaded", "called"]
+    (tmp_path / "tools.py").write_text("import sys\nsys.exit(5)\n")
+    assert main(["hello", *options]) == 2
+    assert "cannot be used as --tools: SystemExit: 5." in capfd.readouterr().err
+
+
 def test_damaged_checkpoints(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("cut", "foreign", "incomplete"):
         shutil.copytree(nano, tmp_path / name)
@@ -169,12 +193,19 @@ def test_tokens(nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-def test_ctrl_c_ends_a_question_without_a_word() -> None:
-    """At a moment when torch is being imported; a shell shows 130 for an exit by the signal itself, too."""
-    command = [*HARMONIUM, "hello", "--dummy", "tiny"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        time.sleep(0.7)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT)
-    assert (out, err.strip()) == (b"", b"")
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+@pytest.mark.parametrize("at", ["harmonium.cli.commands", "torch"])
+def test_ctrl_c_ends_a_question_without_a_word(at: str) -> None:
+    """At the moment when a module is being imported."""
+    code = f"""
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {at!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from harmonium.cli.main import main
+sys.exit(main(["hello", "--dummy", "tiny"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, b"", b"")
