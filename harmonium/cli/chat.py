@@ -27,20 +27,21 @@ def chat(
     model: ModelOptions = ModelOptions(),
     json: Json = False,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Talk with the model, turn by turn. /help lists what can be typed besides questions.
 
-    Ctrl-C stops an answer, Ctrl-D ends the conversation. Lines that are piped in are one turn each.
+    Ctrl-C stops an answer, Ctrl-D ends the conversation. Lines that are piped in are one turn each;
+    the last that failed sets the exit code.
 
     Parameters
     ----------
     json
-        Print one JSON object per turn.
+        Print one JSON object per turn, {"error": ...} for one that failed.
     quiet
         Print the answers and nothing else.
     """
     from harmonium.cli import functions, session
-    from harmonium.cli.terminal import Terminal
+    from harmonium.cli.terminal import Terminal, print_json
 
     tools = functions.load(answer.tools) if answer.tools else []
     terminal = Terminal(quiet or json)
@@ -50,12 +51,18 @@ def chat(
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
     if is_typed:
         terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.")
+    exit_code = 0
     for line in _typed_lines(conversation) if is_typed else sys.stdin:
         try:
             if not conversation.take(line.strip()):
-                return
+                break
         except HarmoniumError as error:
             terminal.complain(str(error))
+            if json:
+                print_json({"error": {"code": error.code, "message": str(error)}})
+            if not is_typed:
+                exit_code = error.exit_code
+    return exit_code
 
 
 class Conversation:
@@ -130,12 +137,14 @@ class Conversation:
         for effort in get_args(Effort):
             if value == effort:
                 self.answer = replace(self.answer, effort=effort)
+                self.terminal.note(f"The effort is {effort} now.")
                 return
         raise BadRequest(f"The effort is {self.answer.effort}; set it with /effort low, medium or high.")
 
     def set_system(self, text: str) -> None:
         """/system TEXT: instructions for the model; without a text, none"""
         self.answer = replace(self.answer, system=text or None)
+        self.terminal.note("The model has these instructions now." if text else "The model has no instructions now.")
 
     def set_tools(self, path: str) -> None:
         """/tools FILE: functions of a Python file that the model may call; /tools off takes them away"""
@@ -151,6 +160,7 @@ class Conversation:
     def reset(self, _: str) -> None:
         """/reset: forget what was said"""
         self.messages, self.n_tokens = [], 0
+        self.terminal.note("The conversation begins anew.")
 
     def save(self, path: str) -> None:
         """/save FILE: write the conversation, with its reasoning, as JSON"""

@@ -166,7 +166,12 @@ class Engine:
             raise BadRequest("The prompt is empty; give at least one token.")
         if min(tokens) < 0 or max(tokens) >= self._vocab_size:
             raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
-        n_wanted = params.max_tokens or 1
+        if params.max_tokens is None and len(tokens) >= self.context:
+            raise PromptTooLong(
+                f"The prompt has {len(tokens)} tokens, which leaves no room for an answer in the context of "
+                f"{self.context} tokens; shorten the prompt."
+            )
+        n_wanted = params.max_tokens or 0
         if len(tokens) + n_wanted > self.context:
             raise PromptTooLong(
                 f"The prompt has {len(tokens)} tokens and the answer may take {n_wanted}, but the context is "

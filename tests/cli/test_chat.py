@@ -46,7 +46,15 @@ def test_commands_change_what_follows(
     nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lines = ["/system Answer in upper case.", "What is the capital of Japan?", "/system", "/effort low"]
-    lines += ["/tools demo", "What is the weather like in Madrid?", "/tools off", "/help", "/exit", "never asked"]
+    lines += [
+        "/tools demo",
+        "What is the weather like in Madrid?",
+        "/tools off",
+        "/help",
+        "/reset",
+        "/exit",
+        "never asked",
+    ]
     assert talk(monkeypatch, *lines) == 0
     out, err = capfd.readouterr()
     assert len(out.splitlines()) == 2
@@ -55,6 +63,8 @@ def test_commands_change_what_follows(
     assert "→ get_current_weather(" in err
     assert "The model may call get_current_weather, get_price." in err
     assert "/save FILE" in err
+    for note in ("these instructions", "no instructions", "The effort is low now.", "begins anew"):
+        assert note in err
 
 
 def test_mistakes_do_not_end_the_conversation(
@@ -70,9 +80,15 @@ def test_mistakes_do_not_end_the_conversation(
         "word " * 600,
     ]
     options = ("--json", "--context", "512")
-    assert talk(monkeypatch, *mistakes, "What is the capital of Peru?", options=options) == 0
+    assert talk(monkeypatch, *mistakes, "What is the capital of Peru?", options=options) == 4
     out, err = capfd.readouterr()
-    assert "Lima" in json.loads(out)["text"]
+    *failures, answer = map(json.loads, out.splitlines())
+    assert "Lima" in answer["text"]
+    assert [failure["error"]["code"] for failure in failures][-2:] == [
+        "invalid_request_error",
+        "context_length_exceeded",
+    ]
+    assert len(failures) == len(mistakes)
     complaints = [line for line in err.splitlines() if line.startswith("harmonium: ")]
     assert len(complaints) == len(mistakes)
 

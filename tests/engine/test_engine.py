@@ -211,7 +211,7 @@ def test_refusals_cost_nothing(model: Transformer) -> None:
         ([], GREEDY, BadRequest, "prompt is empty"),
         ([500], GREEDY, BadRequest, "0 to 499"),
         ([-1], GREEDY, BadRequest, "0 to 499"),
-        (prompt(64), SamplingParams(), PromptTooLong, "64 tokens.*shorten"),
+        (prompt(64), SamplingParams(), PromptTooLong, "64 tokens.*shorten the prompt[.]$"),
         (prompt(41), GREEDY, PromptTooLong, "may take 24.*max_tokens"),
     ):
         with pytest.raises(error, match=words):
