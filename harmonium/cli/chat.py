@@ -30,8 +30,9 @@ def chat(
 ) -> int:
     """Talk with the model, turn by turn. /help lists what can be typed besides questions.
 
-    Ctrl-C stops an answer, Ctrl-D ends the conversation. Lines that are piped in are one turn each;
-    the last that failed sets the exit code.
+    Ctrl-C stops an answer, Ctrl-D ends the conversation.
+
+    Lines that are piped in are one turn each, and the last that fails sets the exit code.
 
     Parameters
     ----------
