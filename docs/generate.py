@@ -20,6 +20,7 @@ ROOMS = {
     "harmonium/harmony": "the language gpt-oss speaks; no torch",
     "harmonium/assets/nano": "the embedded model",
     "recipes/nano": "the curriculum and the training run that made it",
+    "benchmarks": "comparisons, and what long runs gave",
     "docs": "architecture, guides, the command line",
     "tests": "mirrors the rooms",
 }
