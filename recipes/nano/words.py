@@ -6,10 +6,13 @@ is made up, so both sides of the split are known without a list of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from random import Random
 from zlib import crc32
+
+from recipes.nano import everyday_words as everyday
 
 LANGUAGES = ("en", "ja", "fr", "de", "es")
 ALWAYS_HELD_OUT = frozenset({"strawberry", "banana", "mississippi", "raspberry", "blueberry"})
@@ -185,6 +188,13 @@ _SYLLABLES = {
     ),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_RUDE = re.compile(
+    "shit|fuck|cunt|nigg|fagg|dick|cock|puss|bitc|whor|slut|rape|porn|anus|penis|vagin|boob|titt|piss|wank|twat|jizz|"
+    "nazi|hitl|hure|fotz|arsc|fick|schw[uü]l|muschi|merd|puta|pute|salop|mierd|coño|poll[ao]|joder|culo|maric|verga|"
+    "chink|kike|spick|negro|retard|homo|lesb|sex|scheis|scheiß|kacke|nutte|unko|chinko|manko|"
+    "^(?:ass|arse|tit|tits|fag|fags|jap|jew|hoe|cum|gay|poo|pee|fart|turd|con|cul|bite|kkk|crap|hell|damn|kill|die)$"
+)
+"""What made-up names must not spell."""
 _PLACE_ENDINGS = (
     "ton",
     "ville",
@@ -205,7 +215,13 @@ _PLACE_ENDINGS = (
 @cache
 def words_of(language: str) -> tuple[str, ...]:
     """Every listed word of a language (one of LANGUAGES), both sides of the split, without repetitions."""
-    listed = {"en": NOUNS + ADJECTIVES + VERBS, "ja": JAPANESE, "fr": FRENCH, "de": GERMAN, "es": SPANISH}
+    listed = {
+        "en": (*NOUNS, *ADJECTIVES, *VERBS, *everyday.ENGLISH),
+        "ja": (*JAPANESE, *everyday.JAPANESE),
+        "fr": (*FRENCH, *everyday.FRENCH),
+        "de": (*GERMAN, *everyday.GERMAN),
+        "es": (*SPANISH, *everyday.SPANISH),
+    }
     return tuple(dict.fromkeys(listed[language]))
 
 
@@ -227,9 +243,14 @@ def held_out_words(language: str = "en") -> tuple[str, ...]:
     return tuple(word for word in words_of(language) if is_held_out(word))
 
 
+def is_rude(text: str) -> bool:
+    """Whether made-up text spells something that nobody wants to read."""
+    return _RUDE.search(text.lower()) is not None
+
+
 def made_up(make: Callable[[], str], *, held_out: bool) -> str:
-    """Call make until its word lies on the asked side of the split."""
-    while is_held_out(word := make()) != held_out:
+    """Call make until its word lies on the asked side of the split and can be shown."""
+    while is_held_out(word := make()) != held_out or is_rude(word):
         pass
     return word
 
@@ -241,13 +262,15 @@ def pseudo_word(random: Random, language: str = "en", shortest: int = 3, longest
         n_syllables = random.choice((1, 2, 2, 3, 3, 4))
         choice = random.choice
         word = "".join(choice(onsets) + choice(nuclei) + choice(codas) for _ in range(n_syllables))
-        if shortest <= len(word) <= longest:
+        if shortest <= len(word) <= longest and not is_rude(word):
             return word
 
 
 def random_letters(random: Random, shortest: int = 3, longest: int = 10) -> str:
     """Letters without any order, so that every pair of letters is met; either side of the split."""
-    return "".join(random.choices(_LETTERS, k=random.randint(shortest, longest)))
+    while is_rude(word := "".join(random.choices(_LETTERS, k=random.randint(shortest, longest)))):
+        pass
+    return word
 
 
 def person_name(random: Random, language: str = "en") -> str:
@@ -257,7 +280,9 @@ def person_name(random: Random, language: str = "en") -> str:
 
 def place_name(random: Random, language: str = "en") -> str:
     """A town's name made of syllables, with a capital."""
-    return (pseudo_word(random, language, 3, 6) + random.choice(_PLACE_ENDINGS)).capitalize()
+    while is_rude(name := pseudo_word(random, language, 3, 6) + random.choice(_PLACE_ENDINGS)):
+        pass
+    return name.capitalize()
 
 
 def identifier(random: Random, n_parts: int | None = None, *, camel: bool | None = None) -> str:

@@ -14,6 +14,7 @@ from random import Random
 from harmonium.harmony.messages import Effort, Message
 from recipes.nano import words
 from recipes.nano.drill import Drill, Skill
+from recipes.nano.pieces import pieced_word, pieces, spelled
 from recipes.nano.scene import Scene, pick_language
 from recipes.nano.skills.problem import plain_scene
 
@@ -51,6 +52,13 @@ _SPELL = {
     "fr": ("Épelle {}.", "Comment s'épelle {} ?"),
     "de": ("Buchstabiere {}.", "Wie buchstabiert man {}?"),
     "es": ("Deletrea {}.", "¿Cómo se deletrea {}?"),
+}
+_SPELL_EACH = {
+    "en": ("Spell each of these: {}", "Spell these words: {}", "Spell every word: {}", "Spell: {}"),
+    "ja": ("それぞれの綴りは? {}", "一語ずつ綴ってください: {}"),
+    "fr": ("Épelle chaque mot : {}", "Épelle : {}"),
+    "de": ("Buchstabiere jedes Wort: {}", "Buchstabiere: {}"),
+    "es": ("Deletrea cada palabra: {}", "Deletrea: {}"),
 }
 _JOIN = {
     "en": ("Which word is {}?", "Join the letters: {}", "What does {} spell?"),
@@ -109,10 +117,6 @@ _AGAIN = {
 }
 _ADJECTIVES = [word for word in words.ADJECTIVES if not words.is_held_out(word)]
 _VERBS = [word for word in words.VERBS if not words.is_held_out(word)]
-_SPELLABLE = {
-    language: [word for word in words.words_of(language) if word not in words.ALWAYS_HELD_OUT]
-    for language in ("en", "fr", "de", "es")
-}
 _FIGURES = re.compile(r"-?[\d.]+")
 Exercise = tuple[str, str, str]
 """Question, answer, and what the analysis copies on the way."""
@@ -176,7 +180,10 @@ def _address(random: Random) -> str:
 def _code(random: Random) -> str:
     """Letters and digits without order, in either case."""
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-    return "".join(random.choices(letters + "-_" * random.randint(0, 1), k=random.randint(3, 14)))
+    letters += "-_" * random.randint(0, 1)
+    while words.is_rude(code := "".join(random.choices(letters, k=random.randint(3, 14)))):
+        pass
+    return code
 
 
 def snippet(random: Random, language: str) -> str:
@@ -210,21 +217,50 @@ def _repeat(random: Random, language: str) -> Exercise:
     return random.choice(_REPEAT[language]).format(told), told, told
 
 
+def _to_spell(random: Random, language: str) -> str:
+    """A piece of the vocabulary (any: its letters are a fact to know), or a word of training, in any case."""
+    chance = random.random()
+    if chance < 0.4:
+        word = random.choice(pieces())
+    elif chance < 0.65:
+        word = random.choice(words.train_words(language))
+    elif chance < 0.85:
+        longest = 30 if random.random() < 0.15 else 16
+        word = words.made_up(lambda: pieced_word(random, 3, longest), held_out=False)
+    elif chance < 0.92:
+        word = words.made_up(lambda: words.pseudo_word(random, language), held_out=False)
+    else:
+        longest = 30 if random.random() < 0.2 else 20
+        word = words.made_up(lambda: words.random_letters(random, 2, longest), held_out=False)
+    case = random.random()
+    if case < 0.12:
+        return word.capitalize()
+    return word.upper() if case < 0.18 and len(word.upper()) == len(word) else word
+
+
 def _spell(random: Random, language: str) -> Exercise:
-    """Spell a word. A listed word may be one token, whose letters are a fact to know: all of these occur."""
+    """Spell a word, or a loanword in katakana as English has it."""
     if language == "ja" and random.random() < 0.6:
         katakana, english = random.choice(tuple(words.KATAKANA.items()))
         return random.choice(_SPELL["ja"]).format(katakana), "-".join(english), english
-    source = "en" if language == "ja" else language
-    word = random.choice(_SPELLABLE[source]) if random.random() < 0.3 else _word(random, source)
+    word = _to_spell(random, "en" if language == "ja" else language)
     quoted = random.choice(("{}", '"{}"', "'{}'")).format(word)
-    return random.choice(_SPELL[language]).format(quoted), "-".join(word.lower()), word
+    return random.choice(_SPELL[language]).format(quoted), spelled(word), word
+
+
+def _spell_each(random: Random, language: str) -> Exercise:
+    """Spell several words, one a line: the letters of many pieces in one exercise."""
+    source = "en" if language == "ja" else language
+    listed = [_to_spell(random, source) for _ in range(random.randint(3, 8))]
+    told = random.choice((", ", " ", "\n")).join(listed)
+    answer = "\n".join(f"{word}: {spelled(word)}" for word in listed)
+    return random.choice(_SPELL_EACH[language]).format(told), answer, told
 
 
 def _join(random: Random, language: str) -> Exercise:
-    word = _word(random, "en" if language == "ja" else language).lower()
-    spelled = random.choice(("-", " ", ", ")).join(word)
-    return random.choice(_JOIN[language]).format(spelled), word, spelled
+    word = _to_spell(random, "en" if language == "ja" else language).lower()
+    apart = random.choice(("-", " ", ", ")).join(word)
+    return random.choice(_JOIN[language]).format(apart), word, apart
 
 
 def _table(random: Random, language: str) -> dict[str, str]:
@@ -269,12 +305,13 @@ def _as_json(random: Random, language: str) -> Exercise:
 
 
 _EXERCISES: tuple[tuple[Callable[[Random, str], Exercise], int], ...] = (
-    (_repeat, 30),
-    (_spell, 22),
-    (_join, 8),
-    (_look_up, 18),
-    (_nth, 8),
-    (_as_json, 14),
+    (_repeat, 22),
+    (_spell, 18),
+    (_spell_each, 26),
+    (_join, 6),
+    (_look_up, 13),
+    (_nth, 6),
+    (_as_json, 9),
 )
 
 

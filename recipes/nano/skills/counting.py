@@ -13,6 +13,7 @@ from random import Random
 from harmonium.harmony.messages import Effort
 from recipes.nano import words
 from recipes.nano.drill import Drill, Skill
+from recipes.nano.pieces import pieced_word
 from recipes.nano.scene import pick_language, roughen
 from recipes.nano.skills import problem as problems
 from recipes.nano.skills.problem import Problem
@@ -26,7 +27,7 @@ _QUOTES = {
     "de": ("„{}“", "„{}“", '"{}"', "'{}'", "»{}«", "{}"),
     "es": ("«{}»", "'{}'", '"{}"', '"{}"', "“{}”", "{}"),
 }
-_PLURALS = ("{}'s", "{}'s", "{}s", "'{}'s", '"{}"s', "letters {}", "letters '{}'", "{} letters", "'{}' letters")
+_PLURALS = ("{}", "{}'s", "{}'s", "{}s", "'{}'s", '"{}"s', "letters {}", "letters '{}'", "{} letters", "'{}' letters")
 _LETTERS = {
     "en": ("{}", "'{}'", '"{}"', "letter {}", "letter '{}'", "the letter {}", "the letter '{}'", 'the letter "{}"'),
     "ja": ("{}", "{}", "「{}」", "'{}'", "文字{}", "文字「{}」"),
@@ -59,6 +60,9 @@ _QUESTIONS = {
         "Tell me how many {s} the word {w} has.",
         "I need the number of {s} in {w}.",
         "{w}: how many {s}?",
+        "{w} how many {s}?",
+        "how many {s} in {w}",
+        "how many times is {l} in {w}",
         "Number of {s} in {w}?",
         "Find how many times {l} shows up in {w}.",
         "The word is {w}. How many {s} does it have?",
@@ -122,7 +126,13 @@ _QUESTIONS = {
     ),
 }
 _LENGTH_QUESTIONS = {
-    "en": ("How many letters are in {w}?", "How long is the word {w}?", "How many letters does {w} have?"),
+    "en": (
+        "How many letters are in {w}?",
+        "How many letters in {w}?",
+        "How many letters are in the word {w}?",
+        "How long is the word {w}?",
+        "How many letters does {w} have?",
+    ),
     "ja": ("{w}は何文字ですか?", "{w}という単語の文字数は?"),
     "fr": ("Combien de lettres y a-t-il dans {w} ?", "Combien de lettres a le mot {w} ?"),
     "de": ("Wie viele Buchstaben hat {w}?", "Wie lang ist das Wort {w}?"),
@@ -254,22 +264,26 @@ def _few_letters(random: Random, shortest: int, longest: int) -> str:
 
 
 def word_for(random: Random, language: str, *, held_out: bool) -> str:
-    """A word to look at: listed, made up, or letters without order; mostly at most 14 letters."""
+    """A word to look at: listed, put together of pieces, made up, or letters without order; seldom over 16 letters."""
     source = "en" if language == "ja" else language
     listed = words.held_out_words if held_out else words.train_words
     chance = random.random()
-    if chance < 0.4:
+    if chance < 0.36:
         return random.choice(listed(source))
-    if chance < 0.55:
+    if chance < 0.52:
         return random.choice(listed("en"))
-    if chance < 0.6:
+    if chance < 0.57:
         return random.choice(listed(random.choice(("en", "fr", "de", "es"))))
-    if chance < 0.84:
+    if chance < 0.72:
         flavor = random.choice((source, source, "en", *words.LANGUAGES))
         longest = 18 if random.random() < 0.1 else 14
         return words.made_up(partial(words.pseudo_word, random, flavor, 3, longest), held_out=held_out)
+    if chance < 0.86:
+        longest = 30 if random.random() < 0.12 else 16
+        return words.made_up(partial(pieced_word, random, 3, longest), held_out=held_out)
     make = _few_letters if chance < 0.92 else words.random_letters
-    return words.made_up(partial(make, random, 3, 12), held_out=held_out)
+    longest = 26 if random.random() < 0.1 else 12
+    return words.made_up(partial(make, random, 3, longest), held_out=held_out)
 
 
 def _katakana(random: Random, *, held_out: bool) -> Count:
