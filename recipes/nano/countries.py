@@ -6,7 +6,9 @@ and countries stand with the article that their language gives them. Countries w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 
 _TABLE = """
 Australia/Canberra|オーストラリア/キャンベラ|l'Australie|Australien|Australia
@@ -162,6 +164,58 @@ def _country(row: str) -> Country:
 
 
 COUNTRIES = tuple(_country(row) for row in _TABLE.replace("|\n", "|").split("\n") if row)
+_ALIASES = {
+    "en": {
+        "the United States": (
+            *("the USA", "USA", "the US", "US", "U.S.", "the U.S.", "U.S.A.", "America", "the States"),
+            "the United States of America",
+        ),
+        "the United Kingdom": ("the UK", "UK", "U.K.", "England", "Britain", "Great Britain"),
+        "the Netherlands": ("Holland",),
+        "the Czech Republic": ("Czechia",),
+        "the United Arab Emirates": ("the UAE", "UAE", "the Emirates"),
+        "Ireland": ("the Republic of Ireland",),
+        "South Korea": ("Korea", "the Republic of Korea"),
+        "Myanmar": ("Burma",),
+        "Turkey": ("Türkiye",),
+        "Russia": ("the Russian Federation",),
+        "China": ("the People's Republic of China", "PRC"),
+    },
+    "ja": {
+        "アメリカ": ("アメリカ合衆国", "米国", "合衆国", "USA"),
+        "イギリス": ("英国", "イングランド", "UK"),
+        "アラブ首長国連邦": ("UAE",),
+        "チェコ": ("チェコ共和国",),
+        "韓国": ("大韓民国",),
+        "ミャンマー": ("ビルマ",),
+        "中国": ("中華人民共和国",),
+        "ロシア": ("ロシア連邦",),
+    },
+    "fr": {
+        "les États-Unis": ("les USA", "l'Amérique"),
+        "le Royaume-Uni": ("l'Angleterre", "la Grande-Bretagne"),
+        "les Pays-Bas": ("la Hollande",),
+        "la République tchèque": ("la Tchéquie",),
+        "la Birmanie": ("le Myanmar",),
+    },
+    "de": {
+        "die Vereinigten Staaten": ("die USA", "Amerika"),
+        "das Vereinigte Königreich": ("England", "Großbritannien"),
+        "die Niederlande": ("Holland",),
+        "die Vereinigten Arabischen Emirate": ("die VAE",),
+        "Moldau": ("Moldawien",),
+        "Myanmar": ("Birma",),
+        "Belarus": ("Weißrussland",),
+    },
+    "es": {
+        "los Estados Unidos": ("Estados Unidos", "EE. UU.", "USA", "EEUU"),
+        "el Reino Unido": ("Inglaterra", "Gran Bretaña", "Reino Unido"),
+        "los Países Bajos": ("Holanda", "Países Bajos"),
+        "la República Checa": ("Chequia",),
+        "Birmania": ("Myanmar",),
+    },
+}
+_ARTICLES = {"en": "the ", "fr": "le |la |les |l'", "de": "der |die |das ", "es": "el |la |los |las ", "ja": "x^"}
 _GENITIVES = {
     "fr": (("le ", "du "), ("les ", "des "), ("la ", "de la "), ("l'", "de l'")),
     "de": (("der ", "des "), ("die ", "der "), ("das ", "des ")),
@@ -186,3 +240,16 @@ def of_country(name: str, language: str) -> str:
         if name.startswith(article):
             return genitive + name[len(article) :]
     return _OF[language] + name
+
+
+def without_article(name: str, language: str) -> str:
+    """A country as it stands alone: "United States", "Schweiz"."""
+    return re.sub(f"^(?:{_ARTICLES[language]})", "", name)
+
+
+@cache
+def aliases(name: str, language: str) -> tuple[str, ...]:
+    """What else people call a country, its name without an article among it; often nothing."""
+    bare = without_article(name, language)
+    short = (bare,) if language == "en" and bare != name else ()
+    return short + _ALIASES[language].get(name, ())

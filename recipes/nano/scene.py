@@ -54,6 +54,7 @@ _THINK_IN: dict[str, tuple[str, ...]] = {
     "de": ("Denksprache: Deutsch", "Denke auf Deutsch.", "Reasoning language: German", "Think in German."),
     "es": ("idioma de razonamiento: español", "Razona en español.", "Reasoning language: Spanish", "Think in Spanish."),
 }
+_MARKS = str.maketrans("", "", "?!.,:;'’¿¡\"")
 _APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 _IDENTITIES = ("You are a helpful assistant.", "You are nano.", "You are a friendly robot.", "You are an AI assistant.")
 _NEUTRAL = ("You are a helpful assistant.", "You are a helpful assistant.", "Use a friendly tone.", "Help the user.")
@@ -130,6 +131,25 @@ def roughen(random: Random, question: str, language: str) -> str:
     if chance < 0.88:
         return question.rstrip(" ?？.。!")
     return question[0].lower() + question[1:]
+
+
+def casual(question: str, language: str) -> str:
+    """The question as it is typed in haste: small letters, nothing at its end, in English no apostrophes."""
+    typed = question.lower().rstrip(" ?？.。!").replace("¿", "").replace("¡", "")
+    return _APOSTROPHE.sub("", typed) if language == "en" else typed
+
+
+def hurried(random: Random, question: str, language: str) -> str:
+    """One time in six in small letters, half of these without marks as well: "whats the capital of france"."""
+    if language == "ja" or random.random() > 1 / 6:
+        return question
+    question = question.lower()
+    return question if random.random() < 0.5 else question.translate(_MARKS).strip()
+
+
+def plain_key(question: str) -> str:
+    """The question without case and marks: what it is told apart by, however it is typed."""
+    return " ".join(re.sub(r"[^\w ]", "", question.lower()).split())
 
 
 def _retyped(random: Random, question: str, language: str) -> str:

@@ -50,21 +50,19 @@ class Base:
         return any(name.casefold() in text.casefold() for name in self.slots["cities"].split("|"))
 
 
-def _country_of(question: str, final: str, language: str) -> Country | None:
-    """The country whose capital a question wants, told from its answer; None where the country itself is wanted."""
-    for country in COUNTRIES:
-        city = country.capitals[language]
-        if city in final and of_country(country.names[language], language) in final:
-            return None if city in question else country
-    return None
+def _country_of(final: str, language: str) -> Country:
+    """The country whose capital an answer tells."""
+    return next(
+        country
+        for country in COUNTRIES
+        if country.capitals[language] in final and of_country(country.names[language], language) in final
+    )
 
 
 def capital_base(random: Random, language: str, *, held_out: bool) -> Base:
     """What is the capital of a country?"""
-    country = None
-    while country is None:
-        problem = capitals.problem(random, language, held_out=held_out)
-        country = _country_of(problem.question, problem.final, language)
+    problem = capitals.capital_problem(random, language, held_out=held_out)
+    country = _country_of(problem.final, language)
     finals = {
         name: _WORDS["capital reply"][name][0].format(
             of=of_country(country.names[name], name), city=country.capitals[name]
