@@ -36,11 +36,14 @@ def _small_pieces() -> tuple[str, ...]:
 
 
 def pieced_word(random: Random, shortest: int = 3, longest: int = 16) -> str:
-    """Pieces in a row, in lower case, of shortest to longest letters; either side of the split."""
+    """Pieces in a row, in lower case, of shortest to longest letters; either side of the split.
+
+    None begins with ß, which has no capital of one letter.
+    """
     length = random.randint(shortest, longest)
     word = ""
     while len(word) < length:
-        word += random.choice(_small_pieces())
+        word = (word + random.choice(_small_pieces())).lstrip("ß")
     return word[:length]
 
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonium.harmony.messages import Channel, DeveloperContent, Effort, SystemContent
-from recipes.nano import sums, words
+from recipes.nano import fractions, sums, words
 from recipes.nano.countries import COUNTRIES, of_country
 from recipes.nano.drill import Answer, Drill, Skill
+from recipes.nano.pieces import pieces
 from recipes.nano.scene import FIRST_QUESTIONS
 from recipes.nano.skills import arithmetic, capitals, copying, counting, language
 from recipes.nano.sums import Operation
@@ -167,6 +168,44 @@ def test_mixed_expressions_follow_precedence() -> None:
         made = arithmetic.expression(random, held_out=False)
         assert python(sums.text(made)) == sums.value(made)
         assert sums.working(made, "de", Effort.MEDIUM).endswith(f"also {sums.value(made)}.")
+
+
+@given(st.integers(0, 999), st.integers(1, 25))
+def test_a_quotient_is_exact_or_there_is_none(a: int, b: int) -> None:
+    quotient = fractions.quotient(a, b)
+    if quotient is None:
+        assert 1000 * a % b
+        assert "does not end" in fractions.division(a, b, "en", Effort.MEDIUM)
+    else:
+        assert float(quotient) == a / b
+        assert fractions.division(a, b, "fr", Effort.LOW).endswith(f"donc {quotient}.")
+
+
+@given(st.integers(0, 30), st.integers(0, 4), st.sampled_from(list(Effort)))
+def test_every_step_of_a_power_is_true(base: int, exponent: int, level: Effort) -> None:
+    working = fractions.power(base, exponent, "en", level)
+    assert working.endswith(f"so {base**exponent}.")
+    found = facts(re.sub(r"\d+\^\d+ = ", "", working))
+    assert all(python(a) == python(b) for a, b in found), working
+
+
+def test_every_piece_of_the_vocabulary_is_spelled_and_no_held_out_word() -> None:
+    assert {"weather", "Weather", "television", "ation"} <= set(pieces())
+    seen: set[str] = set()
+    for drill in drills("copying", 12_000):
+        for line in own_answer(drill).final.split("\n"):
+            word, _, letters = line.partition(": ")
+            if letters == "-".join(word.lower()) and word.isalpha():
+                seen.add(word)
+    known = {piece.lower() for piece in pieces()}
+    assert len(seen & set(pieces())) > 0.9 * len(pieces())
+    assert all(not words.is_held_out(word) or word.lower() in known for word in seen)
+    assert max(map(len, seen)) > 25
+
+
+def test_made_up_words_are_not_rude() -> None:
+    assert words.is_rude("Shitfield") and not words.is_rude("Tallinn")
+    assert not any(words.is_rude(words.place_name(Random(n))) for n in range(3000))
 
 
 def test_working_out_of_the_first_question() -> None:

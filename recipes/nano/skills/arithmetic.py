@@ -1,17 +1,19 @@
-"""Arithmetic: sums, differences and products of up to three digits, even divisions, and mixed expressions.
+"""Arithmetic: sums, differences and products of up to three digits, divisions, small powers, and mixed expressions.
 
 Held out by the expression, however it is worded; the digits' own facts are in every working.
 """
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from random import Random
 
-from recipes.nano import sums
+from recipes.nano import fractions, sums
 from recipes.nano.drill import Drill, Skill
-from recipes.nano.scene import pick_language, roughen
+from recipes.nano.scene import FIRST_QUESTIONS, hurried, pick_language, roughen
 from recipes.nano.skills import problem as problems
+from recipes.nano.skills.beyond import fallback_reply
 from recipes.nano.skills.problem import Problem
 from recipes.nano.sums import Expression, Operation
 from recipes.nano.words import is_held_out
@@ -84,7 +86,34 @@ _QUESTIONS = {
         "¿Cuánto da {e}?",
     ),
 }
-_BARE = ("{e} = ?", "{e} = ?", "{e} =", "{e}", "{e}=?", "{e}=", "{e}?")
+_BARE = ("{e} = ?", "{e} = ?", "{e} =", "{e}", "{e}", "{e}=?", "{e}=", "{e}?")
+_NUMBER_WORDS = {
+    language: tuple(listed.split())
+    for language, listed in (
+        ("en", "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"),
+        ("ja", "ゼロ 一 二 三 四 五 六 七 八 九 十 十一 十二"),
+        ("fr", "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"),
+        ("de", "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn"),
+        ("es", "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince"),
+    )
+}
+_POWERS = {
+    "en": ("{a} to the power of {b}", "{a} to the power {b}", "{a} raised to {b}"),
+    "ja": ("{a}の{b}乗",),
+    "fr": ("{a} puissance {b}", "{a} à la puissance {b}"),
+    "de": ("{a} hoch {b}",),
+    "es": ("{a} elevado a {b}", "{a} a la {b}"),
+}
+_SQUARES = {
+    "en": "{a} squared",
+    "ja": "{a}の二乗",
+    "fr": "{a} au carré",
+    "de": "{a} zum Quadrat",
+    "es": "{a} al cuadrado",
+}
+_CUBES = {"en": "{a} cubed", "ja": "{a}の三乗", "fr": "{a} au cube", "de": "{a} hoch drei", "es": "{a} al cubo"}
+_HIGHEST = {0: 3, 1: 5, 2: 12, 3: 6, 4: 5, 5: 5, 10: 6, 11: 3, 12: 3}
+"""The highest exponent of a base; 4 for other digits, 2 for numbers of two digits."""
 _ONE_OPERATION = {
     "en": {
         "+": ("Add {a} and {b}.", "What is the sum of {a} and {b}?", "Add {b} to {a}."),
@@ -126,14 +155,14 @@ def _number(random: Random, lengths: tuple[int, ...]) -> int:
 
 
 def _one_operation(random: Random) -> Operation:
-    sign = random.choices("+-×÷", (30, 25, 33, 12))[0]
+    sign = random.choices("+-×÷", (27, 23, 31, 19))[0]
     match sign:
         case "×":
             left = _number(random, (1, 2, 2, 3, 3))
             lengths = (1, 2, 2, 3) if left > 99 else (1, 2, 3)
             return Operation(left, sign, _number(random, lengths))
         case "÷":
-            divisor = random.randint(2, 9)
+            divisor = random.choice((2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 20, 25))
             return Operation(divisor * random.randint(1, 999 // divisor), sign, divisor)
     return Operation(_number(random, (1, 2, 2, 3, 3)), sign, _number(random, (1, 2, 2, 3, 3)))
 
@@ -193,6 +222,17 @@ def _with_words(random: Random, plain: str, language: str) -> str:
     return plain
 
 
+def _are_small(made: Operation, language: str) -> bool:
+    """Can every number of one operation be written as a word?"""
+    return all(isinstance(n, int) and n < len(_NUMBER_WORDS[language]) for n in (made.left, made.right))
+
+
+def _in_words(plain: str, language: str) -> str:
+    """Every number of the expression as a word: "five plus three"."""
+    numbers = _NUMBER_WORDS[language]
+    return re.sub(r"\d+", lambda found: numbers[int(found.group())], plain)
+
+
 def _question(random: Random, made: Operation, language: str) -> str:
     plain = sums.text(made)
     chance = random.random()
@@ -200,23 +240,93 @@ def _question(random: Random, made: Operation, language: str) -> str:
     if is_one and chance < 0.15:
         return random.choice(_ONE_OPERATION[language][made.sign]).format(a=made.left, b=made.right)
     if "(" not in plain and chance < 0.4:
-        return random.choice(_QUESTIONS[language]).format(e=_with_words(random, plain, language))
+        worded = _with_words(random, plain, language)
+        if _are_small(made, language) and random.random() < 0.4:
+            worded = _in_words(worded, language)
+        return random.choice((*_QUESTIONS[language], "{e}", "{e}?")).format(e=worded)
     typed = _with_signs(random, plain)
     return random.choice(_BARE if chance > 0.75 else _QUESTIONS[language]).format(e=typed)
 
 
-def problem(random: Random, language: str, *, held_out: bool) -> Problem:
-    """An expression to work out."""
+def _typed(random: Random, question: str, language: str) -> str:
+    return hurried(random, roughen(random, question, language), language)
+
+
+def whole_problem(random: Random, language: str, *, held_out: bool) -> Problem:
+    """An expression that comes to a whole number."""
     made = expression(random, held_out=held_out)
     plain, result = sums.text(made), sums.value(made)
     return Problem(
         language,
-        roughen(random, _question(random, made, language), language),
+        _typed(random, _question(random, made, language), language),
         partial(sums.working, made),
         f"{plain} = {result}",
         lambda text: problems.last_number(text) == result,
         plain,
     )
+
+
+def _tells(text: str, result: str) -> bool:
+    """Is this the last number, decimals and all, of a text?"""
+    found = re.findall(r"-?\d+(?:[.,]\d+)*", text)
+    return bool(found) and found[-1].replace(",", ".") == result
+
+
+def _uneven(random: Random, language: str, *, held_out: bool) -> Problem:
+    """A division that does not come out even: exact where it ends within three decimals, else honestly beyond nano."""
+    while True:
+        divisor = random.choice((2, 2, 3, 4, 4, 5, 5, 6, 7, 8, 8, 9, 10, 12, 16, 20, 25))
+        dividend = _number(random, (1, 1, 2, 2, 3))
+        made = Operation(dividend, "÷", divisor)
+        plain = sums.text(made)
+        if dividend % divisor and is_held_out(plain) == held_out:
+            break
+    result = fractions.quotient(dividend, divisor)
+    question = _typed(random, _question(random, made, language), language)
+    working = partial(fractions.division, dividend, divisor)
+    if result is None:
+        reply = fallback_reply(language)
+        return Problem(language, question, working, reply, lambda text: text.strip() == reply, plain)
+    return Problem(language, question, working, f"{plain} = {result}", lambda text: _tells(text, result), plain)
+
+
+def _power_question(random: Random, base: int, exponent: int, language: str) -> str:
+    chance = random.random()
+    signs: tuple[str, ...] = (f"{base}^{exponent}", f"{base}^{exponent}", f"{base} ^ {exponent}", f"{base}**{exponent}")
+    spelled = random.choice(_POWERS[language])
+    if exponent in (2, 3):
+        signs += (f"{base}{'²³'[exponent - 2]}",)
+        spelled = random.choice((spelled, (_SQUARES, _CUBES)[exponent - 2][language]))
+    typed = random.choice(signs) if chance < 0.55 else spelled.format(a=base, b=exponent)
+    return random.choice((*_QUESTIONS[language], *_BARE[:6])).format(e=typed)
+
+
+def _power(random: Random, language: str, *, held_out: bool) -> Problem:
+    """A small power. Those of 2, 3 and 10 are facts to know; the split is by base and exponent all the same."""
+    while True:
+        base = random.choice((*range(13), *range(2, 11), 2, 2, 2, 3, 10, random.randint(13, 30)))
+        exponent = random.randint(0 if random.random() < 0.15 else 2, _HIGHEST.get(base, 4 if base < 10 else 2))
+        plain = f"{base}^{exponent}"
+        if (base or exponent) and is_held_out(plain) == held_out:
+            break
+    result = base**exponent
+    return Problem(
+        language,
+        _typed(random, _power_question(random, base, exponent, language), language),
+        partial(fractions.power, base, exponent),
+        f"{plain} = {result}",
+        lambda text: problems.last_number(text) == result,
+        plain,
+    )
+
+
+def problem(random: Random, language: str, *, held_out: bool) -> Problem:
+    """An expression to work out, now and then an uneven division or a power."""
+    while True:
+        (make,) = random.choices((whole_problem, _uneven, _power), (80, 12, 8))
+        made = make(random, language, held_out=held_out)
+        if held_out or made.question not in FIRST_QUESTIONS:
+            return made
 
 
 def arithmetic(random: Random, *, held_out: bool) -> Drill:

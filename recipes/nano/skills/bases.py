@@ -82,7 +82,7 @@ def capital_base(random: Random, language: str, *, held_out: bool) -> Base:
 def sum_base(random: Random, language: str, *, held_out: bool) -> Base:
     """What does a short expression come to?"""
     while True:
-        problem = arithmetic.problem(random, language, held_out=held_out)
+        problem = arithmetic.whole_problem(random, language, held_out=held_out)
         expression, _, result = problem.final.rpartition(" = ")
         if len(expression) <= 8:
             break

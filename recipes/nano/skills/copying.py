@@ -233,9 +233,8 @@ def _to_spell(random: Random, language: str) -> str:
         longest = 30 if random.random() < 0.2 else 20
         word = words.made_up(lambda: words.random_letters(random, 2, longest), held_out=False)
     case = random.random()
-    if case < 0.12:
-        return word.capitalize()
-    return word.upper() if case < 0.18 and len(word.upper()) == len(word) else word
+    cased = word.capitalize() if case < 0.12 else word.upper() if case < 0.18 else word
+    return cased if len(cased) == len(word) else word
 
 
 def _spell(random: Random, language: str) -> Exercise:
