@@ -99,7 +99,8 @@ class Usage:
 class Done:
     """The end of a turn. messages: what the model and the tools added. ids: every id the model produced.
 
-    is_reasoning_cut: the reasoning took all of its budget, and was closed there.
+    is_reasoning_cut: the reasoning was closed before the model ended it, for it took all of its budget or, then
+    is_reasoning_loop too, went round in circles.
     """
 
     finish_reason: FinishReason
@@ -107,6 +108,7 @@ class Done:
     messages: tuple[Message, ...]
     ids: tuple[int, ...]
     is_reasoning_cut: bool = False
+    is_reasoning_loop: bool = False
 
 
 Event = ReasoningDelta | TextDelta | ToolCallDelta | ToolCall | ToolResult | Repair | Done

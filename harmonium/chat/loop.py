@@ -126,8 +126,9 @@ def turn(
         yield result
         said.take(result)
     usage = Usage(prompt=said.n_prompt, completion=len(said.ids), reasoning=said.n_reasoning)
-    is_cut = restraint is not None and restraint.is_spent(said.n_thought)
-    yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut)
+    is_loop = restraint is not None and restraint.has_stopped_a_loop
+    is_cut = is_loop or (restraint is not None and restraint.is_spent(said.n_thought))
+    yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop)
 
 
 class _Said:

@@ -66,6 +66,9 @@ class ChatOptions(PromptOptions, CompletionOptions, total=False):
     """"none", "auto" (unless given), "required" for a call before the first answer, or the name of the tool to call."""
     reasoning_budget: int | None
     """Tokens of reasoning after which it is closed, and the model answers or calls a tool; 0 leaves it out."""
+    stop_loops: bool
+    """True closes reasoning that goes round in circles: a piece of up to 1,024 tokens, said four times in a row and
+    over at least 256 tokens. The answer is left alone: repetition may be what was asked for."""
     constrained: bool
     """False lets the model say anything, ill-formed headers and unknown tools included; what is read is then repaired.
     No format and no strict arguments are enforced."""
@@ -107,12 +110,15 @@ def _rules(options: Mapping[str, Any]) -> Rules | None:
     if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 0):
         raise BadRequest(f"reasoning_budget is {budget!r}; give a whole number of tokens, 0 or more.")
     wanted = options.get("response_format")
-    rules = Rules(tool_choice(options.get("tool_choice")), Grammar.of_response_format(wanted), budget)
+    stop_loops = bool(options.get("stop_loops", False))
+    rules = Rules(tool_choice(options.get("tool_choice")), Grammar.of_response_format(wanted), budget, stop_loops)
     if options.get("constrained", True):
         return rules
     is_told = bool(response_formats(wanted))  # to no avail otherwise
     if rules != Rules(answer=rules.answer if is_told else None):
-        raise BadRequest("constrained=False enforces nothing: leave out tool_choice, reasoning_budget and formats.")
+        raise BadRequest(
+            "constrained=False enforces nothing: leave out tool_choice, reasoning_budget, stop_loops and formats."
+        )
     return None
 
 

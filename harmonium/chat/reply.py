@@ -27,8 +27,9 @@ class Reply:
     text: the final answer; reasoning: the analysis before it. tool_calls: every call that was made, tool_results: what
     the functions that ran gave for them. token_ids: every id the model produced. messages: what the model and the tools
     added; put behind the conversation's they continue it, a turn in progress with the very same ids. is_reasoning_cut:
-    the reasoning took all of its budget, and was closed there. error: set, with finish_reason "error", where one of
-    several conversations failed; what came before it is kept.
+    the reasoning was closed before the model ended it, for it took all of its budget or, then is_reasoning_loop too,
+    went round in circles. error: set, with finish_reason "error", where one of several conversations failed; what came
+    before it is kept.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Reply:
     finish_reason: FinishReason
     repairs: tuple[Repair, ...] = ()
     is_reasoning_cut: bool = False
+    is_reasoning_loop: bool = False
     error: HarmoniumError | None = None
 
     @property
@@ -67,5 +69,6 @@ class Reply:
             finish_reason=done.finish_reason,
             repairs=tuple(event for event in events if isinstance(event, Repair)),
             is_reasoning_cut=done.is_reasoning_cut,
+            is_reasoning_loop=done.is_reasoning_loop,
             error=error,
         )

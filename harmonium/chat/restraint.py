@@ -1,4 +1,4 @@
-"""What an answer keeps to: harmony's frame with the tools that were offered, a format, strict arguments, a budget.
+"""What an answer keeps to: harmony's frame with the tools that were offered, formats, limits of its reasoning.
 
 `Rules` is what the options say; a `Restraint` is that for one conversation, and gives the engine's constraint for each
 round of a turn. The tables are compiled once per set of tools.
@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from harmonium.engine.constraint import Table, TableConstraint
+from harmonium.engine.repetition import LoopWatch
 from harmonium.errors import BadRequest
 from harmonium.harmony import grammar
 from harmonium.harmony.automaton import ANSWER, Automaton, Offer, compile_offer
@@ -27,12 +28,14 @@ NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "addition
 class Rules:
     """tool_choice: "none", "auto", "required", or the name of the tool to call. answer: what the final body follows.
 
-    reasoning_budget: tokens of reasoning in a turn, None for no limit.
+    reasoning_budget: tokens of reasoning in a turn, None for no limit. stop_loops: reasoning that goes round in circles
+    ends there.
     """
 
     tool_choice: str = "auto"
     answer: Grammar | None = None
     reasoning_budget: int | None = None
+    stop_loops: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Restraint:
         """Raises BadRequest for a tool_choice that is not there, and for a schema or grammar that cannot be used."""
         tools = Tools.of(conversation)
         self._budget = rules.reasoning_budget
+        self._stops_loops = rules.stop_loops
+        self._watches: list[LoopWatch] = []
         self._compiler = compiler
         self._makers: dict[str, Callable[[], Matcher]] = {}
         if rules.answer is not None:
@@ -101,10 +106,18 @@ class Restraint:
         automaton, table = self._compiler.table(offer)
         left = None if self._budget is None else max(0, self._budget - n_reasoned)
         start = automaton.start_closed if left == 0 else automaton.start
-        return TableConstraint(table, start, left, tuple(self._makers[name] for name in offer.matchers))
+        if self._stops_loops:
+            self._watches.append(LoopWatch())
+        watch = self._watches[-1] if self._watches else None
+        return TableConstraint(table, start, left, tuple(self._makers[name] for name in offer.matchers), watch)
 
     def is_spent(self, n_reasoned: int) -> bool:
         return self._budget is not None and n_reasoned >= self._budget
+
+    @property
+    def has_stopped_a_loop(self) -> bool:
+        """In any of the rounds so far."""
+        return any(watch.is_loop for watch in self._watches)
 
     def _maker(self, wanted: Grammar, what: str) -> Callable[[], Matcher]:
         try:

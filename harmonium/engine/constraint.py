@@ -111,13 +111,15 @@ class TableConstraint:
     """One request's constraint: a table, where to begin, its budget, and what makes the matchers its states name.
 
     budget: ids that budgeted states may take in all, None for no limit. matchers[i] is called whenever a state with
-    matcher i is entered from one without.
+    matcher i is entered from one without. watch: shown each id that is charged; where it says True the budget is used
+    up with that id, so that the host has to see an id before the next one is chosen.
     """
 
     table: Table
     start: int = 0
     budget: int | None = None
     matchers: tuple[Callable[[], HostMatcher], ...] = ()
+    watch: Callable[[int], bool] | None = None
 
 
 def body(make: Callable[[], HostMatcher], vocab_size: int, end_ids: Sequence[int]) -> TableConstraint:
@@ -138,13 +140,17 @@ def body(make: Callable[[], HostMatcher], vocab_size: int, end_ids: Sequence[int
 
 
 class Cursor:
-    """A request's place in its constraint, on the host; whatever its matchers raise passes through."""
+    """A request's place in its constraint, on the host; whatever its matchers raise passes through.
+
+    is_moved: its watch has moved it on, which a device that steps the table cannot know and has to be told.
+    """
 
     def __init__(self, constraint: TableConstraint) -> None:
         self.table = constraint.table
         self.budget = UNLIMITED if constraint.budget is None else constraint.budget
         self.spent = 0
-        self._matchers = constraint.matchers
+        self.is_moved = False
+        self._matchers, self._watch = constraint.matchers, constraint.watch
         self._edges, self._default = self.table.edges, self.table.default_next.tolist()
         self._exits, self._matcher_of = self.table.exits.tolist(), self.table.matcher_of.tolist()
         self.matcher: HostMatcher | None = None
@@ -167,6 +173,8 @@ class Cursor:
             assert after >= 0, f"id {token} is not allowed in state {before}"
         if self._exits[before] >= 0 and self._exits[after] >= 0:
             self.spent += 1
+            if self._watch is not None and self.spent < self.budget and self._watch(token):
+                self.budget, self.is_moved = self.spent, True
         self.state = self._settle(after)
         self._enter(self._matcher_of[before])
 

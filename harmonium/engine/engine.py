@@ -223,6 +223,6 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | No
             request.mask = cursor.mask() if cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
         return FinishReason.ERROR, f"The constraint failed: {error!r}"
-    if request.n_pending > 1:
-        request.synced_at = -1  # the device stepped its table over the sampled id only
+    if request.n_pending > 1 or (cursor is not None and cursor.is_moved):
+        request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
     return None, None

@@ -16,7 +16,7 @@ import torch
 from harmonium import LLM, Reply
 from harmonium.chat.events import Done, FinishReason
 from harmonium.chat.restraint import Compiler, Restraint, Rules, Tools
-from harmonium.engine.constraint import Cursor, TableConstraint
+from harmonium.engine.constraint import Cursor, TableConstraint, set_bits
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 WEATHER = ToolSpec("weather", "Tells the weather.", ARGUMENTS, strict=True)
 NOW = ToolSpec("now", "Tells the time.")
+BUDGET = {"reasoning_budget": 100}
 WILD: dict[str, Any] = {"temperature": 2.0, "max_tokens": 80}
 SKILLS = ("tool_call", "two_calls", "no_call", "python", "browser", "arithmetic", "reasoning_language")
 
@@ -209,6 +210,37 @@ def test_a_reasoning_budget(nano_llm: LLM) -> None:
     assert ample.token_ids == free.token_ids and not ample.is_reasoning_cut
 
 
+def test_a_loop_of_reasoning_is_stopped(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that can think of one word alone, and not stop: its reasoning is closed when asked to, and said to be."""
+    add = llm.engine.add
+    monkeypatch.setattr(llm.engine, "add", lambda ids, params, given: add(ids, params, stuck(given, ord("a"))))
+    options: dict[str, Any] = {"seed": 1, "temperature": 1.0, "max_tokens": 600}
+    free, stopped, cut = (
+        llm.chat("Hi", **options, **more) for more in ({}, {"stop_loops": True}, {"stop_loops": True, **BUDGET})
+    )
+    assert not free.is_reasoning_cut and not free.is_reasoning_loop and not free.text
+    assert stopped.is_reasoning_loop and stopped.is_reasoning_cut and not stopped.repairs
+    assert len(stopped.reasoning) == 256 and stopped.text
+    assert cut.is_reasoning_cut and not cut.is_reasoning_loop and len(cut.reasoning) == BUDGET["reasoning_budget"]
+
+
+def stuck(constraint: TableConstraint, character: int) -> TableConstraint:
+    """The constraint without any other text, nor an end of reasoning."""
+    table = constraint.table
+    [state] = np.flatnonzero(table.exits >= 0)
+    [at] = range(table.edge_starts[state], table.edge_starts[state + 1])
+    masks, tokens, nexts = np.zeros_like(table.masks), table.edge_tokens.copy(), table.edge_nexts.copy()
+    tokens[at], nexts[at] = character - 33, state  # the vocabulary begins with the printable characters
+    set_bits(masks[0].view(np.int32), [character - 33], is_allowed=True)
+    return replace(constraint, table=replace(table, masks=masks, edge_tokens=tokens, edge_nexts=nexts))
+
+
+def test_what_does_not_loop_is_left_alone(nano_llm: LLM) -> None:
+    for question in ("How many b's are in the word 'bubble'?", "What is 12 * 34?"):
+        one, other = (nano_llm.chat(question, stop_loops=stop, temperature=0.0) for stop in (False, True))
+        assert one.token_ids == other.token_ids and not other.is_reasoning_loop
+
+
 def test_a_budget_is_for_all_rounds(compiler: Compiler) -> None:
     rules = Restraint(conversation("Hi", tools=[NOW]), Rules(reasoning_budget=10), compiler)
     spent: list[tuple[TableConstraint, int | None]] = [
@@ -241,6 +273,7 @@ def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> 
         ({"constrained": False, "reasoning_budget": 3}, "constrained=False"),
         ({"constrained": False, "response_format": {"type": "json_object"}}, "constrained=False"),
         ({"constrained": False, "tool_choice": "none"}, "constrained=False"),
+        ({"constrained": False, "stop_loops": True}, "constrained=False"),
     ],
 )
 def test_mistakes(llm: LLM, options: dict[str, Any], message: str) -> None:

@@ -148,6 +148,27 @@ def call(vocab_size: int, matcher: Pairs, budget: int = 20, *, is_body_budgeted:
     return TableConstraint(table(vocab_size, states), budget=budget, matchers=(lambda: matcher,))
 
 
+def test_a_watch_uses_up_the_budget(model: Transformer, engine: Callable[[], Engine]) -> None:
+    """It is shown what is charged and nothing else, and the next id after its word is the exit's."""
+    states = [State(TEXT, None, {STOP: 2}, exit=1), State(edges={CUT: 2}), State(range(60, 70), None, {})]
+    automaton = table(model.config.vocab_size, states)
+    for n, budget in ((1, None), (4, None), (4, 9), (4, 2)):
+        seen = list[int]()
+
+        def watch(token: int, seen: list[int] = seen, n: int = n) -> bool:
+            seen.append(token)
+            return len(seen) == n
+
+        constraint = TableConstraint(automaton, budget=budget, watch=watch)
+        params = [SamplingParams(seed=seed, max_tokens=12) for seed in (5, 6)]
+        watched, other = engine().generate([[1], [2]], params, [constraint, TableConstraint(automaton)])
+        n_text = min(n, budget or n)
+        assert set(watched.ids[:n_text]) <= set(TEXT) and watched.ids[n_text] == CUT
+        assert set(watched.ids[n_text + 1 :]) <= set(range(60, 70)) and len(watched.ids) == 12
+        assert seen == list(watched.ids[: min(n_text, (budget or 99) - 1)])
+        assert CUT not in other.ids
+
+
 @pytest.mark.parametrize("is_forcing", [False, True])
 def test_from_the_table_to_a_matcher_and_back(
     model: Transformer, engine: Callable[[], Engine], is_forcing: bool
