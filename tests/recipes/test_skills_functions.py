@@ -15,8 +15,10 @@ import pytest
 from harmonium.harmony.messages import Channel, DeveloperContent, Effort, Message, Role, SystemContent, ToolSpec
 from recipes.nano.drill import Answer, Drill
 from recipes.nano.scene import FIRST_QUESTIONS
+from recipes.nano.skills.function_dialogs import dialog
 from recipes.nano.skills.function_library import CHAINS, FAMILIES, Family
 from recipes.nano.skills.function_results import plain
+from recipes.nano.skills.function_scenes import demo
 from recipes.nano.skills.function_values import KINDS, NUMBER_WORDS
 from recipes.nano.skills.function_words import DAYS, SHORT_CITIES
 from recipes.nano.skills.functions import SKILLS
@@ -29,6 +31,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "array": list,
 }
+DEMO = {function.spec.name for function in demo()}
 SPELLED = dict(enumerate(NUMBER_WORDS))
 
 
@@ -151,11 +154,29 @@ def test_evaluation_of_a_call_ends_at_it_and_training_goes_on() -> None:
 
 def test_nothing_is_called_where_no_call_is_needed() -> None:
     for drill in drills("no_call"):
-        assert not calls(drill)
+        assert not any(message.recipient for message in drill.conversation.messages[drill.n_given :])
         own = own_answer(drill)
         if "gpt-oss-20b" in own.final:
             made = ((next(iter(tools(drill))), "{}"),)
             assert not drill.judge(Answer(own.analysis, own.final, made))
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_dialog_goes_on_after_its_calls(held_out: bool) -> None:
+    random = Random(f"dialog {held_out}")
+    last_calls, n_same, n_other = 0, 0, 0
+    for _ in range(300):
+        drill = dialog(random, "followups", held_out=held_out)
+        given, learned = drill.conversation.messages[: drill.n_given], drill.conversation.messages[drill.n_given :]
+        earlier = [message.recipient for message in given if message.recipient not in (None, "assistant")]
+        made = [message.recipient for message in learned if message.recipient not in (None, "assistant")]
+        assert given[-1].role is Role.USER and learned[-1].channel is Channel.FINAL and (earlier or made)
+        assert len(made) <= 1 and set(earlier + made) <= set(tools(drill))
+        assert drill.judge(own_answer(drill)) and not drill.judge(Answer("", "Nothing came back."))
+        last_calls += bool(made)
+        n_same += bool(made and earlier and made[0] == earlier[-1])
+        n_other += bool(made and earlier and made[0] != earlier[-1])
+    assert 100 < last_calls < 200 and n_same > 40 and n_other > 10
 
 
 @pytest.mark.parametrize("name", ["tool_call", "tool_result", "two_calls"])
@@ -166,7 +187,7 @@ def test_the_split_is_clean(name: str) -> None:
             asked = [message.text for message in drill.conversation.messages if message.role is Role.USER]
             assert is_held_out(f"{' '.join(asked)} {' '.join(called)}") == held_out
             if not held_out:
-                assert not any(is_held_out(tool) for tool in called)
+                assert not any(is_held_out(tool) for tool in called if tool not in DEMO)
     trained, examined = ({question(drill) for drill in drills(name, side)} for side in (False, True))
     assert len(trained & examined) <= 6, (
         "only questions without open values may be asked on both sides, of other functions"

@@ -175,7 +175,7 @@ def test_json_answers_follow_their_schema() -> None:
 
 def test_follow_ups_need_what_was_said_before() -> None:
     turns = [len(questions(drill)) for drill in drills("followups", 500)]
-    assert min(turns) == 2 and max(turns) == 4
+    assert min(turns) == 2 and max(turns) >= 5
     for drill in drills("followups", 100):
         given = drill.conversation.messages[: drill.n_given]
         assert given[-1].role is Role.USER and sum(message.channel == Channel.FINAL for message in given) >= 1

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from random import Random
 
+from harmonium.cli.demo_functions import get_current_weather, get_price
 from harmonium.harmony.messages import DeveloperContent
-from recipes.nano.scene import FIRST_QUESTIONS, Scene, roughen, scene
+from harmonium.harmony.signature import tool_spec
+from recipes.nano.scene import FIRST_QUESTIONS, Scene, casual, roughen, scene
 from recipes.nano.skills.function_inventions import invent
-from recipes.nano.skills.function_library import FAMILIES, Family, Function, declare
+from recipes.nano.skills.function_library import FAMILIES, Family, Function, Request, declare
+from recipes.nano.skills.function_words import SHORT_CITIES
 from recipes.nano.words import is_held_out, person_name
 
 _ALL = tuple(FAMILIES.values())
@@ -31,6 +36,7 @@ _INSTRUCTIONS = (
     "You have access to the following tools. Use them when you need them.",
     "Never invent a function.",
 )
+_DEMO_TOPICS = frozenset({"weather", "shop"})
 _ASKED_FIRST = FIRST_QUESTIONS | {"What's the weather in Paris right now?", "What is the weather in Paris right now?"}
 
 
@@ -44,6 +50,15 @@ def open_scene(random: Random, tools: Sequence[Function], instructions: str | No
     if instructions is None and random.random() < 0.2:
         instructions = random.choice(_INSTRUCTIONS).format(name=person_name(random))
     return scene(random, developer=DeveloperContent(instructions, tuple(tool.spec for tool in tools)))
+
+
+@cache
+def demo() -> tuple[Function, Function]:
+    """The functions of `--tools demo`, to the letter: the weather in a city and the price of a product."""
+    return (
+        Function(FAMILIES["weather.now"], tool_spec(get_current_weather), {"location": "city"}),
+        Function(FAMILIES["shop.price"], tool_spec(get_price), {"product": "product"}),
+    )
 
 
 def _siblings(random: Random, family: Family) -> tuple[Family, ...]:
@@ -61,7 +76,10 @@ def toolbox(
     random: Random, used: Sequence[Function], *, held_out: bool, avoid: frozenset[str] = frozenset()
 ) -> list[Function]:
     """The used functions among others, at most four in all, in any order. The others are of other topics, but that a
-    single one may stand beside its siblings."""
+    single one may stand beside its siblings; now and then they are those of `--tools demo`."""
+    luck = random.random()
+    if (len(used) == 1 and used[0] in demo() and luck < 0.7) or (not used and luck < 0.1 and not avoid & _DEMO_TOPICS):
+        return random.sample(demo(), 2)
     tools = list(used)
     n_tools = max(len(tools), random.choice((1, 2, 2, 3, 3, 4)))
     wanted = _siblings(random, used[0].family) if len(used) == 1 else ()
@@ -92,6 +110,23 @@ def as_typed(random: Random, question: str, said: Sequence[str], language: str) 
     """The question as people type it, unless that would change a value in it."""
     typed = roughen(random, question, language)
     return typed if all(text in typed for text in said) else question
+
+
+def hasty(request: Request, language: str) -> Request:
+    """The request as it is typed in haste, its values copied as they are typed; unchanged where that cannot be."""
+    about, said, changed = request.subject, tuple(text.lower() for text in request.said), dict(request.arguments)
+    properties = (request.function.spec.parameters or {}).get("properties", {})
+    for name, value in request.arguments.items():
+        if not isinstance(value, str) or "enum" in properties[name] or value in SHORT_CITIES.values():
+            continue
+        if not any(value in text for text in request.said):
+            return request
+        changed[name] = value.lower()
+        about = about.replace(value, value.lower())
+    question = casual(request.question, language)
+    if any(isinstance(value, list) for value in changed.values()) or not all(text in question for text in said):
+        return request
+    return replace(request, question=question, arguments=changed, subject=about, said=said)
 
 
 def is_on_side(question: str, functions: Sequence[Function], held_out: bool) -> bool:

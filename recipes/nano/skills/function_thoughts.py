@@ -63,6 +63,8 @@ def first_of_two(request: Request, other: Request, functions: Sequence[Function]
 
 
 def _said(result: Result) -> str:
+    if not result.reading:
+        return "The result is empty."
     dot = "" if result.reading[-1] in ".!?" else "."
     return f"The call failed: {result.reading}{dot}" if result.failed else f"The result says {result.reading}{dot}"
 

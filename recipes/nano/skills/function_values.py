@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from recipes.nano.skills.function_words import CITIES, CITIES_JA, DAYS, MONTHS, NAMES, SHORT_CITIES
+from recipes.nano.skills.function_words import (
+    CITIES,
+    CITIES_JA,
+    DAYS,
+    MONTHS,
+    NAMES,
+    PRODUCTS,
+    PRODUCTS_ELSEWHERE,
+    SHORT_CITIES,
+)
 from recipes.nano.words import ADJECTIVES, NOUNS, VERBS, is_held_out, place_name, pseudo_word, random_letters, words_of
 
 
@@ -228,6 +237,25 @@ def _title(random: Random, language: str) -> str:
     return f"The {adjective} {noun}".title() if luck < 0.85 else f"{adjective} {random.choice(NOUNS)} {noun}"
 
 
+_UNCOUNTED = ("olive oil", "ice cream")
+
+
+def _product(random: Random, language: str) -> Slot:
+    """A thing that is sold, in English with an article where it takes one."""
+    if language != "en":
+        name = random.choice(PRODUCTS_ELSEWHERE[language]) if random.random() < 0.5 else _noun(random, language)
+        return _same(name)
+    luck = random.random()
+    name = random.choice(PRODUCTS) if luck < 0.5 else random.choice(NOUNS) if luck < 0.7 else pseudo_word(random)
+    if luck > 0.85 or 0.1 < luck < 0.15:
+        name = f"{random.choice(ADJECTIVES)} {random.choice(NOUNS)}"
+    if name in _UNCOUNTED or random.random() < 0.12:
+        return _same(name)
+    is_vowel = name[0] in "aeiou" and not name.startswith(("uni", "use"))
+    article = random.choice(("an" if is_vowel or name.startswith("honest") else "a",) * 4 + ("the", "one", "this"))
+    return Slot(name, f"{article} {name}")
+
+
 _SENTENCES: tuple[Callable[[Random, str, str], str], ...] = (
     lambda random, noun, name: f"Meet {name} at {_time(random, 'en')}",
     lambda random, noun, name: f"Buy {random.randint(2, 40)} {noun}s",
@@ -295,6 +323,14 @@ def _remark(random: Random, language: str) -> str:
     return f"{random.choice(words).capitalize()}{random.choice(('.', '.', '!', ''))}"
 
 
+def _reading(random: Random, language: str) -> str:
+    """A short text with a number in it: "light rain, 16 degrees", "83 euros"."""
+    unit = random.choice(("degrees", "degrees", "euros", "euros", "dollars", "km", "minutes", "points", "°C", "items"))
+    amount = f"{random.randint(-15, 900)} {unit}"
+    sky = random.choice(("clear", "sunny", "cloudy", "light rain", "heavy snow", "windy", "fog", *ADJECTIVES[:40]))
+    return amount if random.random() < 0.4 else f"{sky}, {amount}"
+
+
 def _listed(text: str) -> Kind:
     return either(*text.replace("\n", " ").split("|" if "|" in text else None))
 
@@ -312,6 +348,8 @@ KINDS: dict[str, Kind] = {
     "TEXT": open_kind(lambda random, language: _quoted(random, _sentence(random, language), language)),
     "THING": open_kind(_title),
     "LINE": open_kind(_sentence),
+    "PRODUCT": open_kind(_product),
+    "READING": open_kind(_reading),
     "EXPRESSION": open_kind(_expression),
     "HEX": open_kind(lambda random, _: f"#{random.randrange(16**6):06x}"),
     "PLACE": open_kind(lambda random, _: f"{random.choice(ADJECTIVES)} {random.choice(NOUNS)}".title()),

@@ -52,3 +52,19 @@ Yuki|Yusuf|Zara|Zoe
 """)
 MONTHS = _listed("January|February|March|April|May|June|July|August|September|October|November|December")
 DAYS = _listed("Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday")
+PRODUCTS = _listed("""
+laptop|banana|bicycle|apple|phone|camera|television|coffee machine|toaster|umbrella|backpack|orange|pair of shoes|
+T-shirt|jacket|chair|desk|lamp|sofa|mattress|headset|keyboard|mouse|monitor|printer|tablet|watch|guitar|piano|violin|
+drum|skateboard|scooter|helmet|tent|sleeping bag|notebook|pencil|eraser|book|bottle of milk|loaf of bread|egg|cucumber|
+tomato|potato|pineapple|avocado|lemon|mango|pizza|burger|sandwich|cake|cup of coffee|cup of tea|ticket|car|truck|tire|
+hammer|screwdriver|drill|ladder|bucket|broom|vacuum cleaner|washing machine|fridge|oven|kettle|frying pan|knife|spoon|
+plate|mug|towel|pillow|blanket|curtain|carpet|mirror|candle|vase|necklace|ring|hat|scarf|pair of gloves|belt|wallet|
+suitcase|toothbrush|bar of soap|bottle of water|football|tennis racket|chess set|puzzle|doll|toy train|graphics card|
+hard drive|USB cable|charger|router|speaker|microphone|e-bike|kayak|surfboard|house|yacht|olive oil|ice cream
+""")
+PRODUCTS_ELSEWHERE = {
+    "fr": _listed("ordinateur|vélo|banane|pomme|téléphone|lampe|livre|chaise|café|pain"),
+    "de": _listed("Laptop|Fahrrad|Banane|Apfel|Telefon|Lampe|Buch|Stuhl|Kaffee"),
+    "es": _listed("portátil|bicicleta|plátano|manzana|teléfono|lámpara|libro|silla|café"),
+    "ja": _listed("ノートパソコン|自転車|バナナ|りんご|電話|カメラ|傘|本|椅子|コーヒー|靴|時計|机|ケーキ|牛乳"),
+}

@@ -5,13 +5,12 @@ Analysis is in English whatever the question's language; the answer is in the qu
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
 from harmonium.harmony.messages import Message
-from recipes.nano.drill import Answer, Drill, Skill
+from recipes.nano.drill import Drill, Skill
 from recipes.nano.scene import Scene
 from recipes.nano.skills import function_thoughts
 from recipes.nano.skills.function_inventions import ask_for_invention, invent
@@ -30,13 +29,14 @@ from recipes.nano.skills.function_library import (
     mentions,
     subject,
 )
-from recipes.nano.skills.function_results import Result, names_all, result_of, result_with, sentence
-from recipes.nano.skills.function_scenes import as_typed, is_on_side, open_scene, pick_language, toolbox
+from recipes.nano.skills.function_results import Result, result_of, result_with, tells
+from recipes.nano.skills.function_scenes import as_typed, demo, hasty, is_on_side, open_scene, pick_language, toolbox
+from recipes.nano.skills.function_turns import answers, call, is_called, told, turn
 from recipes.nano.skills.function_values import Slot
 from recipes.nano.skills.no_call import no_call
 from recipes.nano.wordings import load
 
-_WEATHER = FAMILIES["weather.now"]
+_WEATHER, _PRICE = FAMILIES["weather.now"], FAMILIES["shop.price"]
 _RIDDLES = load("instructions")["riddles"]
 _RIDDLE_REPLY = {
     "en": "I was sent for {subject} and came back to tell: {reading}. Who am I, can you spell? A function!",
@@ -68,6 +68,15 @@ _AGAIN = {
 }
 
 
+def _declared(random: Random, language: str, *, held_out: bool) -> Function:
+    """Any function; the weather, a price and the two of `--tools demo` more often."""
+    luck = random.random()
+    if luck < 0.07:
+        return random.choice(demo())
+    family = random.choice((_WEATHER, _PRICE)) if luck < 0.15 else random.choice(SPOKEN[language])
+    return declare(random, family, held_out=held_out)
+
+
 def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
     """One call's question, of the library or invented, and its language."""
     while True:
@@ -76,51 +85,13 @@ def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
             request = ask_for_invention(random, invent(random, held_out=held_out), held_out=held_out)
         else:
             language = pick_language(random)
-            family = _WEATHER if random.random() < 0.06 else random.choice(SPOKEN[language])
-            request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
-        question = as_typed(random, request.question, request.said, language)
-        if is_on_side(question, [request.function], held_out):
-            return replace(request, question=question), language
-
-
-def _call(request: Request) -> Message:
-    return Message.call(request.function.spec.name, json.dumps(request.arguments, ensure_ascii=False))
-
-
-def _told(request: Request, result: Result) -> Message:
-    return Message.tool(f"functions.{request.function.spec.name}", result.text)
-
-
-def _answers(requests: Sequence[Request], results: Sequence[Result], language: str) -> str:
-    pairs = zip(requests, results, strict=True)
-    return " ".join(sentence(request.subject, result, language) for request, result in pairs).replace("。 ", "。")
-
-
-def _turn(request: Request, result: Result, tools: Sequence[Function], place: Scene, final: str) -> list[Message]:
-    """Analysis, call, result, analysis, final."""
-    return [
-        Message.analysis(function_thoughts.single(request, tools, place.effort)),
-        _call(request),
-        _told(request, result),
-        Message.analysis(function_thoughts.after(result, request, place.effort)),
-        Message.final(final),
-    ]
-
-
-def _is_called(request: Request) -> Callable[[Answer], bool]:
-    """A judge that wants this one call."""
-    recipient, wanted = f"functions.{request.function.spec.name}", dict(request.arguments)
-
-    def judge(answer: Answer) -> bool:
-        if [name for name, _ in answer.calls] != [recipient]:
-            return False
-        try:
-            given = json.loads(answer.calls[0][1])
-        except json.JSONDecodeError:
-            return False
-        return bool(given == wanted)
-
-    return judge
+            request = ask(random, _declared(random, language, held_out=held_out), language, held_out=held_out)
+        if random.random() < 0.12:
+            request = hasty(request, language)
+        else:
+            request = replace(request, question=as_typed(random, request.question, request.said, language))
+        if is_on_side(request.question, [request.function], held_out):
+            return request, language
 
 
 def _shaped_scene(
@@ -128,7 +99,7 @@ def _shaped_scene(
 ) -> tuple[Scene, str]:
     """An opening and the answer that fits it: now and then as a riddle."""
     if result.failed or random.random() > 0.05:
-        return open_scene(random, tools), _answers([request], [result], language)
+        return open_scene(random, tools), answers([request], [result], language)
     instructions = random.choice(_RIDDLES[language if random.random() < 0.5 else "en"])
     reading = result.reading.rstrip(".!?")
     return open_scene(random, tools, instructions), _RIDDLE_REPLY[language].format(
@@ -144,9 +115,9 @@ def tool_call(random: Random, *, held_out: bool) -> Drill:
     tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
     place, final = _shaped_scene(random, request, result, tools, language)
-    learned = _turn(request, result, tools, place, final)
+    learned = turn(request, result, tools, place, final)
     learned = learned[:2] if held_out or random.random() < 0.35 else learned
-    return place.drill("tool_call", language, [Message.user(request.question)], learned, _is_called(request))
+    return place.drill("tool_call", language, [Message.user(request.question)], learned, is_called(request))
 
 
 def _call_again(random: Random, *, held_out: bool) -> Drill:
@@ -161,12 +132,12 @@ def _call_again(random: Random, *, held_out: bool) -> Drill:
     tools = toolbox(random, [function], held_out=held_out)
     place = open_scene(random, tools)
     results = [result_of(random, function.family, held_out=held_out) for _ in range(2)]
-    finals = [_answers([request], [result], language) for request, result in zip((first, second), results, strict=True)]
-    earlier = _turn(first, results[0], tools, place, finals[0])
-    learned = _turn(second, results[1], tools, place, finals[1])
+    finals = [answers([request], [result], language) for request, result in zip((first, second), results, strict=True)]
+    earlier = turn(first, results[0], tools, place, finals[0])
+    learned = turn(second, results[1], tools, place, finals[1])
     learned = learned[:2] if held_out or random.random() < 0.35 else learned
     given = [Message.user(first.question), *earlier, Message.user(question)]
-    return place.drill("tool_call", language, given, learned, _is_called(second))
+    return place.drill("tool_call", language, given, learned, is_called(second))
 
 
 def tool_result(random: Random, *, held_out: bool) -> Drill:
@@ -175,10 +146,10 @@ def tool_result(random: Random, *, held_out: bool) -> Drill:
     tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
     place, final = _shaped_scene(random, request, result, tools, language)
-    turn = _turn(request, result, tools, place, final)
+    said = turn(request, result, tools, place, final)
     n_given = 3 if held_out else 0
-    given, learned = [Message.user(request.question), *turn[:n_given]], turn[n_given:]
-    return place.drill("tool_result", language, given, learned, names_all(result.values))
+    given, learned = [Message.user(request.question), *said[:n_given]], said[n_given:]
+    return place.drill("tool_result", language, given, learned, tells([result], final))
 
 
 def _twice(random: Random, language: str, *, held_out: bool) -> tuple[list[Request], list[Result], str]:
@@ -256,16 +227,16 @@ def two_calls(random: Random, *, held_out: bool) -> Drill:
     first, second = requests
     learned = [
         Message.analysis(function_thoughts.first_of_two(first, second, tools, place.effort)),
-        _call(first),
-        _told(first, results[0]),
+        call(first),
+        told(first, results[0]),
         Message.analysis(function_thoughts.second_of_two(second, results[0], place.effort)),
-        _call(second),
-        _told(second, results[1]),
+        call(second),
+        told(second, results[1]),
         Message.analysis(function_thoughts.after(results[1], second, place.effort)),
-        Message.final(_answers(requests[answered], results[answered], language)),
+        Message.final(answers(requests[answered], results[answered], language)),
     ]
-    values = tuple(value for result in results[answered] for value in result.values)
-    return place.drill("two_calls", language, [Message.user(question)], learned, names_all(values))
+    judge = tells(results[answered], learned[-1].text)
+    return place.drill("two_calls", language, [Message.user(question)], learned, judge)
 
 
 SKILLS: dict[str, Skill] = {

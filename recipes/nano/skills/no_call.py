@@ -8,43 +8,18 @@ from random import Random
 from harmonium.harmony.messages import Conversation, DeveloperContent, Message, Role
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.skills import arithmetic, capitals, counting, function_thoughts, talk
-from recipes.nano.skills.beyond import beyond, fallback_reply
+from recipes.nano.skills.beyond import beyond
+from recipes.nano.skills.function_dialogs import dialog
 from recipes.nano.skills.function_library import SPOKEN, ask, declare
+from recipes.nano.skills.function_limits import NEAR, NOT_ABOUT_TOPICS, WEB, about_a_topic, no_tool
 from recipes.nano.skills.function_scenes import as_typed, is_on_side, open_scene, pick_language, toolbox
 
-_NO_TOOL = {
-    "en": "I have no tool for that. {}",
-    "fr": "Je n'ai pas d'outil pour cela. {}",
-    "de": "Dafür habe ich kein Werkzeug. {}",
-    "es": "No tengo herramienta para eso. {}",
-    "ja": "そのための道具がありません。{}",
-}
-_NEAR = tuple(
-    frozenset(text.split(" "))
-    for text in (
-        "reminder todo note timer alarm calendar time issue",
-        "email message call contact user school",
-        "weather location map",
-        "file web note book news repo",
-        "order parcel shop invoice warehouse ticket food bank",
-        "math random units currency stock bank password",
-        "flight train taxi map car hotel",
-        "music tv movie book image color",
-        "lights thermostat lock robot plant",
-        "restaurant food recipe hotel",
-        "health medicine fitness calendar",
-        "dictionary spelling translate",
-        "sports news poll horoscope",
-    )
-)
-"""Topics that a stretched reading could take for each other: not beside a question that no function answers."""
 _EASY: tuple[tuple[Skill, frozenset[str]], ...] = (
     (arithmetic.SKILLS["arithmetic"], frozenset({"math", "units", "currency", "random", "web"})),
     (capitals.SKILLS["capitals"], frozenset({"map", "web", "dictionary", "news", "location"})),
     (counting.SKILLS["counting"], frozenset({"spelling", "dictionary", "web", "file"})),
     (talk.SKILLS["talk"], frozenset({"web", "location", "user"})),
 )
-_WEB = frozenset({"web"})
 
 
 def _unneeded(random: Random, *, held_out: bool) -> Drill:
@@ -63,12 +38,15 @@ def _unneeded(random: Random, *, held_out: bool) -> Drill:
 
 def _beyond_tools(random: Random, language: str, *, held_out: bool) -> tuple[str, frozenset[str]]:
     """A question for something that no function will be declared for, and the topics to leave out."""
-    if random.random() < 0.25:
-        return beyond(random, language, held_out=held_out), frozenset(name for group in _NEAR for name in group)
+    luck = random.random()
+    if luck < 0.3:
+        return about_a_topic(random, language, held_out=held_out), NOT_ABOUT_TOPICS
+    if luck < 0.4:
+        return beyond(random, language, held_out=held_out), frozenset(name for group in NEAR for name in group)
     family = random.choice(SPOKEN[language])
     request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
-    near = [group for group in _NEAR if family.topic in group]
-    return as_typed(random, request.question, request.said, language), _WEB.union([family.topic], *near)
+    near = [group for group in NEAR if family.topic in group]
+    return as_typed(random, request.question, request.said, language), WEB.union([family.topic], *near)
 
 
 def _says(text: str) -> Callable[[Answer], bool]:
@@ -77,7 +55,10 @@ def _says(text: str) -> Callable[[Answer], bool]:
 
 def no_call(random: Random, *, held_out: bool) -> Drill:
     """Functions are there but not needed, or none of them does what is asked: said honestly."""
-    if random.random() < 0.5:
+    luck = random.random()
+    if luck < 0.4:
+        return dialog(random, "no_call", held_out=held_out, ends_in_call=0)
+    if luck < 0.7:
         return _unneeded(random, held_out=held_out)
     language = pick_language(random)
     while True:
@@ -86,6 +67,6 @@ def no_call(random: Random, *, held_out: bool) -> Drill:
             break
     tools = toolbox(random, [], held_out=held_out, avoid=avoid)
     place = open_scene(random, tools)
-    final = _NO_TOOL[language].format(fallback_reply(language))
+    final = no_tool(language)
     learned = [Message.analysis(function_thoughts.none_fits(tools, place.effort)), Message.final(final)]
     return place.drill("no_call", language, [Message.user(question)], learned, _says(final))
