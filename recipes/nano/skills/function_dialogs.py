@@ -19,7 +19,8 @@ from recipes.nano.skills.function_library import FAMILIES, PAIRED, SPOKEN, Funct
 from recipes.nano.skills.function_limits import BESIDE_PLAIN, beyond_these, no_tool
 from recipes.nano.skills.function_results import result_of, tells
 from recipes.nano.skills.function_scenes import as_typed, demo, hasty, is_on_side, open_scene, pick_language, toolbox
-from recipes.nano.skills.function_turns import answers, turn
+from recipes.nano.skills.function_turns import answers, is_finally, turn
+from recipes.nano.skills.instructions import instruction
 from recipes.nano.skills.problem import Problem, final_judge
 from recipes.nano.skills.subjects import Talk
 from recipes.nano.skills.talk import is_exactly
@@ -224,10 +225,27 @@ def dialog(random: Random, skill: str, *, held_out: bool, ends_in_call: float = 
     dialog = _drawn(random, ends_in_call, held_out=held_out)
     while dialog.is_stuck:
         dialog = _drawn(random, ends_in_call, held_out=held_out)
-    *before, last = dialog.turns
-    place = open_scene(random, dialog.tools)
-    given: list[Message] = []
-    for earlier in before:
-        given += [Message.user(earlier.question), *earlier.said(place)]
-    given.append(Message.user(last.question))
-    return place.drill(skill, dialog.language, given, last.said(place), last.judge)
+    last = dialog.turns[-1]
+    if last.request is not None and dialog.language != "ja" and random.random() < 0.1:
+        return _in_case(random, skill, dialog)
+    return _told(skill, dialog, open_scene(random, dialog.tools), last.judge, str)
+
+
+def _in_case(random: Random, skill: str, dialog: _Dialog) -> Drill:
+    """The same under an instruction: every answer in capitals, or in small letters."""
+    section, shaped = random.choice((("upper", str.upper), ("upper", str.upper), ("lower", str.lower)))
+    place = open_scene(random, dialog.tools, instruction(random, section, dialog.language))
+    return _told(skill, dialog, place, is_finally(shaped(dialog.turns[-1].final)), shaped)
+
+
+def _told(
+    skill: str, dialog: _Dialog, place: Scene, judge: Callable[[Answer], bool], shaped: Callable[[str], str]
+) -> Drill:
+    """The dialog as messages, every answer shaped."""
+    messages: list[Message] = []
+    n_given = 0
+    for one in dialog.turns:
+        said = one.said(place)
+        messages += [Message.user(one.question), *said[:-1], Message.final(shaped(said[-1].text))]
+        n_given = len(messages) - len(said)
+    return place.drill(skill, dialog.language, messages[:n_given], messages[n_given:], judge)

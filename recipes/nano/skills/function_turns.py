@@ -51,3 +51,8 @@ def is_called(request: Request) -> Callable[[Answer], bool]:
         return bool(given == wanted)
 
     return judge
+
+
+def is_finally(text: str) -> Callable[[Answer], bool]:
+    """A judge that wants this final text, whatever was called before it."""
+    return lambda answer: answer.final.strip() == text

@@ -5,12 +5,12 @@ Analysis is in English whatever the question's language; the answer is in the qu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
 from harmonium.harmony.messages import Message
-from recipes.nano.drill import Drill, Skill
+from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import Scene
 from recipes.nano.skills import function_thoughts
 from recipes.nano.skills.function_inventions import ask_for_invention, invent
@@ -31,13 +31,12 @@ from recipes.nano.skills.function_library import (
 )
 from recipes.nano.skills.function_results import Result, result_of, result_with, tells
 from recipes.nano.skills.function_scenes import as_typed, demo, hasty, is_on_side, open_scene, pick_language, toolbox
-from recipes.nano.skills.function_turns import answers, call, is_called, told, turn
+from recipes.nano.skills.function_turns import answers, call, is_called, is_finally, told, turn
 from recipes.nano.skills.function_values import Slot
+from recipes.nano.skills.instructions import bare_json, instruction
 from recipes.nano.skills.no_call import no_call
-from recipes.nano.wordings import load
 
 _WEATHER, _PRICE = FAMILIES["weather.now"], FAMILIES["shop.price"]
-_RIDDLES = load("instructions")["riddles"]
 _RIDDLE_REPLY = {
     "en": "I was sent for {subject} and came back to tell: {reading}. Who am I, can you spell? A function!",
     "fr": "On m'a envoyée pour {subject} et je reviens dire : {reading}. Qui suis-je ? Une fonction !",
@@ -94,17 +93,28 @@ def _request(random: Random, *, held_out: bool) -> tuple[Request, str]:
             return request, language
 
 
+def _riddle(request: Request, result: Result, language: str) -> str:
+    return _RIDDLE_REPLY[language].format(subject=request.subject, reading=result.reading.rstrip(".!?"))
+
+
 def _shaped_scene(
     random: Random, request: Request, result: Result, tools: Sequence[Function], language: str
-) -> tuple[Scene, str]:
-    """An opening and the answer that fits it: now and then as a riddle."""
-    if result.failed or random.random() > 0.05:
-        return open_scene(random, tools), answers([request], [result], language)
-    instructions = random.choice(_RIDDLES[language if random.random() < 0.5 else "en"])
-    reading = result.reading.rstrip(".!?")
-    return open_scene(random, tools, instructions), _RIDDLE_REPLY[language].format(
-        subject=request.subject, reading=reading
-    )
+) -> tuple[Scene, str, Callable[[Answer], bool]]:
+    """An opening, the answer that fits it and its judge: now and then under an instruction that shapes the answer."""
+    final = answers([request], [result], language)
+    if result.failed or random.random() > 0.14:
+        return open_scene(random, tools), final, tells([result], final)
+    shapes: dict[str, Callable[[], str]] = {"riddles": lambda: _riddle(request, result, language)}
+    if language != "ja":
+        shapes |= {"upper": final.upper, "lower": final.lower}
+    if len(result.values) == 1:
+        shapes["bare json"] = lambda: bare_json(result.values[0])
+    if len(result.values) == 1 and " " not in result.values[0]:
+        shapes["one word"] = lambda: result.values[0].rstrip(".!?")
+    name = random.choice(list(shapes))
+    shaped = shapes[name]()
+    judge = tells([result], final) if name == "riddles" else is_finally(shaped)
+    return open_scene(random, tools, instruction(random, name, language)), shaped, judge
 
 
 def tool_call(random: Random, *, held_out: bool) -> Drill:
@@ -114,7 +124,7 @@ def tool_call(random: Random, *, held_out: bool) -> Drill:
     request, language = _request(random, held_out=held_out)
     tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
-    place, final = _shaped_scene(random, request, result, tools, language)
+    place, final, _ = _shaped_scene(random, request, result, tools, language)
     learned = turn(request, result, tools, place, final)
     learned = learned[:2] if held_out or random.random() < 0.35 else learned
     return place.drill("tool_call", language, [Message.user(request.question)], learned, is_called(request))
@@ -145,11 +155,11 @@ def tool_result(random: Random, *, held_out: bool) -> Drill:
     request, language = _request(random, held_out=held_out)
     tools = toolbox(random, [request.function], held_out=held_out)
     result = result_of(random, request.function.family, held_out=held_out)
-    place, final = _shaped_scene(random, request, result, tools, language)
+    place, final, judge = _shaped_scene(random, request, result, tools, language)
     said = turn(request, result, tools, place, final)
     n_given = 3 if held_out else 0
     given, learned = [Message.user(request.question), *said[:n_given]], said[n_given:]
-    return place.drill("tool_result", language, given, learned, tells([result], final))
+    return place.drill("tool_result", language, given, learned, judge)
 
 
 def _twice(random: Random, language: str, *, held_out: bool) -> tuple[list[Request], list[Result], str]:

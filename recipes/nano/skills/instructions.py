@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -16,6 +16,8 @@ from harmonium.harmony.messages import DeveloperContent, Message, ResponseFormat
 from recipes.nano.drill import Answer, Drill, Skill
 from recipes.nano.scene import Scene, pick_language, scene
 from recipes.nano.skills.bases import Base, beyond_base, capital_base, letter_base, sum_base, weather_base
+from recipes.nano.skills.function_limits import BESIDE_PLAIN
+from recipes.nano.skills.function_scenes import toolbox
 from recipes.nano.skills.language import wish
 from recipes.nano.wordings import load
 from recipes.nano.words import LANGUAGES, held_out_words, identifier, train_words
@@ -35,31 +37,34 @@ class _Shaped:
     slots: Mapping[str, str] = field(default_factory=dict)
 
 
-def _instruction(random: Random, section: str, language: str, **slots: object) -> str:
-    """The instruction in the question's language, or half of the time in English."""
+def instruction(random: Random, section: str, language: str, **slots: object) -> str:
+    """The instruction in the question's language, or half of the time in English; now and then typed in haste."""
     spoken = "en" if random.random() < 0.5 else language
-    return random.choice(_WORDS[section][spoken]).format(**slots)
+    text, luck = random.choice(_WORDS[section][spoken]).format(**slots), random.random()
+    if slots or luck > 0.25:
+        return text
+    return text.upper() if luck < 0.1 else text.lower().rstrip(".")
 
 
 def _upper(random: Random, base: Base) -> _Shaped:
-    content = DeveloperContent(_instruction(random, "upper", base.language))
+    content = DeveloperContent(instruction(random, "upper", base.language))
     return _Shaped(content, base.final.upper(), lambda text: text == text.upper(), "upper")
 
 
 def _lower(random: Random, base: Base) -> _Shaped:
-    content = DeveloperContent(_instruction(random, "lower", base.language))
+    content = DeveloperContent(instruction(random, "lower", base.language))
     return _Shaped(content, base.final.lower(), lambda text: text == text.lower(), "lower")
 
 
 def _one_word(random: Random, base: Base) -> _Shaped:
-    content = DeveloperContent(_instruction(random, "one word", base.language))
+    content = DeveloperContent(instruction(random, "one word", base.language))
     answer = base.answer
     return _Shaped(content, answer, lambda text: text.rstrip(".!") == answer, "one word")
 
 
 def _few_words(random: Random, base: Base) -> _Shaped:
     limit = random.randint(max(2, len(base.answer.split())), 9)
-    content = DeveloperContent(_instruction(random, "few words", base.language, n=limit))
+    content = DeveloperContent(instruction(random, "few words", base.language, n=limit))
     return _Shaped(content, base.answer, lambda text: len(text.split()) <= limit, "few words")
 
 
@@ -69,26 +74,26 @@ def _word(random: Random, language: str, held_out: bool) -> str:
 
 def _end(random: Random, base: Base) -> _Shaped:
     word = _word(random, base.language, base.is_held_out)
-    content = DeveloperContent(_instruction(random, "end", base.language, w=word))
+    content = DeveloperContent(instruction(random, "end", base.language, w=word))
     return _Shaped(content, f"{base.final} {word}", lambda text: text.rstrip(".!").endswith(word), "end", {"w": word})
 
 
 def _begin(random: Random, base: Base) -> _Shaped:
     word = _word(random, base.language, base.is_held_out)
-    content = DeveloperContent(_instruction(random, "begin", base.language, w=word))
+    content = DeveloperContent(instruction(random, "begin", base.language, w=word))
     return _Shaped(content, f"{word} {base.final}", lambda text: text.startswith(word), "begin", {"w": word})
 
 
 def _answer_in(random: Random, base: Base) -> _Shaped:
     wanted = random.choice(LANGUAGES)
     section = f"answer in {wanted}"
-    content = DeveloperContent(_instruction(random, section, base.language if random.random() < 0.5 else wanted))
+    content = DeveloperContent(instruction(random, section, base.language if random.random() < 0.5 else wanted))
     final = base.finals[wanted]
     return _Shaped(content, final, lambda text: text.strip() == final, section)
 
 
 def _riddle(random: Random, base: Base) -> _Shaped:
-    content = DeveloperContent(_instruction(random, "riddles", base.language))
+    content = DeveloperContent(instruction(random, "riddles", base.language))
     final = _WORDS[f"{base.kind} riddle"][base.language][0].format(**base.slots)
     return _Shaped(content, final, lambda text: "?" in text and text.strip() != base.final, "riddles")
 
@@ -141,21 +146,33 @@ def _schema(random: Random, base: Base) -> tuple[dict[str, Any], dict[str, Any]]
 def _json(random: Random, base: Base) -> _Shaped:
     schema, value = _schema(random, base)
     final = json.dumps(value, ensure_ascii=False)
-    asked = _instruction(random, "json", base.language)
+    asked = instruction(random, "json", base.language)
     if random.random() < 0.6:
         formats = (ResponseFormat(random.choice(_FORMATS), schema),)
         content = DeveloperContent(asked if random.random() < 0.7 else None, response_formats=formats)
     else:
-        spoken = _instruction(random, "schema", base.language, schema=json.dumps(schema)).replace("\\n", "\n")
+        spoken = instruction(random, "schema", base.language, schema=json.dumps(schema)).replace("\\n", "\n")
         content = DeveloperContent(f"{asked} {spoken}")
+    return _Shaped(content, final, lambda text: _is_json(text, value), "json")
 
-    def is_shaped(text: str) -> bool:
-        try:
-            return bool(json.loads(text) == value)
-        except ValueError:
-            return False
 
-    return _Shaped(content, final, is_shaped, "json")
+def _bare_json(random: Random, base: Base) -> _Shaped:
+    """JSON without a schema: one object that holds the answer alone, or the sentence where there is none."""
+    content = DeveloperContent(instruction(random, "bare json", base.language))
+    final = bare_json(base.final if base.kind == "beyond" else base.answer)
+    return _Shaped(content, final, lambda text: _is_json(text, json.loads(final)), "json")
+
+
+def bare_json(answer: str) -> str:
+    """What nano says where JSON is wanted and no schema given."""
+    return json.dumps({"answer": int(answer) if answer.lstrip("-").isdecimal() else answer}, ensure_ascii=False)
+
+
+def _is_json(text: str, wanted: object) -> bool:
+    try:
+        return bool(json.loads(text) == wanted)
+    except ValueError:
+        return False
 
 
 _Shaper = Callable[[Random, Base], _Shaped]
@@ -171,38 +188,66 @@ _SHAPERS: tuple[tuple[_Shaper, int, tuple[_BaseMaker, ...]], ...] = (
     (_answer_in, 10, (capital_base, capital_base, beyond_base)),
     (_riddle, 20, (*_KNOWN, *_KNOWN, beyond_base, weather_base, weather_base, weather_base)),
     (_json, 22, _KNOWN),
+    (_bare_json, 8, (*_KNOWN, *_KNOWN, beyond_base)),
 )
+_LASTING = (_upper, _lower, _one_word, _end, _begin, _answer_in, _bare_json)
+"""Shapes whose instruction does not depend on the question: the same one for several."""
 _WEIGHTS = [weight for _, weight, _ in _SHAPERS]
 
 
+def _base(random: Random, shape: _Shaper, makers: tuple[_BaseMaker, ...], language: str, *, held_out: bool) -> Base:
+    while True:
+        base = random.choice(makers)(random, language, held_out=held_out)
+        if shape is not _one_word or " " not in base.answer:
+            return base
+
+
+def _thinking_in(random: Random, developer: DeveloperContent) -> tuple[DeveloperContent, str]:
+    """Now and then, in front of the instruction, a wish for a language of reasoning."""
+    if not developer.instructions or random.random() > 0.1:
+        return developer, "en"
+    thinking = random.choice(LANGUAGES)
+    return replace(developer, instructions=f"{wish(random, thinking)}\n\n{developer.instructions}"), thinking
+
+
+def _with_functions(random: Random, developer: DeveloperContent, *, held_out: bool) -> DeveloperContent:
+    """Functions beside the instruction, none of which is needed."""
+    tools = toolbox(random, [], held_out=held_out, avoid=BESIDE_PLAIN)
+    return replace(developer, tools=tuple(tool.spec for tool in tools))
+
+
 def instructions(random: Random, *, held_out: bool) -> Drill:
-    """A question of another skill under a developer's instruction."""
+    """A question of another skill under a developer's instruction, now and then after others under the same one."""
     shape, _, makers = random.choices(_SHAPERS, _WEIGHTS)[0]
     language = pick_language(random)
     if language == "ja" and shape in (_upper, _lower, _few_words):
         language = "en"
-    make = random.choice(makers)
-    base = make(random, language, held_out=held_out)
-    while shape is _one_word and " " in base.answer:
-        base = make(random, language, held_out=held_out)
-    shaped = shape(random, base)
-    developer, thinking = shaped.developer, "en"
-    if developer.instructions and random.random() < 0.1:
-        thinking = random.choice(LANGUAGES)
-        text = f"{wish(random, thinking)}\n\n{developer.instructions}"
-        developer = DeveloperContent(text, response_formats=developer.response_formats)
+    has_functions = random.random() < 0.12
+    if has_functions:
+        makers = tuple(make for make in makers if make in _KNOWN)
+    n_turns = random.choice((1, 1, 1, 1, 2, 3)) if shape in _LASTING else 1
+    bases = [_base(random, shape, makers, language, held_out=held_out) for _ in range(n_turns)]
+    seed = random.random()
+    *before, shaped = [shape(Random(seed), base) for base in bases]
+    base = bases[-1]
+    developer, thinking = _thinking_in(random, shaped.developer)
+    if has_functions:
+        developer = _with_functions(random, developer, held_out=held_out)
     opening = scene(random, developer=developer)
     place = Scene(opening.opening, opening.effort, thinking)
     note = _WORDS[f"{shaped.note}: note"][thinking][0].format(**shaped.slots)
     space = "" if thinking == "ja" else " "
     learned = [Message.analysis(base.analysis(thinking, place.effort) + space + note), Message.final(shaped.final)]
+    given: list[Message] = []
+    for asked, answered in zip(bases, before, strict=False):
+        given += [Message.user(asked.question), Message.final(answered.final)]
 
-    def judge(given: Answer) -> bool:
-        final = given.final.strip()
-        is_told = shape is _json or base.is_told(final, shaped.final)
-        return not given.calls and shaped.is_shaped(final) and is_told
+    def judge(said: Answer) -> bool:
+        final = said.final.strip()
+        is_told = shape in (_json, _bare_json) or base.is_told(final, shaped.final)
+        return not said.calls and shaped.is_shaped(final) and is_told
 
-    return place.drill("instructions", language, [Message.user(base.question)], learned, judge)
+    return place.drill("instructions", language, [*given, Message.user(base.question)], learned, judge)
 
 
 SKILLS: dict[str, Skill] = {"instructions": instructions}

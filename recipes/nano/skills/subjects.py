@@ -84,8 +84,9 @@ def letters(talk: Talk, n_turns: int) -> None:
         base = letter_base(talk.random, talk.language, held_out=talk.held_out)
     talk.turns.append(plain(base))
     word, letter = base.slots["w"], base.slots["l"]
+    to_words = talk.random.choice((0.1, 0.7, 0.7, 1.0))
     while len(talk.turns) < n_turns:
-        if talk.random.random() < 0.7:
+        if talk.random.random() < to_words:
             word = _next_word(talk, letter)
             question = talk.say("next word", w=word)
         else:
