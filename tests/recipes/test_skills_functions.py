@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from harmonium.harmony.messages import Channel, DeveloperContent, Effort, Message, Role, SystemContent, ToolSpec
+from harmonium.harmony.messages import (
+    Channel,
+    Conversation,
+    DeveloperContent,
+    Effort,
+    Message,
+    Role,
+    SystemContent,
+    ToolSpec,
+)
+from harmonium.harmony.render import render, render_for_training
+from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.model.hub import NANO_FOLDER
 from recipes.nano.drill import Answer, Drill
 from recipes.nano.scene import FIRST_QUESTIONS
 from recipes.nano.skills.function_dialogs import dialog
@@ -177,6 +189,15 @@ def test_a_dialog_goes_on_after_its_calls(held_out: bool) -> None:
         n_same += bool(made and earlier and made[0] == earlier[-1])
         n_other += bool(made and earlier and made[0] != earlier[-1])
     assert 100 < last_calls < 200 and n_same > 40 and n_other > 10
+
+
+def test_training_sees_the_history_that_serving_renders() -> None:
+    vocabulary, random = Vocabulary.from_file(NANO_FOLDER / "tokenizer.json"), Random("history")
+    for _ in range(60):
+        drill = dialog(random, "followups", held_out=False)
+        prompt = render(Conversation(drill.conversation.messages[: drill.n_given]), vocabulary)
+        learned, codes = render_for_training(drill.conversation, vocabulary, learn_from=drill.n_given)
+        assert learned[: len(prompt)] == prompt and not any(codes[: len(prompt)]) and codes[len(prompt)]
 
 
 @pytest.mark.parametrize("name", ["tool_call", "tool_result", "two_calls"])

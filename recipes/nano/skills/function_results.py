@@ -214,10 +214,11 @@ def sentence(subject: str, result: Result, language: str) -> str:
 
 def names_all(values: tuple[str, ...]) -> Callable[[Answer], bool]:
     """A judge that wants every value in the final text, not as a part of a longer word or number."""
-    patterns = [re.compile(rf"(?<![\w.]){re.escape(value.rstrip('.!?'))}(?!\w|\.\d)") for value in values]
 
     def judge(answer: Answer) -> bool:
-        return all(pattern.search(answer.final) for pattern in patterns)
+        return all(
+            re.search(rf"(?<![\w.]){re.escape(value.rstrip('.!?'))}(?!\w|\.\d)", answer.final) for value in values
+        )
 
     return judge
 
