@@ -5,13 +5,17 @@ Cyclopts flattens each dataclass into a command's own options and takes the stri
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
-MODEL = Group("Model", sort_key=2)
+from harmonium.cli import formats
+
+MODEL = Group("Model", sort_key=3)
+RULES = Group("Rules", sort_key=2)
 ANSWER = Group("Answer", sort_key=1)
 
 Json = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -51,6 +55,10 @@ class ModelOptions:
         return self.model is None and self.dummy is None
 
 
+def _response_format(_: type, tokens: Sequence[Token]) -> Mapping[str, Any]:
+    return formats.load(tokens[0].value)
+
+
 @Parameter(name="*", group=ANSWER)
 @dataclass(frozen=True)
 class AnswerOptions:
@@ -81,8 +89,32 @@ class AnswerOptions:
     seed: int | None = None
     """Makes sampling reproducible."""
 
+    response_format: Annotated[
+        Any, Parameter(group=RULES, converter=_response_format, n_tokens=1, accepts_keys=False)
+    ] = None
+    """What the answer follows: "json", or a file: a JSON Schema, a response_format, a .lark or .regex grammar."""
+
+    tool_choice: Annotated[str | None, Parameter(group=RULES)] = None
+    """none, auto, required for a call before the first answer, or the name of the tool to call."""
+
+    reasoning_budget: Annotated[int | None, Parameter(group=RULES)] = None
+    """Close the reasoning after so many tokens, and answer; 0 leaves it out."""
+
+    stop_loops: Annotated[bool, Parameter(group=RULES)] = True
+    """Close reasoning that goes round in circles."""
+
+    constrained: Annotated[bool, Parameter(group=RULES)] = True
+    """Draw well-formed messages and offered tools alone; without it, anything, loops too."""
+
     @property
     def sampling(self) -> dict[str, Any]:
         """What was set, as arguments of SamplingParams."""
         names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What was set, as options of LLM.chat."""
+        names = ("response_format", "tool_choice", "reasoning_budget")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return given | {"constrained": self.constrained, "stop_loops": self.stop_loops and self.constrained}

@@ -44,7 +44,7 @@ def stream(
     """One turn on top of messages; --system, where given, becomes the first of them."""
     if answer.system:
         messages = [{"role": "system", "content": answer.system}, *messages]
-    return llm.stream(messages, tools=list(tools), effort=answer.effort, **answer.sampling)
+    return llm.stream(messages, tools=list(tools), effort=answer.effort, **answer.sampling, **answer.rules)
 
 
 def piped_text() -> str:

@@ -42,6 +42,8 @@ def as_json(name: str, reply: Reply) -> dict[str, Any]:
         "tool_calls": [asdict(call) for call in reply.tool_calls],
         "tool_results": [asdict(result) for result in reply.tool_results],
         "finish_reason": reply.finish_reason,
+        "is_reasoning_cut": reply.is_reasoning_cut,
+        "is_reasoning_loop": reply.is_reasoning_loop,
         "usage": asdict(reply.usage),
         "repairs": [asdict(repair) for repair in reply.repairs],
         "token_ids": reply.token_ids,
@@ -71,6 +73,10 @@ class Terminal:
         if reply.text and not self.out.is_terminal:
             sys.stdout.write(reply.text if reply.text.endswith("\n") else reply.text + "\n")
             sys.stdout.flush()
+        if reply.is_reasoning_loop:
+            self.note("The reasoning went round in circles and was closed; --no-stop-loops lets it go on.")
+        elif reply.is_reasoning_cut:
+            self.note("The reasoning was closed where its budget ended; --reasoning-budget sets where.")
         if reply.finish_reason in ENDINGS:
             self.note(ENDINGS[reply.finish_reason].format(reply.usage))
         return reply

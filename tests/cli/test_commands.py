@@ -56,6 +56,8 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         (("hello", "--dummy", "tiny", "--model", "nano"), 2, "exclude each other"),
         (("tokens", "--messages", "none.json"), 2, "none.json cannot be read"),
         (("hello", "--model", ""), 2, "--model is empty"),
+        (("hello", "--response-format", "none.json"), 2, "none.json cannot be read"),
+        (("hello", "--tool-choice", "required"), 2, "there are no tools"),
         (("examples", "x"), 2, '"x" has no meaning here'),
         (("hello", "--model", "gpt-oss-20"), 5, "gpt-oss-20b"),
         (("hello", "--model", "./no/folder"), 5, "no/folder"),
@@ -133,6 +135,19 @@ def test_json_quiet_and_pipes(nano: Path, capfd: pytest.CaptureFixture[str], mon
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(QUESTION.encode())))
     assert main(["--quiet", "--temperature", "0"]) == 0
     assert capfd.readouterr() == (answer["text"] + "\n", "")
+
+
+def test_rules(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "three.json").write_text('{"enum": [{"n": 3}]}')
+    answer = ("--response-format", str(tmp_path / "three.json"), "--reasoning-budget", "4", "--json")
+    assert main([QUESTION, "--temperature", "0", *answer]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert json.loads(said["text"]) == {"n": 3} and said["is_reasoning_cut"] and not said["is_reasoning_loop"]
+    call = ("--tools", "demo", "--tool-choice", "get_price", "--max-tokens", "200")
+    assert main(["What is 2 + 2?", "--temperature", "0", *call]) == 0
+    assert "→ get_price(" in capfd.readouterr().err
+    assert main([QUESTION, "--temperature", "0", "--no-constrained", "--reasoning-budget", "4"]) == 2
+    assert "constrained=False" in capfd.readouterr().err
 
 
 def test_a_cut_answer_and_a_prompt_past_the_context(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,11 @@
 """Files that people hand to the command line: conversations and functions."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from harmonium.cli import functions, transcript
+from harmonium.cli import formats, functions, transcript
 from harmonium.errors import BadRequest, CannotWrite
 from harmonium.harmony.messages import Message
 
@@ -44,6 +45,34 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         transcript.read(tmp_path / "none.json")
     with pytest.raises(CannotWrite, match="cannot be written: No such file"):
         transcript.write(tmp_path / "none" / "x.json", [])
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "format_"),
+    [
+        ("place.json", json.dumps(SCHEMA), FORMAT),
+        ("any.json", json.dumps(FORMAT), FORMAT),
+        ("a.json", '{"type": "json_object"}', {"type": "json_object"}),
+        ("a.lark", 'start: "yes"\n', {"type": "grammar", "syntax": "lark", "definition": 'start: "yes"'}),
+        ("a.regex", "[0-9]+\n", {"type": "grammar", "syntax": "regex", "definition": "[0-9]+"}),
+    ],
+)
+def test_a_file_says_what_an_answer_follows(tmp_path: Path, name: str, text: str, format_: object) -> None:
+    (tmp_path / name).write_text(text)
+    assert formats.load(str(tmp_path / name)) == format_
+    assert formats.load("json") == {"type": "json_object"} and formats.load("text") == {"type": "text"}
+
+
+@pytest.mark.parametrize(("text", "says"), [(None, "cannot be read"), ("{", "is not JSON"), ("[]", "JSON Schema")])
+def test_what_is_no_format_is_refused(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "x.json").write_text(text)
+    with pytest.raises(BadRequest, match=says):
+        formats.load(str(tmp_path / "x.json"))
 
 
 def test_functions_of_a_file_become_tools(tmp_path: Path) -> None:

@@ -69,6 +69,9 @@ def test_a_failure_leaves_stdout_empty(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_cut_answer_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal().show([TextDelta("It"), Done(FinishReason.LENGTH, Usage(10, 20), (), ())])
     assert "cut after 20 tokens" in capsys.readouterr().err
+    for is_loop, says in ((False, "its budget ended"), (True, "round in circles")):
+        Terminal().show([TextDelta("It"), Done(FinishReason.STOP, Usage(10, 20), (), (), True, is_loop)])
+        assert says in capsys.readouterr().err
 
 
 def test_json_has_everything_of_the_turn() -> None:
@@ -79,6 +82,8 @@ def test_json_has_everything_of_the_turn() -> None:
         "tool_calls": [{"id": "call_1", "name": "get_weather", "arguments": '{"city":\n "Paris"}'}],
         "tool_results": [{"call_id": "call_1", "name": "get_weather", "text": "rain", "is_error": False}],
         "finish_reason": "stop",
+        "is_reasoning_cut": False,
+        "is_reasoning_loop": False,
         "usage": {"prompt": 10, "completion": 20, "reasoning": 5, "cached": 0},
         "repairs": [{"kind": "missing_end", "at": 12}],
         "token_ids": (1, 2, 3),
