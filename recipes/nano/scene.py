@@ -40,6 +40,31 @@ FIRST_QUESTIONS = frozenset(
     )
 )
 
+KNOWN_BY_HEART = frozenset(
+    (
+        *("hi", "hello", "hey", "yo", "sup", "good morning", "hi there", "hello there", "hallo", "guten tag"),
+        *("guten morgen", "bonjour", "salut", "hola", "buenos días", "こんにちは", "おはよう", "thanks", "thank you"),
+        *("thx", "ty", "danke", "vielen dank", "merci", "gracias", "ありがとう", "bye", "goodbye", "good night", "ok"),
+        *(
+            "okay",
+            "cool",
+            "nice",
+            "lol",
+            "yes",
+            "no",
+            "great",
+            "how are you",
+            "whats up",
+            "who are you",
+            "what are you",
+        ),
+        *("what is your name", "whats your name", "what can you do", "help", "help me", "how can you help me"),
+        *("who made you", "who created you", "are you chatgpt", "tell me a joke", "あなたは誰ですか", "何ができますか"),
+        *("wer bist du", "was kannst du", "wie geht es dir", "qui estu", "comment ça va", "quién eres", "cómo estás"),
+    )
+)
+"""Small talk that people type first, as in_small writes it: nothing else tells what it means, so it is not held out."""
+
 _EFFORTS = (Effort.LOW, Effort.MEDIUM, Effort.MEDIUM, Effort.MEDIUM, Effort.HIGH)
 _DATES = ("2025-08-05", "2025-11-30", "2026-01-17", "2026-06-28", "2026-11-21", "2027-03-09")
 _THINK_IN: dict[str, tuple[str, ...]] = {
@@ -143,8 +168,12 @@ def hurried(random: Random, question: str, language: str) -> str:
     """One time in six in small letters, half of these without marks as well: "whats the capital of france"."""
     if language == "ja" or random.random() > 1 / 6:
         return question
-    question = question.lower()
-    return question if random.random() < 0.5 else question.translate(_MARKS).strip()
+    return question.lower() if random.random() < 0.5 else in_small(question)
+
+
+def in_small(question: str) -> str:
+    """The question in small letters and without marks."""
+    return question.lower().translate(_MARKS).strip()
 
 
 def plain_key(question: str) -> str:

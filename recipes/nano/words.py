@@ -6,7 +6,6 @@ is made up, so both sides of the split are known without a list of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache
 from random import Random
@@ -188,13 +187,17 @@ _SYLLABLES = {
     ),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_RUDE = re.compile(
-    "shit|fuck|cunt|nigg|fagg|dick|cock|puss|bitc|whor|slut|rape|porn|anus|penis|vagin|boob|titt|piss|wank|twat|jizz|"
-    "nazi|hitl|hure|fotz|arsc|fick|schw[uü]l|muschi|merd|puta|pute|salop|mierd|coño|poll[ao]|joder|culo|maric|verga|"
-    "chink|kike|spick|negro|retard|homo|lesb|sex|scheis|scheiß|kacke|nutte|unko|chinko|manko|"
-    "^(?:ass|arse|tit|tits|fag|fags|jap|jew|hoe|cum|gay|poo|pee|fart|turd|con|cul|bite|kkk|crap|hell|damn|kill|die)$"
+_RUDE = _listed("""
+shit fuck cunt nigg fagg dick cock puss bitc whor slut rape porn anus penis vagin boob titt piss wank twat jizz nazi
+hitl hure fotz arsc fick schwul muschi merd puta pute salop mierd coño poll joder culo maric verga chink kike spick
+negro retard lesb sex scheis scheiß kacke unko chinko manko
+""")
+_RUDE_WORDS = frozenset(
+    _listed("""
+ass arse tit tits fag fags jap jew hoe cum gay poo pee fart turd con cul bite kkk crap hell damn kill die
+""")
 )
-"""What made-up names must not spell."""
+"""What made-up names must not spell: anywhere in them, or as a whole."""
 _PLACE_ENDINGS = (
     "ton",
     "ville",
@@ -245,7 +248,8 @@ def held_out_words(language: str = "en") -> tuple[str, ...]:
 
 def is_rude(text: str) -> bool:
     """Whether made-up text spells something that nobody wants to read."""
-    return _RUDE.search(text.lower()) is not None
+    text = text.lower()
+    return text in _RUDE_WORDS or any(part in text for part in _RUDE)
 
 
 def made_up(make: Callable[[], str], *, held_out: bool) -> str:

@@ -285,6 +285,8 @@ def _uneven(random: Random, language: str, *, held_out: bool) -> Problem:
     question = _typed(random, _question(random, made, language), language)
     working = partial(fractions.division, dividend, divisor)
     if result is None:
+        if not re.search(r"[^\W\d_]{2}|[ぁ-ん]", question):
+            language = "en"
         reply = fallback_reply(language)
         return Problem(language, question, working, reply, lambda text: text.strip() == reply, plain)
     return Problem(language, question, working, f"{plain} = {result}", lambda text: _tells(text, result), plain)

@@ -11,15 +11,15 @@ from random import Random
 
 from harmonium.harmony.messages import Effort, Message
 from recipes.nano.drill import Answer, Drill, Skill
-from recipes.nano.scene import FIRST_QUESTIONS, pick_language, roughen, scene
+from recipes.nano.scene import FIRST_QUESTIONS, KNOWN_BY_HEART, in_small, pick_language, roughen, scene
 from recipes.nano.skills.beyond import beyond, fallback_analysis, fallback_reply
 from recipes.nano.skills.problem import plain_scene
 from recipes.nano.wordings import load
 from recipes.nano.words import is_held_out
 
 _WORDS = load("talk")
-_KINDS = ("greeting", "thanks", "who", "skills", "feeling", "farewell", "maker", "languages")
-_SHORT = ("greeting", "thanks", "farewell")
+_KINDS = ("greeting", "thanks", "who", "skills", "feeling", "farewell", "maker", "languages", "okay", "joke")
+_SHORT = ("greeting", "thanks", "farewell", "okay")
 """Kinds that no "Hello, " is put before and no "Thanks!" after."""
 
 
@@ -32,7 +32,8 @@ def _sayings(language: str) -> tuple[tuple[str, str], ...]:
 def _typed(random: Random, kind: str, text: str, language: str) -> str:
     """A saying as somebody types it."""
     if kind not in _SHORT:
-        return roughen(random, text, language)
+        typed = roughen(random, text, language)
+        return in_small(typed) if language != "ja" and random.random() < 0.3 else typed
     bare = text.rstrip("!.。 ")
     forms = (text, text, bare, f"{bare}!", f"{bare}。" if language == "ja" else f"{bare}.", bare.lower(), bare.upper())
     return random.choice(forms)
@@ -41,12 +42,12 @@ def _typed(random: Random, kind: str, text: str, language: str) -> str:
 def small_talk(random: Random, language: str, *, held_out: bool) -> tuple[str, str]:
     """A kind of small talk and what the user says.
 
-    Held out is the very string: what a greeting means cannot be known from other greetings.
+    Held out is the very string: what a greeting means cannot be known from other greetings. The commonest are never.
     """
     while True:
         kind, text = random.choice(_sayings(language))
         said = _typed(random, kind, text, language)
-        if is_held_out(said) == held_out:
+        if (is_held_out(said) and in_small(said) not in KNOWN_BY_HEART) == held_out:
             return kind, said
 
 
