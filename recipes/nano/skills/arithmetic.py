@@ -254,11 +254,14 @@ def _typed(random: Random, question: str, language: str) -> str:
 
 def whole_problem(random: Random, language: str, *, held_out: bool) -> Problem:
     """An expression that comes to a whole number."""
-    made = expression(random, held_out=held_out)
+    question = None
+    while question is None or (question in FIRST_QUESTIONS and not held_out):
+        made = expression(random, held_out=held_out)
+        question = _typed(random, _question(random, made, language), language)
     plain, result = sums.text(made), sums.value(made)
     return Problem(
         language,
-        _typed(random, _question(random, made, language), language),
+        question,
         partial(sums.working, made),
         f"{plain} = {result}",
         lambda text: problems.last_number(text) == result,

@@ -13,7 +13,7 @@ from random import Random
 
 from harmonium.harmony.messages import Effort
 from recipes.nano.countries import COUNTRIES
-from recipes.nano.scene import hurried, in_small, plain_key, roughen
+from recipes.nano.scene import FIRST_QUESTIONS, hurried, in_small, plain_key, roughen
 from recipes.nano.skills.capitals import capital_questions
 from recipes.nano.wordings import load
 from recipes.nano.words import ADJECTIVES, KATAKANA, is_held_out, is_rude, person_name, pseudo_word, words_of
@@ -22,7 +22,7 @@ _WORDS = load("beyond")
 _COUNTRY_ENDINGS = ("ia", "land", "stan", "nia", "ovia", "esia", "ania", "ora")
 _KEY_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertz", "azerty", "1234567890")
 _EMOJI = "😀😂😍😊😉😎😢😭😡👍👎🙏👋🎉🔥❤🚀🤔🤖🐶🐱🍓🍌🍎🌞🌧⭐💡📚🎵⚽🏠🚗✅❌💯🙂🤷😴👀"
-_MARKS = (
+MARKS = (
     *(
         "?",
         "??",
@@ -131,10 +131,15 @@ def _unknown_capital(random: Random, language: str) -> str:
 def _stray(random: Random, *, held_out: bool) -> str:
     """Something in no language, as it is."""
     if not held_out and random.random() < 0.4:
-        return random.choice(_MARKS)
+        return random.choice(MARKS)
     while True:
         typed = _gibberish(random)
-        if is_held_out(typed) == held_out and typed not in _MARKS and not is_rude(typed):
+        if (
+            is_held_out(typed) == held_out
+            and typed not in MARKS
+            and typed not in FIRST_QUESTIONS
+            and not is_rude(typed)
+        ):
             return typed
 
 
@@ -191,8 +196,12 @@ def beyond(random: Random, language: str, *, held_out: bool) -> str:
             question = _lone_word(random, language)
         else:
             question = _fill(random, random.choice(templates), language)
-        if is_held_out(plain_key(question)) == held_out:
-            return question if 0.83 < chance <= 0.9 else hurried(random, roughen(random, question, language), language)
+        if is_held_out(plain_key(question)) != held_out:
+            continue
+        if not 0.83 < chance <= 0.9:
+            question = hurried(random, roughen(random, question, language), language)
+        if held_out or question not in FIRST_QUESTIONS:
+            return question
 
 
 def fallback_analysis(thinking: str, effort: Effort) -> str:

@@ -14,7 +14,7 @@ from harmonium.harmony.messages import Effort
 from recipes.nano import words
 from recipes.nano.drill import Drill, Skill
 from recipes.nano.pieces import pieced_word
-from recipes.nano.scene import pick_language, roughen
+from recipes.nano.scene import FIRST_QUESTIONS, pick_language, roughen
 from recipes.nano.skills import problem as problems
 from recipes.nano.skills.problem import Problem
 
@@ -330,8 +330,10 @@ def _question(random: Random, count: Count, language: str) -> str:
 
 def problem(random: Random, language: str, *, held_out: bool) -> Problem:
     """A word and a letter (now and then all letters, or the vowels) to count in it."""
-    count = _wanted(random, language, held_out=held_out)
-    question = roughen(random, _question(random, count, language), language)
+    question = None
+    while question is None or (question in FIRST_QUESTIONS and not held_out):
+        count = _wanted(random, language, held_out=held_out)
+        question = roughen(random, _question(random, count, language), language)
     n = len(count.positions)
     return Problem(
         language,
