@@ -44,6 +44,8 @@ BESIDE_PLAIN = frozenset(
 """Topics whose functions could be taken to answer what nano answers itself: not declared where it is to do so."""
 NOT_ABOUT_TOPICS = frozenset(("web", "news", "dictionary", "book", "translate", "note", "file", "school", "poll"))
 """Topics whose functions could be taken to explain something."""
+COMMON = frozenset(("weather", "time", "shop", "timer", "flight"))
+"""Topics that people try first."""
 _CLOSE = (
     *("web", "news", "stock", "book", "actualité", "bourse", "livre", "action", "nachricht", "aktie", "buch", "bücher"),
     *("noticia", "acción", "bolsa", "libro", "ニュース", "ウェブ", "株", "本", "検索", "busca", "search", "look up"),
@@ -85,7 +87,9 @@ def beyond_these(random: Random, tools: list[Function], language: str, *, held_o
         return about_a_topic(random, language, held_out=held_out)
     avoid = declared.union(WEB, *(group for group in NEAR if group & declared))
     families = [family for family in SPOKEN[language] if family.topic not in avoid]
-    request = ask(random, declare(random, random.choice(families), held_out=held_out), language, held_out=held_out)
+    common = [family for family in families if family.topic in COMMON]
+    family = random.choice(common if common and random.random() < 0.2 else families)
+    request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
     return as_typed(random, request.question, request.said, language)
 
 

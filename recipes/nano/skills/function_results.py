@@ -34,6 +34,7 @@ _UNITS = (
     "°C",
 )
 _PROBLEMS = (
+    *("city not found", "product not found", "HTTP 404", "HTTP 500", "no result", "try again later"),
     *("not found", "timeout", "service unavailable", "permission denied", "invalid argument", "rate limit reached"),
     *("no data", "connection refused", "internal error", "quota exceeded", "unknown id", "not available"),
 )
@@ -43,6 +44,8 @@ _LATE_PROBLEMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("no such {}", ("WORD",)),
     ("could not reach {}", ("URL",)),
     ("HTTP {}", ("CODE",)),
+    ("no data for {}", ("CITY", "THING")),
+    ("city not found: {}", ("CITY",)),
     ("KeyError: '{}'", ("WORD", "CITY")),
     ("ValueError: {}", ("LINE", "WORD")),
     ("{}", ("LINE", "REMARK")),

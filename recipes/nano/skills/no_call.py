@@ -11,7 +11,7 @@ from recipes.nano.skills import arithmetic, capitals, counting, function_thought
 from recipes.nano.skills.beyond import beyond
 from recipes.nano.skills.function_dialogs import dialog
 from recipes.nano.skills.function_library import SPOKEN, ask, declare
-from recipes.nano.skills.function_limits import NEAR, NOT_ABOUT_TOPICS, WEB, about_a_topic, no_tool
+from recipes.nano.skills.function_limits import COMMON, NEAR, NOT_ABOUT_TOPICS, WEB, about_a_topic, no_tool
 from recipes.nano.skills.function_scenes import as_typed, is_on_side, open_scene, pick_language, toolbox
 
 _EASY: tuple[tuple[Skill, frozenset[str]], ...] = (
@@ -43,7 +43,8 @@ def _beyond_tools(random: Random, language: str, *, held_out: bool) -> tuple[str
         return about_a_topic(random, language, held_out=held_out), NOT_ABOUT_TOPICS
     if luck < 0.4:
         return beyond(random, language, held_out=held_out), frozenset(name for group in NEAR for name in group)
-    family = random.choice(SPOKEN[language])
+    families = [family for family in SPOKEN[language] if family.topic in COMMON or random.random() < 0.5]
+    family = random.choice(families)
     request = ask(random, declare(random, family, held_out=held_out), language, held_out=held_out)
     near = [group for group in NEAR if family.topic in group]
     return as_typed(random, request.question, request.said, language), WEB.union([family.topic], *near)

@@ -231,10 +231,12 @@ def chat(talk: Talk) -> Problem:
 
 
 def anything(talk: Talk) -> Problem:
-    """An independent question."""
+    """An independent question, or small talk."""
+    return chat(talk) if talk.random.random() < 0.2 else _known_or_beyond(talk)
+
+
+def _known_or_beyond(talk: Talk) -> Problem:
     random = talk.random
-    if random.random() < 0.2:
-        return chat(talk)
     makers = (capital_base, capital_base, sum_base, letter_base)
     make = random.choice(makers if talk.has_functions else (*makers, beyond_base))
     while True:
@@ -251,13 +253,13 @@ def subjects(talk: Talk, n_turns: int) -> None:
 
 def about_turns(talk: Talk, n_turns: int) -> None:
     """Questions, and then one about what was said: the first or last question, the answer again, is it right?"""
-    random = talk.random
+    is_sure = talk.random.random() < 0.25
     while len(talk.turns) < n_turns - 1:
-        turn = anything(talk)
+        turn = _known_or_beyond(talk) if is_sure else anything(talk)
         if len(turn.question) <= 60:
             talk.turns.append(turn)
     first, last = talk.turns[0], talk.turns[-1]
-    if random.random() < 0.25:
+    if is_sure:
         final = talk.reply("yes", f=last.final)
         question = talk.say("sure")
         talk.turns.append(Problem(talk.language, question, last.analysis, final, partial(_same, final), question))
