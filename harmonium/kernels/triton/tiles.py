@@ -18,12 +18,12 @@ class ExpertTile:
 class Tiles:
     """Read at each launch."""
 
-    qkv_pairs, qkv_warps = 4, 8
-    project_rows, project_warps = 4, 8
-    route_rows, route_warps = 1, 8
-    head_rows, head_tiles, head_warps = 8, 4, 8
-    gate_up = ExpertTile(16, 32, 3, 4)
-    down = ExpertTile(8, 32, 3, 4)
-    one_keys, one_programs = 64, 256
+    qkv_pairs, qkv_warps = 2, 4
+    project_rows, project_warps = 2, 8
+    route_rows, route_warps = 1, 4
+    head_rows, head_tiles, head_warps = 4, 1, 8
+    gate_up = ExpertTile(8, 32, 3, 4)
+    down = ExpertTile(4, 32, 3, 4)
+    one_keys, one_programs = 128, 128
     many_queries, many_keys = 64, 64
     many_pairs, many_outs, many_block, many_stages = 64, 128, 64, 3
