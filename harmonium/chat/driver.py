@@ -44,7 +44,7 @@ class _Driver:
         number, reason = self.running[output.request_id], output.finish_reason
         if reason is not None:
             del self.running[output.request_id]
-        generated = Generated(output.ids, None if reason is None else FinishReason(reason))
+        generated = Generated(output.ids, None if reason is None else FinishReason(reason), output.n_cached)
         for _, said in self.advance(number, generated):
             yield number, said
             if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:

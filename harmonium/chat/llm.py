@@ -74,7 +74,7 @@ class LLM:
         self.name = model.name
         self.vocabulary: Vocabulary = model.vocabulary
         self.sampling = model.sampling
-        self.engine = Engine(model.transformer, context=context)
+        self.engine = Engine(model.transformer, context=context, end_ids=self.vocabulary.message_end_ids)
         self._shared = SharedEngine(self.engine)
         self._compiler = Compiler(self.vocabulary, model.transformer.config.vocab_size)
 

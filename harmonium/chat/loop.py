@@ -77,10 +77,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Generated:
-    """New ids, as many as there are. finish_reason comes with the last: stop, length, abort or error."""
+    """New ids, as many as there are. finish_reason comes with the last: stop, length, abort or error.
+
+    n_cached: ids of the prompt that were not computed anew.
+    """
 
     ids: Sequence[int]
     finish_reason: FinishReason | None = None
+    n_cached: int = 0
 
 
 Command = Generate | More | Stop | Run
@@ -125,7 +129,8 @@ def turn(
         assert isinstance(result, ToolResult), "Run is answered with a ToolResult"
         yield result
         said.take(result)
-    usage = Usage(prompt=said.n_prompt, completion=len(said.ids), reasoning=said.n_reasoning)
+    n_cached = max(0, said.n_prompt - said.n_computed)
+    usage = Usage(said.n_prompt, len(said.ids), said.n_reasoning, n_cached)
     is_loop = restraint is not None and restraint.has_stopped_a_loop
     is_cut = is_loop or (restraint is not None and restraint.is_spent(said.n_thought))
     yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop)
@@ -134,15 +139,15 @@ def turn(
 class _Said:
     """What was said in the turn so far.
 
-    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_reasoning: ids of messages on the
-    analysis channel, and n_thought those of their text alone. call: the one that ended the round. is_over: the round
-    needs no more ids.
+    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_computed: ids of all rounds'
+    prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought those of their
+    text alone. call: the one that ended the round. is_over: the round needs no more ids.
     """
 
     def __init__(self, conversation: Conversation, vocabulary: Vocabulary, new_call_id: Callable[[], str]) -> None:
         self.messages: list[Message] = []
         self.ids: list[int] = []
-        self.n_prompt, self.n_reasoning, self.n_thought = 0, 0, 0
+        self.n_prompt, self.n_computed, self.n_reasoning, self.n_thought = 0, 0, 0, 0
         self.call: ToolCall | None = None
         self.is_over = False
         self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
@@ -265,10 +270,13 @@ def _round(
 ) -> Generator[Event | Command, Generated | ToolResult | None, FinishReason]:
     """One generation: yields its events, returns why it ended."""
     left = None if max_tokens is None else max_tokens - len(said.ids)
-    command: Command = Generate(said.begin_round(), left, constraint)
+    prompt = said.begin_round()
+    command: Command = Generate(prompt, left, constraint)
     while True:
         generated = yield command
         assert isinstance(generated, Generated), "Generate and More are answered with a Generated"
+        if isinstance(command, Generate):
+            said.n_computed += len(prompt) - generated.n_cached
         yield from said.feed(generated.ids)
         if said.is_over:
             if generated.finish_reason is None:

@@ -7,12 +7,12 @@ belongs to one thread.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import Cursor, TableConstraint
-from harmonium.engine.kv_cache import KvCache
+from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams, StepOutput
 from harmonium.engine.runner import PageCounts, Runner
 from harmonium.engine.sampler import BAD, Sampler
@@ -30,10 +30,11 @@ class Defaults:
     n_rows: int
     token_budget: int
     cache_bytes: int
+    kept_tokens: int | None
 
 
-CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31)
-ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33)
+CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**16)
+ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
 
 
 class Engine:
@@ -41,7 +42,9 @@ class Engine:
 
     context: tokens of one request, prompt and answer; n_rows: requests that run at once; token_budget: tokens computed
     in one step; cache_bytes: keys and values of all, which a CPU only spends as they fill; queue_limit: requests that
-    may wait. Left out, they are modest ones for the device, and context is the model's or what cache_bytes allow.
+    may wait; kept_tokens: tokens whose keys and values stay when nobody runs with them, for requests that begin alike.
+    Left out, they are modest ones for the device, and context is the model's or what cache_bytes allow.
+    end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
     Raises NotEnoughMemory where the context asked for does not fit.
     """
@@ -55,6 +58,8 @@ class Engine:
         token_budget: int | None = None,
         cache_bytes: int | None = None,
         queue_limit: int = 1024,
+        kept_tokens: int | None = None,
+        end_ids: Collection[int] = (),
         masks_on_host: bool | None = None,
     ) -> None:
         config = model.config
@@ -65,8 +70,10 @@ class Engine:
         token_budget = max(token_budget or defaults.token_budget, n_rows)
         pages = PageCounts.fitting(model, context, n_rows, token_budget, cache_bytes or defaults.cache_bytes)
         self.context = min(context or config.context, pages.full * PAGE_SIZE)
-        self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding)
-        self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit)
+        kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
+        n_kept = None if kept_tokens is None else pages_for(kept_tokens)
+        self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding, n_kept)
+        self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit, end_ids)
         self.arena = TableArena(config.vocab_size, model.device)
         on_host = model.device.type == "cpu" if masks_on_host is None else masks_on_host
         self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device, on_host)
@@ -154,7 +161,8 @@ class Engine:
                     ids[output.request_id] += output.ids
                     if output.finish_reason is not None:
                         whole = tuple(ids[output.request_id])
-                        answers[output.request_id] = Generation(whole, output.finish_reason, output.error)
+                        reason, n_cached = output.finish_reason, output.n_cached
+                        answers[output.request_id] = Generation(whole, reason, output.error, n_cached)
         finally:
             for request_id in list(self._requests):
                 self.abort(request_id)
@@ -186,14 +194,16 @@ class Engine:
         n_before = len(request.tokens)
         reason, error = _follow(request, token)
         ids = tuple(request.tokens[n_before:])
-        return StepOutput(request.id, ids) if reason is None else self._end(request, ids, reason, error)
+        if reason is not None:
+            return self._end(request, ids, reason, error)
+        return StepOutput(request.id, ids, n_cached=request.n_cached)
 
     def _end(
         self, request: Request, ids: tuple[int, ...], reason: FinishReason, error: str | None = None
     ) -> StepOutput:
         self.scheduler.remove(request)
         del self._requests[request.id]
-        return StepOutput(request.id, ids, reason, error)
+        return StepOutput(request.id, ids, reason, error, max(0, request.n_cached))
 
 
 def _constrain(request: Request, constraint: TableConstraint) -> str | None:

