@@ -9,6 +9,8 @@ that a backend lacks stay the reference's.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import torch
@@ -20,6 +22,9 @@ from harmonium.kernels.reference import ExpertWeights
 
 BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
 """Device type to the module of its kernels, imported when first used."""
+
+LEAST_TO_SHARE = 2**24
+"""Products in one dense matrix of a step, tokens * hidden**2, from which torch's threads earn the time to wake them."""
 
 Operation = TypeVar("Operation")
 
@@ -48,6 +53,23 @@ class ExpertsAdd(Protocol):
 
 class NormHead(Protocol):
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor: ...
+
+
+@contextmanager
+def threads_for(x: Tensor) -> Iterator[None]:
+    """A step's threads, for its x (tokens, hidden): on a CPU a short step keeps to one, since the others sleep.
+
+    torch's count holds for the process; it is what it was once the step is over.
+    """
+    n_threads = torch.get_num_threads()
+    if x.device.type != "cpu" or n_threads == 1 or x.numel() * x.shape[1] >= LEAST_TO_SHARE:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def norm_qkv(

@@ -136,13 +136,14 @@ class Transformer:
         assert self._head is not None
         cos, sin = rope.tables(batch.positions, self.frequencies, self.temperature)
         x = F.embedding(ids, self.weights.embedding).to(self.dtype)  # (tokens, hidden)
-        for i, layer in enumerate(self._layers):
-            group = batch.full if self.window(i) is None else batch.sliding
-            q = layer.qkv(x, cos, sin, cache.k[i], cache.v[i], group.slots)
-            x = layer.project(x, layer.attend(q, cache.k[i], cache.v[i], batch, group))
-            normed, indices, shares = layer.route(x)
-            x = layer.experts(x, normed, indices, shares)
-        return self._head(x, logits_at)
+        with kernels.threads_for(x):
+            for i, layer in enumerate(self._layers):
+                group = batch.full if self.window(i) is None else batch.sliding
+                q = layer.qkv(x, cos, sin, cache.k[i], cache.v[i], group.slots)
+                x = layer.project(x, layer.attend(q, cache.k[i], cache.v[i], batch, group))
+                normed, indices, shares = layer.route(x)
+                x = layer.experts(x, normed, indices, shares)
+            return self._head(x, logits_at)
 
     def window(self, layer: int) -> int | None:
         return self.config.window if self.config.is_sliding(layer) else None
