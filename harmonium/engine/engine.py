@@ -6,7 +6,9 @@ belongs to one thread.
 
 from __future__ import annotations
 
+import heapq
 import secrets
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams, StepOutput
 from harmonium.engine.runner import PageCounts, Runner
 from harmonium.engine.sampler import BAD, Sampler
-from harmonium.engine.scheduler import Scheduler
+from harmonium.engine.scheduler import Row, Scheduler
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest, PromptTooLong
 from harmonium.model.config import PAGE_SIZE
@@ -79,33 +81,66 @@ class Engine:
         self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device, on_host)
         self._runner = Runner(model, Sampler(config.vocab_size, n_rows, self.arena, model.device), pages)
         self._requests: dict[int, Request] = {}
-        self._ended: list[StepOutput] = []
+        self._outputs: list[StepOutput] = []  # for the next step to return
+        self._deadlines: list[tuple[float, int]] = []  # a heap, with the ids of their requests
         self._next_id = 0
         self._vocab_size = config.vocab_size
 
     @property
     def has_work(self) -> bool:
         """Requests wait or run, or outputs wait to be fetched by `step`."""
-        return bool(self._requests or self._ended)
+        return bool(self._requests or self._outputs)
 
-    def add(self, prompt_ids: Sequence[int], params: SamplingParams, constraint: TableConstraint | None = None) -> int:
+    def add(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        constraint: TableConstraint | None = None,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+    ) -> int:
         """Queues a request and returns its id, larger than every earlier one.
 
-        Raises BadRequest for an empty prompt or ids that the model lacks, PromptTooLong where prompt and answer exceed
-        the context, Busy where the queue is full; a refused request costs nothing.
+        Requests of higher priority go first, and put lower ones off where there is no place for both. One that has not
+        ended after timeout_s seconds ends with an error. Raises BadRequest for an empty prompt or ids that the model
+        lacks, PromptTooLong where prompt and answer exceed the context, Busy where the queue is full; a refused request
+        costs nothing.
         """
-        tokens = list(prompt_ids)
-        self._check(tokens, params)
+        return self.add_several(prompt_ids, params, 1, constraint, priority=priority, timeout_s=timeout_s)[0]
+
+    def add_several(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        n: int,
+        constraint: TableConstraint | None = None,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[int]:
+        """Queues n requests with one prompt, which is computed once, and returns their ids; see `add`.
+
+        Where params has a seed, the i-th from 0 uses seed + i, and the first gets what it would get from `add`.
+        """
+        tokens = self._checked(prompt_ids, params)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
-        seed = secrets.randbits(64) if params.seed is None else params.seed
+        self.scheduler.check_room(n)
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
-        request = Request(self._next_id, tokens, params, seed, max_length)
-        self.scheduler.add(request)
-        self._next_id += 1
-        self._requests[request.id] = request
-        if constraint is not None and (error := _constrain(request, constraint)):
-            self._ended.append(self._end(request, (), FinishReason.ERROR, error))
-        return request.id
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        ids = []
+        for i in range(n):
+            seed = secrets.randbits(64) if params.seed is None else params.seed + i
+            request = Request(self._next_id, list(tokens), params, seed, max_length, priority)
+            ids.append(request.id)
+            self.scheduler.add(request)
+            self._next_id += 1
+            self._requests[request.id] = request
+            if deadline is not None:
+                heapq.heappush(self._deadlines, (deadline, request.id))
+            if constraint is not None and (error := _constrain(request, constraint)):
+                self._end(request, FinishReason.ERROR, error)
+        return ids
 
     def abort(self, request_id: int) -> bool:
         """Ends a request at once and frees what it holds; its last output comes with the next step.
@@ -115,25 +150,18 @@ class Engine:
         request = self._requests.get(request_id)
         if request is None:
             return False
-        self._ended.append(self._end(request, (), FinishReason.ABORT))
+        self._end(request, FinishReason.ABORT)
         return True
 
     def step(self) -> list[StepOutput]:
-        """Computes one step. Returns the new ids of every request that got some, and the ends of those that ended."""
-        rows = self.scheduler.schedule()
-        outputs: list[StepOutput] = []
-        if rows:
-            try:
-                ids = iter(self._runner.run(self._builder.build(rows)))
-            except BaseException:
-                for row in rows:  # the device may have moved on in their tables, and the host has not
-                    row.request.synced_at = -1
-                raise
-            for row in rows:
-                self.scheduler.complete(row)
-                if row.is_sampled:
-                    outputs.append(self._take(row.request, next(ids)))
-        outputs, self._ended = self._ended + outputs, []
+        """Computes one step. Returns the new ids of every request that got some, and the ends of those that ended.
+
+        What fails in a step is run again request by request, and ends those that fail alone; the others go on.
+        """
+        self._expire()
+        if rows := self.scheduler.schedule():
+            self._run(rows)
+        outputs, self._outputs = self._outputs, []
         return outputs
 
     def generate(
@@ -149,7 +177,7 @@ class Engine:
         assert not self.has_work, "outputs of other requests would be lost"
         each = [params] * len(prompts) if isinstance(params, SamplingParams) else list(params)
         for prompt, wanted in zip(prompts, each, strict=True):
-            self._check(list(prompt), wanted)
+            self._checked(prompt, wanted)
         todo = list(zip(prompts, each, constraints or [None] * len(prompts), strict=True))[::-1]
         ids: dict[int, list[int]] = {}
         answers: dict[int, Generation] = {}
@@ -166,44 +194,91 @@ class Engine:
         finally:
             for request_id in list(self._requests):
                 self.abort(request_id)
-            self._ended = []
+            self._outputs = []
         return [answers[request_id] for request_id in sorted(answers)]
 
-    def _check(self, tokens: list[int], params: SamplingParams) -> None:
-        if not tokens:
+    def _checked(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
+        """The prompt as a list of its own. Raises what `add` raises for it."""
+        n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
+        if not n_prompt:
             raise BadRequest("The prompt is empty; give at least one token.")
-        if min(tokens) < 0 or max(tokens) >= self._vocab_size:
-            raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
-        if params.max_tokens is None and len(tokens) >= self.context:
+        if not n_wanted and n_prompt >= self.context:
             raise PromptTooLong(
-                f"The prompt has {len(tokens)} tokens, which leaves no room for an answer in the context of "
+                f"The prompt has {n_prompt} tokens, which leaves no room for an answer in the context of "
                 f"{self.context} tokens; shorten the prompt."
             )
-        n_wanted = params.max_tokens or 0
-        if len(tokens) + n_wanted > self.context:
+        if n_prompt + n_wanted > self.context:
             raise PromptTooLong(
-                f"The prompt has {len(tokens)} tokens and the answer may take {n_wanted}, but the context is "
+                f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
                 f"{self.context} tokens; shorten the prompt, or lower max_tokens."
             )
+        tokens = list(prompt_ids)
+        if min(tokens) < 0 or max(tokens) >= self._vocab_size:
+            raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
+        return tokens
 
-    def _take(self, request: Request, token: int) -> StepOutput:
+    def _expire(self) -> None:
+        """Ends the requests whose time is over."""
+        while self._deadlines:
+            deadline, request_id = self._deadlines[0]
+            request = self._requests.get(request_id)
+            if request is not None and deadline > time.monotonic():
+                return
+            heapq.heappop(self._deadlines)
+            if request is not None:
+                self._end(request, FinishReason.ERROR, "The request did not end within the time that it was given.")
+
+    def _run(self, rows: list[Row]) -> None:
+        """Computes these rows and gives their requests the new ids; where that fails, each row alone."""
+        found = self._compute(rows)
+        if isinstance(found, list):
+            ids = iter(found)
+            for row in rows:
+                self.scheduler.complete(row)
+                if row.is_sampled:
+                    self._take(row.request, next(ids))
+        elif len(rows) > 1:
+            for row in rows:
+                self._run([row])
+        else:
+            self._end(rows[0].request, FinishReason.ERROR, f"The step failed: {found}", is_faulty=True)
+
+    def _compute(self, rows: list[Row]) -> list[int] | str:
+        """The sampled ids, or what went wrong: in words, because the error itself would keep the step's memory."""
+        try:
+            return self._runner.run(self._builder.build(rows))
+        except BaseException as error:
+            for row in rows:  # the device may have moved on with them, and the host has not
+                row.request.forget_device()
+            if not isinstance(error, Exception):
+                raise
+            return repr(error)
+
+    def _take(self, request: Request, token: int) -> None:
         """Gives a request its sampled id, and the ids that its matcher forces after it."""
         if token == BAD:
             message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
-            return self._end(request, (), FinishReason.ERROR, message)
+            return self._end(request, FinishReason.ERROR, message, is_faulty=True)
         n_before = len(request.tokens)
         reason, error = _follow(request, token)
         ids = tuple(request.tokens[n_before:])
         if reason is not None:
-            return self._end(request, ids, reason, error)
-        return StepOutput(request.id, ids, n_cached=request.n_cached)
+            return self._end(request, reason, error, ids=ids)
+        self._outputs.append(StepOutput(request.id, ids, n_cached=request.n_cached))
 
     def _end(
-        self, request: Request, ids: tuple[int, ...], reason: FinishReason, error: str | None = None
-    ) -> StepOutput:
-        self.scheduler.remove(request)
+        self,
+        request: Request,
+        reason: FinishReason,
+        error: str | None = None,
+        *,
+        ids: tuple[int, ...] = (),
+        is_faulty: bool = False,
+    ) -> None:
+        """Takes a request out. is_faulty: what it computed may be wrong, and no other request may use it."""
+        self.scheduler.remove(request, is_faulty=is_faulty)
         del self._requests[request.id]
-        return StepOutput(request.id, ids, reason, error, max(0, request.n_cached))
+        self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached)))
 
 
 def _constrain(request: Request, constraint: TableConstraint) -> str | None:

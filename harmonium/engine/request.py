@@ -87,7 +87,7 @@ class Request:
     """One request inside the engine; those of higher priority are served first, older ones before younger.
 
     tokens: the prompt (n_prompt of them), then the output so far. n_computed: how many of them have keys and values in
-    the cache. max_length: tokens at which it ends. seed: below 2 ** 64. deadline: on the monotonic clock, or None.
+    the cache. max_length: tokens at which it ends. seed: any integer.
     lane: its place among those that run, -1 while it waits. n_cached: tokens of the prompt that the cache had when it
     first got a lane, -1 before. names: of its tokens' full pages, as far as they were needed. waits_for: the name of
     the page that it waits for, because another request computes it, or none.
@@ -101,7 +101,6 @@ class Request:
     seed: int
     max_length: int
     priority: int = 0
-    deadline: float | None = None
     cursor: Cursor | None = None
     n_prompt: int = field(init=False)
     n_computed: int = 0

@@ -21,6 +21,14 @@ SMALL = replace(TINY, vocab_size=500)
 Same = Callable[[Sequence[int], SamplingParams, Sequence[int], Sequence[int]], None]
 
 
+def prompt(length: int, seed: int = 0) -> list[int]:
+    """Random ids; a shorter one is no beginning of a longer one."""
+    ids: list[int] = torch.randint(
+        500, (length,), generator=torch.Generator().manual_seed(1000 * seed + length)
+    ).tolist()
+    return ids
+
+
 @pytest.fixture(scope="session")
 def small() -> ModelConfig:
     return SMALL

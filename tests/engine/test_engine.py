@@ -17,7 +17,7 @@ from harmonium.engine.request import FinishReason, SamplingParams
 from harmonium.errors import BadRequest, Busy, NotEnoughMemory, PromptTooLong
 from harmonium.model.config import ModelConfig
 from harmonium.model.transformer import Transformer
-from tests.engine.conftest import Same
+from tests.engine.conftest import Same, prompt
 from tests.engine.tables import State, table
 
 LENGTHS = (1, 15, 16, 17, 127, 128, 129, 300)
@@ -31,13 +31,6 @@ SETTINGS = (
 
 Case = tuple[list[int], SamplingParams, tuple[int, ...]]
 """A prompt, its parameters, and what it gets alone."""
-
-
-def prompt(length: int, seed: int = 0) -> list[int]:
-    ids: list[int] = torch.randint(
-        500, (length,), generator=torch.Generator().manual_seed(1000 * seed + length)
-    ).tolist()
-    return ids
 
 
 def whole(engine: Engine) -> bool:

@@ -1,0 +1,140 @@
+"""What goes wrong ends the request that it belongs to; the others get what they would have got without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from harmonium.engine.engine import Engine
+from harmonium.engine.request import FinishReason, SamplingParams, StepOutput
+from harmonium.errors import Busy
+from harmonium.model.config import ModelConfig
+from harmonium.model.dummy import Dummy
+from harmonium.model.transformer import Transformer
+from tests.engine.audit import audit
+
+PARAMS = SamplingParams(seed=5, max_tokens=20)
+DOOMED = 499
+PROMPTS = [[7, n] * 20 + [n] for n in range(1, 6)]
+
+
+def serve(engine: Engine) -> dict[int, list[StepOutput]]:
+    """All outputs until nothing is left to do, with a look at the books after every step."""
+    outputs: dict[int, list[StepOutput]] = {}
+    while engine.has_work:
+        for output in engine.step():
+            outputs.setdefault(output.request_id, []).append(output)
+        audit(engine.cache)
+    cache = engine.cache
+    assert cache.full.n_free == cache.full.n_pages and cache.sliding.n_free == cache.sliding.n_pages
+    return outputs
+
+
+def ids_of(outputs: list[StepOutput]) -> tuple[int, ...]:
+    return tuple(token for output in outputs for token in output.ids)
+
+
+def with_fault(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, is_hit: Callable[[Tensor], bool], error: Exception
+) -> None:
+    """The forward step raises where is_hit says so of its ids."""
+    step: Callable[..., Tensor] = engine._runner.model.step
+
+    def failing(ids: Tensor, *rest: object) -> Tensor:
+        if is_hit(ids):
+            raise error
+        return step(ids, *rest)
+
+    monkeypatch.setattr(engine._runner.model, "step", failing)
+
+
+@pytest.mark.parametrize("place", [0, 20, 40])
+def test_a_failing_kernel_ends_the_request_that_it_fails_for(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    expected = Engine(model, context=80).generate(PROMPTS, PARAMS)
+    engine = Engine(model, context=80, token_budget=40)
+    with_fault(monkeypatch, engine, lambda ids: bool((ids == DOOMED).any()), RuntimeError("no such kernel"))
+    ids = [engine.add(prompt, PARAMS) for prompt in PROMPTS[:3]]
+    doomed = engine.add([*PROMPTS[2][:place], DOOMED, *PROMPTS[2][place + 1 :]], PARAMS)
+    ids += [engine.add(prompt, PARAMS) for prompt in PROMPTS[3:]]
+    outputs = serve(engine)
+    assert [ids_of(outputs[request_id]) for request_id in ids] == [answer.ids for answer in expected]
+    [end] = outputs[doomed]
+    assert end.finish_reason is FinishReason.ERROR and "no such kernel" in str(end.error) and not end.ids
+    assert [answer.ids for answer in engine.generate(PROMPTS, PARAMS)] == [answer.ids for answer in expected]
+
+
+def test_memory_that_is_too_small_for_all_is_used_one_by_one(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Engine(model, context=80).generate(PROMPTS, PARAMS)
+    engine = Engine(model, context=80)
+    with_fault(monkeypatch, engine, lambda ids: len(ids) > 41, torch.OutOfMemoryError("out of memory"))
+    ids = [engine.add(prompt, PARAMS) for prompt in PROMPTS]
+    doomed = engine.add([3] * 60, PARAMS)
+    outputs = serve(engine)
+    assert [ids_of(outputs[request_id]) for request_id in ids] == [answer.ids for answer in expected]
+    assert [o.finish_reason for o in outputs[doomed]] == [FinishReason.ERROR]
+
+
+@pytest.fixture
+def poisoned(small: ModelConfig) -> Transformer:
+    """A model that one id breaks, with everything that comes after it."""
+    model = Transformer.load(Dummy(small), dtype=torch.float32)
+    model.weights.embedding[DOOMED] = torch.nan
+    return model
+
+
+def test_logits_that_are_no_numbers_end_their_request_and_leave_no_trace(
+    model: Transformer, poisoned: Transformer
+) -> None:
+    expected = Engine(model, context=80).generate(PROMPTS, PARAMS)
+    engine = Engine(poisoned, context=80, n_rows=4, cache_bytes=bytes_for(poisoned, n_rows=4, token_budget=40))
+    ids = [engine.add(prompt, PARAMS) for prompt in PROMPTS[:2]]
+    doomed = [engine.add([DOOMED] * 50, PARAMS), engine.add([*PROMPTS[4][:20], DOOMED, *[1] * 20], PARAMS)]
+    ids += [engine.add(prompt, PARAMS) for prompt in PROMPTS[2:]]
+    outputs = serve(engine)
+    assert [ids_of(outputs[request_id]) for request_id in ids] == [answer.ids for answer in expected]
+    assert all([o.finish_reason for o in outputs[i]] == [FinishReason.ERROR] for i in doomed)
+    again = engine.generate([[DOOMED] * 50, *PROMPTS], PARAMS)
+    assert again[0].n_cached == 0, "nobody uses what it computed"
+    assert [answer.ids for answer in again[1:]] == [answer.ids for answer in expected]
+    audit(engine.cache)
+
+
+def bytes_for(model: Transformer, n_rows: int, token_budget: int) -> int:
+    """Few pages, so that those of ended requests are written again."""
+    one = model.new_cache(1, 1)
+    page = sum(k.nbytes + v.nbytes for k, v in zip(one.k, one.v, strict=True)) // 2
+    return page * (16 + n_rows * 10 + token_budget)
+
+
+def test_time_that_is_over_ends_a_request_wherever_it_is(model: Transformer) -> None:
+    engine = Engine(model, context=80, n_rows=2)
+    expected = engine.generate(PROMPTS[:1], PARAMS)
+    long = SamplingParams(seed=1, max_tokens=39)
+    kept = engine.add(PROMPTS[0], PARAMS, timeout_s=60)
+    running, waiting = engine.add(PROMPTS[1], long, timeout_s=0.02), engine.add(PROMPTS[2], long, timeout_s=0.0)
+    outputs = {output.request_id: [output] for output in engine.step()}
+    assert outputs[waiting][0].finish_reason is FinishReason.ERROR and outputs[running][0].ids
+    time.sleep(0.03)
+    for request_id, more in serve(engine).items():
+        outputs[request_id] += more
+    assert ids_of(outputs[kept]) == expected[0].ids and outputs[kept][-1].finish_reason is FinishReason.LENGTH
+    assert outputs[running][-1].finish_reason is FinishReason.ERROR and "time" in str(outputs[running][-1].error)
+    assert not engine.step() and not engine._deadlines
+
+
+def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
+    engine = Engine(model, context=80, n_rows=1, queue_limit=4)
+    engine.add(PROMPTS[0], PARAMS)
+    with pytest.raises(Busy):
+        engine.add_several(PROMPTS[1], PARAMS, 4)
+    assert len(engine.scheduler.waiting) == 1
+    engine.add_several(PROMPTS[1], PARAMS, 3)
+    assert len(serve(engine)) == 4
