@@ -16,7 +16,7 @@ EDGES = (1, 15, 16, 17, 31, 32, 33, 127, 128, 129, 143, 144, 145, 160, 161, 255,
 
 @pytest.mark.parametrize("params", PARAMS, ids=["greedy", "seeded"])
 def test_a_cached_prefix_is_a_cold_one(model: Transformer, same: Same, params: SamplingParams) -> None:
-    cold, warm = (Engine(model, context=400, n_rows=2, token_budget=8000) for _ in range(2))
+    cold, warm = (Engine(model, context=400, n_rows=40, token_budget=8000) for _ in range(2))
     warm.generate([prompt(300)], SamplingParams(temperature=0, max_tokens=1))
     for n_common in EDGES:
         for n_own in (0, 1, 40):
