@@ -15,16 +15,20 @@ from typing import NamedTuple
 from harmonium.harmony.messages import Author, Channel, Role
 
 CHANNEL_MARK, CONSTRAIN_MARK = "\ue005", "\ue003"
-_NAME = r"[\w.$/@:-]*[\w$]"
+# Of a name: letters and digits of any script, with their accents and joiners, and _ . - / @ : $, of which - . / @ : do
+# not end it. Other signs are taken for noise.
+_NO_SIGN = rf"\s\x00-\x23\x25-\x2c\x3b-\x3f\x5b-\x5e\x60\x7b-\x7f\ufffd{CHANNEL_MARK}{CONSTRAIN_MARK}"
+_NAME = rf"[^{_NO_SIGN}]*[^{_NO_SIGN}\x2d-\x2f\x3a\x40]"
 _TYPE = r"[\w/+.-]+"
 _ROLES = frozenset(Role)
 _WELL_FORMED = re.compile(
     rf"(?P<author>{_NAME})?(?: to=(?P<before>{_NAME}))?"
     rf"(?:{CHANNEL_MARK}(?P<channel>{'|'.join(Channel)}))?(?: to=(?P<after>{_NAME}))?"
-    rf"(?: ?{CONSTRAIN_MARK}(?P<constrained>{_TYPE})| (?P<type>{_TYPE}))?"
+    rf"(?: ?{CONSTRAIN_MARK}(?P<constrained>(?:{_TYPE})?)| (?P<type>{_TYPE}))?"
 )
 _GLUED_AUTHOR = re.compile(rf"assistant(?=to=|{'|'.join(Channel)})")
 _AUTHOR = re.compile(_NAME)
+_FOREIGN = re.compile(f"[{_NO_SIGN}]")
 _BEHIND_AUTHOR = re.compile(rf"\s*(?:$|to=|[{CHANNEL_MARK}{CONSTRAIN_MARK}])")
 _WORD = re.compile(rf"[^\s{CHANNEL_MARK}{CONSTRAIN_MARK}]+")
 _SPACE = re.compile(r"\s*")
@@ -80,7 +84,15 @@ class Header:
 
 def is_recipient(name: str) -> bool:
     """Can a header name it, so that it is read back as it is?"""
-    return re.fullmatch(_NAME, name) is not None
+    return _AUTHOR.fullmatch(name) is not None
+
+
+def sayable(name: str) -> str:
+    """The name itself if a header can hold it, else one like it, with low lines for what is foreign to headers."""
+    if is_recipient(name):
+        return name
+    written = _FOREIGN.sub("_", name)
+    return written if is_recipient(written) else f"{written}_"
 
 
 def read_header(text: str, role: Role | None, is_closed: bool) -> Header:
@@ -113,7 +125,7 @@ def _read_well_formed(text: str, role: Role | None) -> Header | None:
     header = Header(_author(match["author"]) if role is None else Author(role))
     header.channel = Channel(match["channel"]) if match["channel"] else None
     header.recipient = match["before"] or match["after"]
-    header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] else match["type"]
+    header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] is not None else match["type"]
     return header
 
 

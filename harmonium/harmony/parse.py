@@ -8,10 +8,11 @@ Every message keeps its exact ids, so that a turn in progress renders back to wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harmonium.harmony.header import CHANNEL_MARK, CONSTRAIN_MARK, Deviation, Header, RepairKind, read_header
 from harmonium.harmony.messages import Author, Channel, Message, Role
+from harmonium.harmony.names import meant_recipient, spoken_names
 from harmonium.harmony.vocabulary import NO_TOKEN, Vocabulary
 
 # A header's text that is longer is looked at, whether it is not a body already; then at twice the length, and so on.
@@ -65,9 +66,11 @@ class Parsed:
     is_complete: bool
 
 
-def parse(ids: Iterable[int], vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT) -> Parsed:
-    """All ids at once: what a Parser gives for them one by one. role None: the ids begin with `<|start|>`."""
-    parser = Parser(vocabulary, role)
+def parse(
+    ids: Iterable[int], vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT, functions: Iterable[str] = ()
+) -> Parsed:
+    """All ids at once: what a Parser, made from the other arguments, gives for them one by one."""
+    parser = Parser(vocabulary, role, functions)
     events = [event for id_ in ids for event in parser.feed(id_)] + parser.finish()
     ends = [event for event in events if isinstance(event, MessageEnd)]
     repairs = tuple(event for event in events if isinstance(event, RepairFound))
@@ -78,8 +81,13 @@ def parse(ids: Iterable[int], vocabulary: Vocabulary, role: Role | None = Role.A
 class Parser:
     """One turn's ids, one at a time. `feed` returns the events an id completes, `finish` those of the end."""
 
-    def __init__(self, vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT) -> None:
-        """role: the ids go on behind `<|start|>` and this role; None: they begin with `<|start|>`."""
+    def __init__(
+        self, vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT, functions: Iterable[str] = ()
+    ) -> None:
+        """role: the ids go on behind `<|start|>` and this role; None: they begin with `<|start|>`.
+
+        functions: names of the functions that were declared; those that a header cannot hold are known again.
+        """
         control = vocabulary.control
         self._vocabulary = vocabulary
         self._specials = vocabulary.special_ids
@@ -88,6 +96,7 @@ class Parser:
         self._enders = vocabulary.message_end_ids | vocabulary.stop_ids
         self._marks = {control.channel: CHANNEL_MARK, control.constrain: CONSTRAIN_MARK}
         self._decoder = vocabulary.decoder()
+        self._meant = {spoken: name for name, spoken in spoken_names(functions).items()}
         self._n_fed = 0
         self._events: list[Event] = []
         self._ids: list[int] = []
@@ -212,10 +221,19 @@ class Parser:
     def _start_message(self, header: Header) -> None:
         for kind, at, text in self._placed(header.deviations):
             self._repair(kind, at, text)
+        if self._meant:
+            self._name_again(header)
         self._header = header
         self._body = []
         self._events.append(MessageStart(header.author, header.channel, header.recipient, header.content_type))
         self._add_text(header.body)
+
+    def _name_again(self, header: Header) -> None:
+        """Gives functions the names that they were declared by."""
+        if header.recipient is not None:
+            header.recipient = meant_recipient(header.recipient, self._meant)
+        if header.author.role is Role.TOOL and header.author.name is not None:
+            header.author = replace(header.author, name=meant_recipient(header.author.name, self._meant))
 
     def _placed(self, deviations: list[Deviation]) -> list[Deviation]:
         """The deviations with ids' indices in the place of characters'."""

@@ -1,16 +1,21 @@
-"""Conversation to token ids, for serving and for training: the same ids as openai-harmony 0.0.8.
+"""Conversation to token ids, for serving and for training: the same ids as openai-harmony 0.0.8, but for what
+docs/harmony.md names.
 
 Every piece of text is encoded on its own, between control tokens, so nothing that is said can break the frame. History:
 reasoning of a finished turn (analysis before a later final message) is left out; reasoning since the last final
-message stays, across tool calls.
+message stays, across tool calls. Source: openai/harmony, docs/format.md, "Handling reasoning output in subsequent
+sampling".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.header import sayable
 from harmonium.harmony.messages import (
     Channel,
     Content,
@@ -21,6 +26,7 @@ from harmonium.harmony.messages import (
     Role,
     SystemContent,
 )
+from harmonium.harmony.names import spoken_names, spoken_recipient
 from harmonium.harmony.namespaces import FUNCTIONS, builtin_section, namespace, split_lines, tools_section
 from harmonium.harmony.schema import compact_json
 from harmonium.harmony.vocabulary import Vocabulary
@@ -38,6 +44,13 @@ class Learned(IntEnum):
     FINAL = 4
 
 
+class _Declared(NamedTuple):
+    """The functions of a conversation: whether there are any, and the names that are written otherwise."""
+
+    has_functions: bool
+    spoken: Mapping[str, str]
+
+
 def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role | None = Role.ASSISTANT) -> list[int]:
     """The prompt for the next message of `next_role`, ending in `<|start|>assistant`; None renders the messages alone.
 
@@ -46,7 +59,7 @@ def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role |
     """
     messages = conversation.messages
     turn_start = _after_last_final(messages)
-    has_functions = _has_functions(messages)
+    declared = _declared(messages)
     ids: list[int] = []
     for index, message in _without_finished_reasoning(messages, turn_start):
         if message.ids and message.role is Role.ASSISTANT and index >= turn_start:
@@ -54,8 +67,7 @@ def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role |
             if message.ids[-1] not in vocabulary.message_end_ids:
                 ids.append(_end(message, vocabulary))
         else:
-            ids += _header(message, vocabulary)
-            ids += _body(message, vocabulary, has_functions)
+            ids += _frame(message, vocabulary, declared)
             ids.append(_end(message, vocabulary))
     return ids if next_role is None else [*ids, *_opening(next_role, vocabulary)]
 
@@ -71,13 +83,12 @@ def render_for_training(
     history shows with `<|end|>`, does not teach its end.
     """
     messages = conversation.messages
-    has_functions = _has_functions(messages)
+    declared = _declared(messages)
     ids: list[int] = []
     codes: list[int] = []
     goes_on = False
     for index, message in _without_finished_reasoning(messages, _after_last_final(messages[:learn_from])):
-        header = _header(message, vocabulary)
-        said = [*header, *_body(message, vocabulary, has_functions)]
+        said = _frame(message, vocabulary, declared)
         end = _end(message, vocabulary)
         is_last_final = message.channel == Channel.FINAL and index == len(messages) - 1
         if message.role is Role.ASSISTANT and is_last_final:
@@ -116,13 +127,15 @@ def system_text(content: SystemContent, has_functions: bool) -> str:
     return "\n\n".join(sections)
 
 
-def developer_text(content: DeveloperContent) -> str:
-    """What a developer message says."""
+def developer_text(content: DeveloperContent, spoken: Mapping[str, str] | None = None) -> str:
+    """What a developer message says. spoken: functions' names that are written otherwise (names.spoken_names)."""
+    spoken = spoken or {}
+    tools = [replace(tool, name=spoken.get(tool.name, tool.name)) for tool in content.tools]
     sections = []
     if content.instructions is not None:
         sections += ["# Instructions", content.instructions]
-    if content.tools:
-        sections.append(tools_section([namespace(FUNCTIONS, content.tools)]))
+    if tools:
+        sections.append(tools_section([namespace(FUNCTIONS, tools)]))
     if content.response_formats:
         sections += ["# Response Formats", *map(_response_format, content.response_formats)]
     return "\n\n".join(sections)
@@ -133,8 +146,10 @@ def _response_format(response_format: ResponseFormat) -> str:
     return "\n".join([*lines, compact_json(response_format.schema)])
 
 
-def _has_functions(messages: Sequence[Message]) -> bool:
-    return any(isinstance(part, DeveloperContent) and part.tools for message in messages for part in message.content)
+def _declared(messages: Sequence[Message]) -> _Declared:
+    contents = (part for message in messages for part in message.content if isinstance(part, DeveloperContent))
+    names = [tool.name for content in contents for tool in content.tools]
+    return _Declared(bool(names), spoken_names(names))
 
 
 def _after_last_final(messages: Sequence[Message]) -> int:
@@ -155,20 +170,28 @@ def _opening(speaker: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     return vocabulary.control.start, *vocabulary.encode_fixed(speaker)
 
 
-def _header(message: Message, vocabulary: Vocabulary) -> list[int]:
+def _frame(message: Message, vocabulary: Vocabulary, declared: _Declared) -> list[int]:
+    """Header and body, without the end."""
+    ids = _header(message, vocabulary, declared.spoken)
+    for part in message.content:
+        ids += _part(part, message.role, vocabulary, declared)
+    return ids
+
+
+def _header(message: Message, vocabulary: Vocabulary, spoken: Mapping[str, str]) -> list[int]:
     """From `<|start|>` to `<|message|>`."""
     control, encode = vocabulary.control, vocabulary.encode_fixed
     author = message.author
     if author.role is Role.TOOL:
         if not author.name:
             raise BadRequest("A tool's message needs the name of its tool: Message.tool('functions.get_weather', ...).")
-        ids = [*_opening(author.name, vocabulary)]
+        ids = [*_opening(spoken_recipient(author.name, spoken), vocabulary)]
     else:
         ids = [*_opening(author.role, vocabulary)]
         if author.name is not None:
-            ids += encode(f":{author.name}")
+            ids += encode(f":{sayable(author.name)}")
     if message.recipient is not None and message.recipient != "all":
-        ids += encode(f" to={message.recipient}")
+        ids += encode(f" to={spoken_recipient(message.recipient, spoken)}")
     if message.channel is not None:
         ids.append(control.channel)
         ids += encode(str(message.channel))
@@ -183,23 +206,16 @@ def _header(message: Message, vocabulary: Vocabulary) -> list[int]:
     return ids
 
 
-def _body(message: Message, vocabulary: Vocabulary, has_functions: bool) -> list[int]:
-    ids: list[int] = []
-    for part in message.content:
-        ids += _part(part, message.role, vocabulary, has_functions)
-    return ids
-
-
-def _part(part: Content, role: Role, vocabulary: Vocabulary, has_functions: bool) -> Sequence[int]:
+def _part(part: Content, role: Role, vocabulary: Vocabulary, declared: _Declared) -> Sequence[int]:
     if isinstance(part, str):
         return vocabulary.encode(part)
     if isinstance(part, SystemContent):
         if role is not Role.SYSTEM:
             raise BadRequest(f"SystemContent belongs into a system message, not into one of the {role}.")
-        return vocabulary.encode_fixed(system_text(part, has_functions))
+        return vocabulary.encode_fixed(system_text(part, declared.has_functions))
     if role is not Role.DEVELOPER:
         raise BadRequest(f"DeveloperContent belongs into a developer message, not into one of the {role}.")
-    return vocabulary.encode_fixed(developer_text(part))
+    return vocabulary.encode_fixed(developer_text(part, declared.spoken))
 
 
 def _end(message: Message, vocabulary: Vocabulary) -> int:

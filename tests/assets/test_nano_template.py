@@ -127,7 +127,10 @@ def schemas() -> st.SearchStrategy[Any]:
         several = st.lists(inner, max_size=3)
         parts = {
             "items": inner,
+            "prefixItems": several,
             "properties": st.dictionaries(st.sampled_from(["x", "y", "items"]), inner, max_size=3),
+            "patternProperties": st.dictionaries(st.just("^x"), inner, max_size=1),
+            "additionalProperties": inner | st.booleans(),
             "required": st.lists(st.sampled_from(["x", "items", 1]), max_size=2),
             "oneOf": several,
             "anyOf": several,
@@ -135,7 +138,7 @@ def schemas() -> st.SearchStrategy[Any]:
         }
         return maybe(type=plain | st.lists(plain, max_size=2), **notes, **parts)
 
-    return st.recursive(maybe(type=plain, **notes) | st.just(True), larger, max_leaves=6)
+    return st.recursive(maybe(type=plain, **notes) | st.booleans(), larger, max_leaves=6)
 
 
 @settings(max_examples=150, deadline=None)

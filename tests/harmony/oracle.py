@@ -1,10 +1,20 @@
-"""Our messages as openai-harmony's, and its messages as ours."""
+"""Our messages as openai-harmony's, its messages as ours, and its types."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai_harmony as oh
 
-from harmonium.harmony.messages import Author, Conversation, DeveloperContent, Message, Role, SystemContent
+from harmonium.harmony.messages import (
+    Author,
+    Conversation,
+    DeveloperContent,
+    Message,
+    Role,
+    SystemContent,
+    ToolSpec,
+)
 
 
 def theirs(conversation: Conversation) -> oh.Conversation:
@@ -15,6 +25,15 @@ def ours(message: oh.Message) -> Message:
     author = Author(Role(message.author.role.value), message.author.name)
     texts = tuple(part.text for part in message.content if isinstance(part, oh.TextContent))
     return Message(author, texts, message.channel, message.recipient, message.content_type)
+
+
+def reference_type(schema: Any, reference: oh.HarmonyEncoding) -> str:
+    """What the reference writes for a tool's parameters."""
+    tool = ToolSpec("f", "", schema)
+    conversation = Conversation((Message.developer(DeveloperContent(tools=(tool,))),))
+    text = reference.decode(reference.render_conversation(theirs(conversation)))
+    written: str = text.partition("type f = (_: ")[2].rpartition(") => any;")[0]
+    return written
 
 
 def _message(message: Message) -> oh.Message:

@@ -19,7 +19,6 @@ from tests.harmony.oracle import ours
 REFERENCE_CANNOT_PARSE = {
     "names": "assistant:bot is taken for a tool or refused",
     "content types": "a content type without a recipient is taken for one",
-    "text that looks like control tokens": "control tokens spelled out in a header are read as such",
 }
 
 
@@ -44,18 +43,6 @@ def test_generations_give_what_was_rendered(o200k: Vocabulary, reference: oh.Har
         assert parsed == Parsed(said, (), True)
         theirs = reference.parse_messages_from_completion_tokens(generated, role=oh.Role.ASSISTANT)
         assert list(map(ours, theirs)) == list(said)
-
-
-def test_what_the_reference_cannot_parse(o200k: Vocabulary, reference: oh.HarmonyEncoding) -> None:
-    names = render(golden.GOLDEN["names"], o200k, next_role=None)
-    assert parse(names, o200k, role=None).messages == golden.GOLDEN["names"].messages
-    with pytest.raises(oh.HarmonyError):
-        reference.parse_messages_from_completion_tokens(names, role=None)
-    final_json = o200k.encode("<|channel|>final<|constrain|>json<|message|>{}<|return|>", parse_special=True)
-    (mine,) = parse(final_json, o200k).messages
-    assert (mine.recipient, mine.content_type) == (None, "<|constrain|>json")
-    (misread,) = reference.parse_messages_from_completion_tokens(final_json, role=oh.Role.ASSISTANT)
-    assert misread.recipient == "<|constrain|>json"
 
 
 # Generations behind `<|start|>assistant`; then messages as (channel, recipient, text), and the repairs' kinds.

@@ -32,18 +32,6 @@ def test_same_ids_as_the_reference(name: str, o200k: Vocabulary, reference: oh.H
     assert render(conversation, o200k, next_role=None) == reference.render_conversation(theirs(conversation))
 
 
-def test_reference_keeps_reasoning_of_finished_turns(o200k: Vocabulary, reference: oh.HarmonyEncoding) -> None:
-    """It drops reasoning before the first final message only, and none while a call is pending."""
-    begun = (golden.ASK, Message.analysis("old"), golden.ANSWER)
-    twice = Conversation((*begun, golden.LATER, Message.analysis("newer"), golden.ANSWER, golden.LATER))
-    pending = Conversation((*begun, golden.LATER, Message.analysis("current"), golden.CALL, golden.RESULT))
-    for conversation, finished in ((twice, "newer"), (pending, "old")):
-        expected = reference.render_conversation_for_completion(theirs(conversation), oh.Role.ASSISTANT)
-        assert finished in o200k.decode(expected)
-        assert finished not in o200k.decode(render(conversation, o200k))
-    assert "current" in o200k.decode(render(pending, o200k))
-
-
 def test_builtin_tools_have_one_order(o200k: Vocabulary) -> None:
     swapped = Conversation((Message.system(SystemContent(builtin_tools=("python", "browser"))),))
     ordered = Conversation((Message.system(SystemContent(builtin_tools=("browser", "python"))),))

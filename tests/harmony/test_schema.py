@@ -1,4 +1,4 @@
-"""Types are the reference's to the character; where it says `any` and loses the schema, ours says what it holds."""
+"""Types are the reference's to the character where it says what the schema says; any schema gives a bounded type."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from typing import Any
 
 import openai_harmony as oh
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from harmonium.harmony.messages import Conversation, DeveloperContent, Message, ToolSpec
+from harmonium.errors import BadRequest
 from harmonium.harmony.schema import compact_json, typescript
-from tests.harmony.oracle import theirs
+from tests.harmony.oracle import reference_type
 
 TEXT = {"type": "string"}
+KEYWORDS = (
+    *("type", "properties", "required", "items", "prefixItems", "additionalItems", "additionalProperties", "x"),
+    *("patternProperties", "oneOf", "anyOf", "allOf", "$ref", "$defs", "enum", "const", "default", "examples"),
+    *("nullable", "title", "description"),
+)
 TREE = {
     "type": "object",
     "properties": {"value": TEXT, "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}}},
 }
-
-
-def reference_type(schema: dict[str, Any], reference: oh.HarmonyEncoding) -> str:
-    tool = ToolSpec("f", "", schema)
-    conversation = Conversation((Message.developer(DeveloperContent(tools=(tool,))),))
-    text = reference.decode(reference.render_conversation(theirs(conversation)))
-    written: str = text.partition("type f = (_: ")[2].partition(") => any;")[0]
-    return written
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def reference_type(schema: dict[str, Any], reference: oh.HarmonyEncoding) -> str
         {"type": "string", "enum": ['quo"te', "b", 3, None]},
         {"type": "object", "description": "a\nb"},
         {"type": "object", "properties": {"x": {"oneOf": "no list", "description": "d", "default": 1}}},
-        {"type": "object", "properties": {"x": {"oneOf": []}, "y-z": {"title": "t", "examples": [1]}}},
+        {"type": "object", "properties": {"x": {"oneOf": []}, "y-z": {"title": "t", "examples": ["a"]}}},
         {"oneOf": [TEXT, {"type": "number", "nullable": True, "default": 2, "description": "n"}]},
         {"oneOf": [{"type": "string", "enum": ["a"], "default": "a"}, {"oneOf": [TEXT, {"type": "boolean"}]}]},
     ],
@@ -50,36 +49,158 @@ def test_same_type_as_the_reference(schema: dict[str, Any], reference: oh.Harmon
 
 
 @pytest.mark.parametrize(
-    ("schema", "expected"),
-    [
-        ({"anyOf": [TEXT, {"type": "integer"}, {"type": "null"}, {"type": "number"}]}, "string | number | null"),
-        ({"allOf": [{"$ref": "#/$defs/A"}], "$defs": {"A": {"type": "boolean"}}}, "boolean"),
-        ({"$ref": "#/definitions/a~1b", "definitions": {"a/b": {"enum": [1, "x", None]}}}, '1 | "x" | null'),
-        ({"$ref": "#/nowhere/at/all"}, "any"),
-        ({"const": "fixed"}, '"fixed"'),
-        ({"enum": ["a", "b"]}, '"a" | "b"'),
-        ({"type": "null"}, "null"),
-    ],
-)
-def test_what_the_reference_loses(schema: dict[str, Any], expected: str, reference: oh.HarmonyEncoding) -> None:
-    assert reference_type(schema, reference) == "any"
-    assert typescript(schema) == expected
-
-
-def test_enums_of_numbers(reference: oh.HarmonyEncoding) -> None:
-    schema = {"type": "integer", "enum": [1, 2]}
-    assert reference_type(schema, reference) == "number"
-    assert typescript(schema) == "1 | 2"
-
-
-def test_recursion_is_cut_with_a_comment() -> None:
-    written = typescript({"$ref": "#/$defs/Node", "$defs": {"Node": TREE}})
-    assert written == "{\nvalue?: string,\nchildren?: any /* Node, as above */[],\n}"
-
-
-@pytest.mark.parametrize(
     "value", [0.1, 1e-4, 1e-5, -1.5e-5, 1.25e-6, 1e15, 1e16, 1.5e22, -0.0, 3, True, None, "é\n\u007f"]
 )
 def test_defaults_are_written_as_the_reference_writes_them(value: Any, reference: oh.HarmonyEncoding) -> None:
     schema = {"type": "object", "properties": {"x": {"default": [value]}}}
     assert f"// default: [{compact_json(value)}]\n" in reference_type(schema, reference)
+
+
+def written(schema: Any) -> str:
+    """In one line."""
+    return " ".join(typescript(schema).split())
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        # As pydantic writes an optional field, an enum, a discriminated union.
+        (
+            {"anyOf": [TEXT, {"type": "null"}], "default": None, "title": "T"},
+            "// T // x?: string | null, // default: null",
+        ),
+        ({"allOf": [{"$ref": "#/$defs/Color"}], "default": "red"}, 'x?: "red" | "blue", // default: "red"'),
+        ({"$ref": "#/$defs/Color"}, '// the color x?: "red" | "blue",'),
+        ({"$ref": "#/$defs/Color", "description": "own"}, '// own x?: "red" | "blue",'),
+        (
+            {"anyOf": [{"type": "string", "description": "ISO"}, {"type": "integer", "description": "seconds"}]},
+            "x?: | string // ISO | number // seconds ,",
+        ),
+        (
+            {"oneOf": [{"const": "a", "description": "first"}, {"const": "b"}], "type": "string"},
+            'x?: | "a" // first | "b" ,',
+        ),
+        ({"oneOf": [TEXT], "nullable": True}, "x?: | string | null ,"),
+        # As OpenAPI and other tools do.
+        ({"type": ["object", "null"], "properties": {"y": TEXT}}, "x?: { y?: string, } | null,"),
+        ({"type": ["string", "null"], "enum": ["a", None]}, 'x?: "a" | null,'),
+        ({"type": "array", "items": {"type": "string", "nullable": True}}, "x?: (string | null)[],"),
+        ({"type": "array", "items": [TEXT, {"type": "null"}]}, "x?: [string, null],"),
+        ({"type": "array", "prefixItems": [TEXT], "items": {"type": "number"}}, "x?: [string, ...number[]],"),
+        ({"type": "array", "prefixItems": [TEXT], "items": False}, "x?: [string],"),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "x?: { [key: string]: number, },"),
+        ({"type": "object", "additionalProperties": True}, "x?: { [key: string]: any, },"),
+        ({"type": "object", "additionalProperties": False}, "x?: { },"),
+        ({"patternProperties": {"^x-": TEXT}}, "x?: { // Keys that match ^x-: [key: string]: string, },"),
+        ({"type": "object", "properties": {"a": TEXT}, "anyOf": [{"required": ["a"]}]}, "x?: { a?: string, },"),
+        (
+            {"type": "object", "properties": {"a": TEXT}, "oneOf": [{"$ref": "#/$defs/Color"}]},
+            'x?: { a?: string, } & ("red" | "blue"),',
+        ),
+        (
+            {"type": "object", "allOf": [{"properties": {"a": TEXT}}, {"properties": {"b": TEXT}}]},
+            "x?: { a?: string, } & { b?: string, },",
+        ),
+        ({"anyOf": [TEXT, {}]}, "x?: any,"),
+        ({"$ref": "#/properties/x"}, "x?: any /* x, as above */,"),
+        ({"$ref": "#/$defs/List/oneOf/1"}, "x?: number,"),
+        ({"$ref": "#/$defs/a%20b~1c"}, "x?: boolean,"),
+        ({"examples": [1, {"a": None}, "b"]}, '// Examples: // - 1 // - {"a":null} // - "b" x?: any,'),
+        ({"type": "string", "default": "a\nb"}, 'x?: string, // default: "a b"'),
+        ({"type": "string", "enum": ["null"], "nullable": True}, 'x?: "null" | null,'),
+        ({"description": "none\nso far", "type": "integer"}, "// none so far x?: number,"),
+        (False, "x?: never,"),
+        (None, "x?: any,"),
+    ],
+)
+def test_schemas_as_clients_send_them(schema: Any, expected: str) -> None:
+    definitions = {
+        "Color": {"enum": ["red", "blue"], "description": "the color"},
+        "List": {"oneOf": [TEXT, {"type": "number"}]},
+        "a b/c": {"type": "boolean"},
+    }
+    assert written({"type": "object", "properties": {"x": schema}, "$defs": definitions}) == f"{{ {expected} }}"
+
+
+def test_recursion_is_cut_wherever_it_comes_back() -> None:
+    assert written({"type": "object", "properties": {"x": {"$ref": "#"}}}) == (
+        "{ x?: { x?: any /* the whole, as above */, }, }"
+    )
+    two = {"A": {"properties": {"b": {"$ref": "#/$defs/B"}}}, "B": {"properties": {"a": {"$ref": "#/$defs/A"}}}}
+    assert written({"$ref": "#/$defs/A", "$defs": two}) == "{ b?: { a?: any /* A, as above */, }, }"
+    assert written({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}) == "any /* A, as above */"
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    schema: Any = TEXT
+    for _ in range(depth):
+        schema = wrap(schema)
+    return schema
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda inner: {"type": "object", "properties": {"x": inner}},
+        lambda inner: {"type": "array", "items": inner},
+        lambda inner: {"oneOf": [inner]},
+        lambda inner: {"anyOf": [inner, {"type": "null"}]},
+        lambda inner: {"allOf": [inner]},
+        lambda inner: {"type": "object", "additionalProperties": inner},
+        lambda inner: {"type": ["array", "null"], "prefixItems": [inner]},
+    ],
+)
+def test_deep_schemas_are_cut(wrap: Any) -> None:
+    text = typescript(nested(500, wrap))
+    assert "any /* more than 64 types deep */" in text
+    assert len(text) < 50_000
+    assert "more than" not in typescript(nested(60, wrap))
+
+
+def test_a_schema_that_contains_itself_is_cut() -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    schema["properties"]["again"] = schema
+    assert "more than 64 types deep" in typescript(schema)
+    schema["properties"]["twice"] = schema
+    with pytest.raises(BadRequest, match="fewer properties"):
+        typescript(schema)
+
+
+def test_references_that_multiply_are_refused_with_a_remedy() -> None:
+    """Each definition twice the one before: 2**40 texts."""
+    definitions = {
+        f"D{n}": {
+            "type": "object",
+            "properties": {"a": {"$ref": f"#/$defs/D{n + 1}"}, "b": {"$ref": f"#/$defs/D{n + 1}"}},
+        }
+        for n in range(40)
+    }
+    with pytest.raises(BadRequest, match="fewer properties"):
+        typescript({"$ref": "#/$defs/D0", "$defs": definitions})
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats()
+    | st.sampled_from(["", "object", "array", "string", "#", "#/x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(schema=st.dictionaries(st.sampled_from(KEYWORDS), JSON, max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_any_json_gives_a_type(schema: dict[str, Any]) -> None:
+    """Keywords with values of every wrong type."""
+    assert len(typescript(schema)) < 10_000
+
+
+def test_values_that_are_not_json_are_refused_with_a_remedy() -> None:
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    for value in ({1, 2}, b"x", object(), cyclic):
+        with pytest.raises(BadRequest, match="Send it as text"):
+            typescript({"type": "object", "properties": {"x": {"default": value}}})
+    assert compact_json({"a": [float("nan"), float("inf")], 3: (1,)}) == '{"a":[null,null],"3":[1]}'
