@@ -1,11 +1,11 @@
-"""`harmonium tokens`: the exact ids and text that a conversation becomes. Needs no weights."""
+"""`harmonium tokens`: what a conversation becomes, and what a sequence of ids is. Needs no weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -13,33 +13,31 @@ from harmonium.cli.options import Effort, Json
 from harmonium.errors import BadRequest
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harmonium.cli.explain import Allowed, Span, Token
     from harmonium.harmony.vocabulary import Vocabulary
 
-
-@dataclass(frozen=True)
-class Span:
-    """A token and the message that it belongs to."""
-
-    id: int
-    text: str
-    role: str
-    channel: str | None
+TEXT_WIDTH = 26
 
 
 def tokens(
     *prompt: str,
     messages: Path | None = None,
+    ids: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     system: Annotated[str | None, Parameter(name=("--system", "-s"))] = None,
     effort: Effort = "medium",
     tools: Path | None = None,
+    mask: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     model: Annotated[str, Parameter(name=("--model", "-m"))] = "nano",
     json: Json = False,
 ) -> None:
-    """Show the tokens that a conversation becomes, header by header.
+    """Show what a conversation becomes, or what a sequence of ids is: message by message, token by token.
 
     For example:
 
         harmonium tokens "What is the capital of Australia?" --effort low
+        harmonium "Hello" --json | harmonium tokens --ids - --mask
 
     Parameters
     ----------
@@ -47,69 +45,127 @@ def tokens(
         The user's message.
     messages
         A JSON file with a list of messages instead.
+    ids
+        Ids instead: numbers, a file with numbers or with what --json printed, or - for stdin. Ids that do not begin
+        with <|start|> are read as an answer, behind <|start|>assistant.
     system
         Instructions, set as the developer message.
     effort
         What the system message says about reasoning.
     tools
         A Python file whose functions the model may call, or demo.
+    mask
+        Show at each of the assistant's tokens how many were allowed there, and the first of them.
     model
         Whose vocabulary: a name or a folder, as everywhere.
     json
-        Print one JSON object: the ids, the text, and every token with its role and channel.
+        Print one JSON object: the ids, the text, and every message with its tokens.
     """
-    from harmonium.cli import functions, session, transcript
-
-    if messages is not None and prompt:
-        raise BadRequest("Give a question or --messages FILE, not both.")
-    said = transcript.read(messages) if messages else [{"role": "user", "content": session.question(prompt)}]
-    if system:
-        said = [{"role": "system", "content": system}, *said]
-
+    from harmonium.cli import explain, functions, terminal
     from harmonium.harmony import convert, render
     from harmonium.harmony.vocabulary import Vocabulary
     from harmonium.model import hub
 
-    vocabulary = Vocabulary.from_file(hub.resolve(model) / "tokenizer.json")
     offered = functions.load(tools) if tools else []
-    ids = render.render(convert.conversation(said, tools=offered, effort=effort), vocabulary)
-    spans = list(explain(ids, vocabulary))
+    given = None if ids is None else _read_ids(ids, is_alone=not (prompt or messages or system))
+    said = [] if given is not None else _conversation(prompt, messages, system)
+    vocabulary = Vocabulary.from_file(hub.resolve(model) / "tokenizer.json")
+    if given is None:
+        given = render.render(convert.conversation(said, tools=offered, effort=effort), vocabulary)
+    names = [function.__name__ for function in offered]
+    spans = explain.explain(given, vocabulary, names)
+    following = explain.mark_allowed(spans, vocabulary, names) if mask else None
     if json:
-        from harmonium.cli.terminal import print_json
-
-        print_json({"ids": ids, "text": vocabulary.decode(ids), "tokens": [asdict(span) for span in spans]})
+        terminal.print_json(_as_json(given, spans, following, vocabulary))
         return
-    _print_table(spans)
+    _print(spans, following)
 
 
-def explain(ids: Sequence[int], vocabulary: Vocabulary) -> Iterator[Span]:
-    """Every token with the role and channel that its message's header names."""
-    start = vocabulary.special("<|start|>")
-    starts = [at for at, id_ in enumerate(ids) if id_ == start]
-    for first, last in zip([0, *starts], [*starts, len(ids)], strict=True):
-        texts = [show(id_, vocabulary) for id_ in ids[first:last]]
-        header, _, _ = "".join(texts).removeprefix("<|start|>").partition("<|message|>")
-        role, _, rest = header.partition("<|channel|>")
-        channel = rest.split("<|")[0].split(" ")[0] or None
-        for id_, text in zip(ids[first:last], texts, strict=True):
-            yield Span(id_, text, role.split(" ")[0], channel)
+def _conversation(prompt: Sequence[str], messages: Path | None, system: str | None) -> list[Any]:
+    from harmonium.cli import session, transcript
+
+    if messages is not None and prompt:
+        raise BadRequest("Give a question or --messages FILE, not both.")
+    said = transcript.read(messages) if messages else [{"role": "user", "content": session.question(prompt)}]
+    return [{"role": "system", "content": system}, *said] if system else said
 
 
-def show(id_: int, vocabulary: Vocabulary) -> str:
-    """A token's text; its bytes as \\x.. where they are only part of a character."""
-    return vocabulary.token_bytes(id_).decode("utf-8", "backslashreplace")
+def _read_ids(given: str, is_alone: bool) -> list[int]:
+    """The ids of an argument, of the file that it names, or of stdin."""
+    from harmonium.cli import explain, session
+
+    if not is_alone:
+        raise BadRequest("--ids is a whole sequence; leave out the question, --messages and --system.")
+    if given == "-":
+        return explain.read_ids(session.piped_text())
+    if not given[:1].isalpha() and not Path(given).is_file():
+        return explain.read_ids(given)
+    try:
+        return explain.read_ids(Path(given).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRequest(f"{given} cannot be read: {error.strerror}. --ids takes numbers, a file, or -.") from None
+    except UnicodeDecodeError:
+        raise BadRequest(f"{given} is not text; it should hold ids as numbers.") from None
 
 
-def _print_table(spans: Sequence[Span]) -> None:
+def _as_json(
+    ids: Sequence[int], spans: Sequence[Span], following: Allowed | None, vocabulary: Vocabulary
+) -> dict[str, Any]:
+    return {
+        "ids": ids,
+        "text": vocabulary.decode(ids),
+        "messages": [asdict(span) for span in spans],
+        "next": following and {"n": following.n, "first": following.first},
+    }
+
+
+def _print(spans: Sequence[Span], following: Allowed | None) -> None:
     """One token a line, one message a paragraph."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for at, span in enumerate(spans):
-        if span.text == "<|start|>" and at:
-            console.print()
-        who = span.role if span.channel is None else f"{span.role} {span.channel}"
-        text = span.text if span.text.startswith(("<|", "\\x")) else repr(span.text)
-        console.print(Text(f"{at:>6} {span.id:>7}  "), Text(f"{who:<22}", style="dim"), Text(text), sep="")
-    console.print(f"\n{len(spans)} tokens")
+    for span in spans:
+        title, size = f"{span.title}{' …' if span.is_open else ''}", _counted(len(span.tokens), "token")
+        console.print(Text.assemble(Text(f"{title}  ", style="bold"), Text(size, style="dim")))
+        for token in span.tokens:
+            _print_token(console, token)
+        console.print()
+    n_tokens = sum(len(span.tokens) for span in spans)
+    if following is not None:
+        console.print(f"{n_tokens:>6}  {'next:':<{TEXT_WIDTH + 8}}  {_named(following)}\n")
+    n_repairs = sum(len(token.repairs) for span in spans for token in span.tokens)
+    console.print(", ".join(_counted(n, what) for n, what in _summary(n_tokens, len(spans), n_repairs)))
+
+
+def _print_token(console: Console, token: Token) -> None:
+    from rich.text import Text
+
+    from harmonium.cli.explain import quoted
+
+    style = {"header": "cyan", "end": "cyan", "body": ""}[token.part]
+    allowed = ""
+    if token.allowed is not None:
+        allowed = f"{'' if token.allowed.is_legal else '✗ '}{_named(token.allowed)}"
+    text = quoted(token.text)
+    pieces = (Text(f"{token.at:>6} {token.id:>7}  ", style="dim"), Text(f"{text:<{TEXT_WIDTH}}", style=style))
+    line = Text.assemble(*pieces, Text(f"  {allowed}", style="dim" if not allowed.startswith("✗") else "red"))
+    line.rstrip()
+    console.print(line)
+    for repair in token.repairs:
+        said = f": {repair.text!r}" if repair.text else ""
+        console.print(Text(f"{'':>16}↑ {repair.kind}{said}", style="yellow"))
+
+
+def _named(allowed: Allowed) -> str:
+    more = ", …" if allowed.n > len(allowed.first) and "text" not in allowed.first else ""
+    return f"{allowed.n:>6,}  {', '.join(allowed.first)}{more}"
+
+
+def _summary(n_tokens: int, n_messages: int, n_repairs: int) -> list[tuple[int, str]]:
+    counts = [(n_tokens, "token"), (n_messages, "message")]
+    return [*counts, (n_repairs, "repair")] if n_repairs else counts
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -197,14 +197,14 @@ def test_tokens(nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["tokens", "--messages", str(tmp_path / "talk.json"), "--effort", "low", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert vocabulary.decode(shown["ids"]) == shown["text"]
-    assert [token["id"] for token in shown["tokens"]] == shown["ids"]
+    assert [token["id"] for message in shown["messages"] for token in message["tokens"]] == shown["ids"]
     assert shown["ids"].count(vocabulary.special("<|end|>")) == 3, "typed by the user, it is text"
     assert "Reasoning: low" in shown["text"]
-    assert {token["role"] for token in shown["tokens"]} == {"system", "developer", "user", "assistant"}
+    assert [message["role"] for message in shown["messages"]] == ["system", "developer", "user", "assistant"]
     assert main(["tokens", "hello"]) == 0
     table = capsys.readouterr().out
-    assert re.search(r"^ +0 +\d+ +system +<\|start\|>$", table, flags=re.MULTILINE)
-    assert re.search(r"^\d+ tokens$", table, flags=re.MULTILINE)
+    assert re.search(r"^system +\d+ tokens\n +0 +\d+  <\|start\|>$", table, flags=re.MULTILINE)
+    assert re.search(r"^\d+ tokens, 3 messages$", table, flags=re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")

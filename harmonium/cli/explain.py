@@ -1,0 +1,199 @@
+"""What each id of a sequence is: whose message it belongs to, which part of it, what is wrong with it, what else was
+allowed there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonium.engine.constraint import Cursor, Table, TableConstraint
+from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import Automaton, Offer, compile_offer, text_mask
+from harmonium.harmony.messages import Role
+from harmonium.harmony.parse import MessageEnd, MessageStart, Parser, RepairFound
+from harmonium.harmony.vocabulary import Vocabulary
+
+N_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the automaton would let follow. first: some of it, "text" standing for every text token."""
+
+    n: int
+    first: tuple[str, ...]
+    is_legal: bool
+    """Was the id that came among them?"""
+
+
+@dataclass
+class Token:
+    at: int
+    id: int
+    text: str
+    part: Literal["header", "body", "end"]
+    repairs: list[RepairFound] = field(default_factory=list)
+    allowed: Allowed | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A message's tokens. is_open: it goes on behind the last one, or has yet to begin."""
+
+    role: str
+    name: str | None
+    channel: str | None
+    recipient: str | None
+    content_type: str | None
+    tokens: list[Token]
+    is_open: bool = False
+
+    @property
+    def title(self) -> str:
+        """ "assistant · commentary · to functions.f · json"."""
+        type_ = self.content_type and self.content_type.removeprefix("<|constrain|>")
+        who = self.name if self.role == Role.TOOL else ":".join(filter(None, (self.role, self.name)))
+        to = self.recipient and f"to {self.recipient}"
+        return " · ".join(filter(None, (who, self.channel, to, type_)))
+
+
+def read_ids(text: str) -> list[int]:
+    """Ids as people have them: numbers, a list, or what --json printed. Raises BadRequest for anything else."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        value = value.get("token_ids", value.get("ids"))
+    if isinstance(value, list) and value and all(type(id_) is int and id_ >= 0 for id_ in value):
+        return value
+    if not re.fullmatch(r"[\d\s,;()\[\]]*\d[\d\s,;()\[\]]*", text):
+        raise BadRequest("Ids are whole numbers, such as 200006 882 200008, or a JSON list of them.")
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def explain(ids: Sequence[int], vocabulary: Vocabulary, functions: Sequence[str] = ()) -> list[Span]:
+    """The messages in their order, which together have every id. functions: names of those that were declared.
+
+    Ids that do not begin with `<|start|>` go on behind `<|start|>assistant`, as what a model says does.
+    """
+    control = vocabulary.control
+    is_answer = bool(ids) and ids[0] != control.start
+    parser = Parser(vocabulary, Role.ASSISTANT if is_answer else None, functions)
+    tokens = [Token(at, id_, show(id_, vocabulary), "header") for at, id_ in enumerate(ids)]
+    spans, first, body = list[Span](), 0, len(ids)
+    for at, id_ in enumerate(ids):
+        for event in parser.feed(id_):
+            if isinstance(event, RepairFound):
+                tokens[event.at].repairs.append(event)
+            elif isinstance(event, MessageStart):
+                body = at + (id_ == control.message)
+            elif isinstance(event, MessageEnd):
+                stop = at + (id_ not in (control.start, control.channel))
+                spans.append(_span(event, tokens[first:stop], body - first, vocabulary))
+                first, body = stop, len(ids)
+        if spans and first == at and id_ in vocabulary.stop_ids | vocabulary.message_end_ids:
+            tokens[at].part = "end"  # a second one
+            spans[-1].tokens.append(tokens[at])
+            first = at + 1
+    rest = parser.finish()
+    for event in rest:
+        if isinstance(event, RepairFound) and not _is_prompt(ids[first:], vocabulary):
+            tokens[min(event.at, len(ids) - 1)].repairs.append(event)
+        elif isinstance(event, MessageEnd):
+            spans.append(_span(event, tokens[first:], body - first, vocabulary))
+            first = len(ids)
+    if first < len(ids):
+        role = vocabulary.decode(ids[first:], skip_special=True).split(" ")[0] if ids[first] == control.start else ""
+        spans.append(Span(role or Role.ASSISTANT, None, None, None, None, tokens[first:], is_open=True))
+    return spans
+
+
+def _span(event: MessageEnd, tokens: Sequence[Token], n_header: int, vocabulary: Vocabulary) -> Span:
+    for number, token in enumerate(tokens):
+        if number >= n_header:
+            token.part = "end" if token.id in vocabulary.message_end_ids else "body"
+    said = event.message
+    channel = None if said.channel is None else str(said.channel)
+    fields = (str(said.role), said.author.name, channel, said.recipient, said.content_type)
+    return Span(*fields, list(tokens), event.is_cut)
+
+
+def _is_prompt(ids: Sequence[int], vocabulary: Vocabulary) -> bool:
+    """Nothing but `<|start|>assistant`, behind which the model goes on."""
+    return list(ids) == [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)]
+
+
+def mark_allowed(spans: Sequence[Span], vocabulary: Vocabulary, functions: Sequence[str] = ()) -> Allowed | None:
+    """Notes at each of the assistant's tokens what the automaton allowed there; returns what it allows next.
+
+    functions: names of those that it may call.
+
+    An id that it forbids is noted as such, and there is no more to say until the next `<|start|>assistant`. A final
+    message may end with `<|end|>` too, as in a conversation's history.
+    """
+    masks = _Masks(compile_offer(Offer.of(functions), vocabulary, vocabulary.size), vocabulary)
+    speaker, before = [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)], list[int]()
+    cursor = None if spans and spans[0].tokens[0].id == speaker[0] else masks.begin()
+    for token in (token for span in spans for token in span.tokens):
+        if cursor is not None:
+            token.allowed = masks.look(cursor, token.id)
+            if not token.allowed.is_legal or token.id in vocabulary.stop_ids or masks.is_history(cursor, token.id):
+                cursor = None
+            else:
+                cursor.advance(token.id)
+        before = [*before, token.id][-len(speaker) :]
+        if before == speaker:
+            cursor = masks.begin()
+    return None if cursor is None else masks.look(cursor, None)
+
+
+class _Masks:
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
+        table = Table(automaton.vocab_size, *automaton.arrays)
+        self._constraint, self._vocabulary = TableConstraint(table, automaton.start), vocabulary
+        self._text = text_mask(vocabulary, automaton.vocab_size)
+        self._n_text = int(np.bitwise_count(self._text).sum())
+
+    def begin(self) -> Cursor:
+        return Cursor(self._constraint)
+
+    def look(self, cursor: Cursor, id_: int | None) -> Allowed:
+        mask = cursor.mask().view(np.uint32)
+        n = int(np.bitwise_count(mask).sum())
+        is_body = bool(((mask & self._text) == self._text).all())
+        named = list(self._named(mask & ~self._text if is_body else mask))
+        if is_body:
+            named.insert(0, "text")
+        is_legal = False
+        if id_ is not None and id_ < self._vocabulary.size:
+            is_legal = self.is_history(cursor, id_) or bool(mask[id_ // 32] >> np.uint32(id_ % 32) & 1)
+        return Allowed(n, tuple(named[:N_NAMED]), is_legal)
+
+    def is_history(self, cursor: Cursor, id_: int) -> bool:
+        """`<|end|>` where the turn ends with `<|return|>`."""
+        control = self._vocabulary.control
+        return id_ == control.end and control.return_ in cursor.table.edges[cursor.state]
+
+    def _named(self, mask: NDArray[np.uint32]) -> Iterator[str]:
+        for id_ in np.flatnonzero(np.unpackbits(mask.astype("<u4").view(np.uint8), bitorder="little")):
+            yield quoted(show(int(id_), self._vocabulary))
+
+
+def show(id_: int, vocabulary: Vocabulary) -> str:
+    """A token's text; its bytes as \\x.. where they are only part of a character."""
+    if not vocabulary.has_token(id_):
+        return "(no token)"
+    return vocabulary.token_bytes(id_).decode("utf-8", "backslashreplace")
+
+
+def quoted(text: str) -> str:
+    """Text in quotes, the names of control tokens as they are."""
+    is_name = (text.startswith("<|") and text.endswith("|>")) or text.startswith("\\x") or text == "(no token)"
+    return text if is_name else repr(text)
