@@ -274,8 +274,7 @@ class _Reader:
             recipient = call.recipient
         if recipient is None:
             raise BadRequest("This tool result answers no call. Give it the tool_call_id or the name of its function.")
-        content = message.get("content")
-        parts = (compact_json(content),) if isinstance(content, Mapping) else _parts(content) or ("",)
+        parts = _result_parts(message.get("content"))
         channel = Channel.COMMENTARY if recipient.startswith(f"{FUNCTIONS}.") else Channel.ANALYSIS
         yield Message(Author(Role.TOOL, recipient), parts, channel, recipient="assistant")
 
@@ -303,6 +302,16 @@ def _parts(content: Any) -> tuple[str, ...]:
             raise BadRequest(f"gpt-oss reads text only, and this has a part of type {kind!r}. Send it as text.")
         texts.append(text)
     return tuple(texts)
+
+
+def _result_parts(content: Any) -> tuple[str, ...]:
+    """What a tool gave: text, a list of parts, or any other value as JSON."""
+    if content is None or isinstance(content, str):
+        return _parts(content) or ("",)
+    is_list = isinstance(content, (list, tuple))
+    if is_list and all(isinstance(part, Mapping) and ("type" in part or set(part) == {"text"}) for part in content):
+        return _parts(content) or ("",)
+    return (compact_json(content),)
 
 
 def _name(message: Mapping[str, Any]) -> str | None:

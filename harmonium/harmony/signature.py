@@ -1,6 +1,7 @@
 """Tools in any form to a ToolSpec: OpenAI's dicts, bare ones, Python functions.
 
-Of a function, type hints become JSON Schema and the docstring's `Args:` the parameters' descriptions.
+Of a function, type hints become JSON Schema and the docstring gives the parameters' descriptions, in Google's style
+(`Args:`), numpy's (`Parameters` underlined), reST's (`:param x:`) or Epytext's (`@param x:`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from harmonium.errors import BadRequest
 from harmonium.harmony.messages import ToolSpec
 
 _SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
-_GOOGLE = re.compile(r"(?P<indent>\s*)\*{0,2}(?P<name>\w+)\s*(?:\([^)]*\))?:\s*(?P<text>.*)")
-_FIELD = re.compile(r"^:param\s+(?:[^:]*\s)?(?P<name>\w+):\s*(?P<text>.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+_OF_PARAMETERS = ("Args", "Arguments", "Parameters", "Keyword Args", "Keyword Arguments", "Other Parameters")
+_SECTION = re.compile(
+    rf"^({'|'.join(_OF_PARAMETERS)}|Returns?|Raises|Yields|Examples?|Notes?|See Also|Warns|Warnings?|References)"
+    r"(?::[ \t]*$|[ \t]*\n-{3,}[ \t]*$)",
+    re.MULTILINE,
+)
+_GOOGLE = re.compile(r"(?P<indent>\s*)\*{0,2}(?P<names>\w+)\s*(?:\([^)]*\))?:\s*(?P<text>.*)")
+_NUMPY = re.compile(r"(?P<indent>\s*)(?P<names>\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?(?P<text>)$")
+_FIELD = re.compile(r"^[:@]param\s+(?:[^:]*\s)?(?P<name>\w+):\s*(?P<text>.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 _CHOICES = re.compile(r"\s*\(choices:\s*(?P<values>\[.*\])\)\s*$")
 
 
@@ -115,22 +122,27 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
     described = {match["name"]: _one_line(match["text"]) for match in _FIELD.finditer(text)}
     pieces = _SECTION.split(_FIELD.sub("", text))
     for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        if title in ("Args", "Arguments", "Parameters"):
-            described |= _read_arguments(body)
-    return re.split(r"^:\w+", pieces[0], maxsplit=1, flags=re.MULTILINE)[0].strip(), described
+        if title in _OF_PARAMETERS:
+            is_google = re.match(r"\s*\n[ \t]", body)
+            described |= _read_arguments(body, _GOOGLE if is_google else _NUMPY)
+    return re.split(r"^(?::\w+|@(?:param|type|return|rtype|raise))", pieces[0], maxsplit=1, flags=re.M)[
+        0
+    ].strip(), described
 
 
-def _read_arguments(body: str) -> dict[str, str]:
-    """`name (type): text` lines of one indentation, each with its deeper lines."""
+def _read_arguments(body: str, heading: re.Pattern[str]) -> dict[str, str]:
+    """Headings of one indentation, each with its deeper lines."""
     described: dict[str, list[str]] = {}
-    name, outer = "", -1
+    names: list[str] = []
+    outer = -1
     for line in body.splitlines():
-        match = _GOOGLE.match(line)
+        match = heading.match(line) if line.strip() else None
         if match and outer in (-1, len(match["indent"])):
-            name, outer = match["name"], len(match["indent"])
-            described[name] = [match["text"]]
-        elif name and line.strip():
-            described[name].append(line)
+            names, outer = re.findall(r"\w+", match["names"]), len(match["indent"])
+            described |= {name: [match["text"]] for name in names}
+        elif line.strip():
+            for name in names:
+                described[name].append(line)
     return {name: _one_line(" ".join(lines)) for name, lines in described.items()}
 
 

@@ -71,6 +71,7 @@ def test_what_gpt_oss_cannot_be_told_is_refused(tokenizer: Any, messages: Any, o
 
 TEXT = st.text(alphabet="ab 1é日\"'\n\\{}<|>", max_size=8)
 NAME = st.sampled_from(["f", "g", "weather"])
+RESULTS = st.sampled_from([None, [], 3, True, {"a": [None]}, ["a", "b"], [{"text": "a"}, {"type": "text", "text": "b"}]])
 
 
 def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -87,7 +88,7 @@ def turns(builtin: str) -> st.SearchStrategy[dict[str, Any]]:
         "user": {"content": TEXT, "name": st.sampled_from(["Kim", "a b/ü", ""])},
         "system": {"content": TEXT},
         "assistant": said,
-        "tool": {"content": TEXT, "tool_call_id": ids},
+        "tool": {"content": TEXT | RESULTS, "tool_call_id": ids},
     }
     results = maybe(**roles["tool"]).flatmap(
         lambda known: names.map(lambda name: {"role": "tool", "name": name} | known)

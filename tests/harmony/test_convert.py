@@ -120,6 +120,40 @@ def test_results_without_a_known_id(result: dict[str, Any]) -> None:
     assert said[1:] == (Message.call("now", "{}"), Message.tool("functions.now", "12:00"))
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ([], ""),
+        ([{"type": "text", "text": "a"}, {"text": "b"}], "ab"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        (["a", "b"], '["a","b"]'),
+        ([{"a": 1}, 2.5], '[{"a":1},2.5]'),
+        (3, "3"),
+        (True, "true"),
+    ],
+)
+def test_results_of_any_type(content: Any, text: str) -> None:
+    said = read(ASK, {"role": "assistant", "tool_calls": [call("f", {})]}, {"role": "tool", "content": content})
+    assert said[-1].text == text
+
+
+def test_calls_and_results_of_functions_of_any_name() -> None:
+    """The names stay people's own; the rendering writes them as headers can (tests/harmony/test_names.py)."""
+    tool = {"type": "function", "function": {"name": "look up", "parameters": {"type": "object"}}}
+    said = read(
+        ASK,
+        {"role": "assistant", "tool_calls": [call("look up", {"q": "x"}, "1")]},
+        {"role": "tool", "tool_call_id": "1", "content": "y"},
+        tools=[tool],
+    )
+    assert said[2:] == (Message.call("look up", '{"q":"x"}'), Message.tool("functions.look up", "y"))
+    dicts = to_dicts(said[1:])
+    assert dicts[1]["tool_calls"][0]["function"]["name"] == dicts[2]["name"] == "look up"
+    assert read(*dicts, tools=[tool]) == said
+
+
 def test_parallel_calls_are_set_before_their_results() -> None:
     calls = [call("a", "{}", "1"), call("b", "{}", "2"), call("c", "{}", "3")]
     results = [{"role": "tool", "tool_call_id": id_, "content": id_} for id_ in ("2", "1")]

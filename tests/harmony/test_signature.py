@@ -67,6 +67,81 @@ def test_a_documented_function() -> None:
     )
 
 
+GOOGLE = """Looks things up.
+
+Slowly.
+
+Args:
+    words (str): What to look for:
+        several words.
+    *rest: unused
+    limit: How many.
+
+Keyword Args:
+    style: How.
+
+Returns:
+    limit: not this
+"""
+NUMPY = """Looks things up.
+
+Slowly.
+
+Parameters
+----------
+words : str
+    What to look for:
+    several words.
+limit, least : int, optional
+    How many.
+
+Other Parameters
+----------------
+style
+    How.
+
+Returns
+-------
+limit : int
+    not this
+"""
+REST = """Looks things up.
+
+Slowly.
+
+:param words: What to look for:
+    several words.
+:type words: str
+:param int limit: How many.
+:param style: How.
+:returns: not this
+"""
+EPYTEXT = REST.replace(":param int limit", ":param limit").replace("\n:", "\n@")
+
+
+@pytest.mark.parametrize("docstring", [GOOGLE, NUMPY, REST, EPYTEXT], ids=["google", "numpy", "rest", "epytext"])
+def test_docstrings_of_every_style(docstring: str) -> None:
+    def look(words: str, limit: int, style: str) -> None: ...
+
+    look.__doc__ = docstring
+    spec = tool_spec(look)
+    assert spec.description == "Looks things up.\n\nSlowly."
+    assert spec.parameters is not None
+    described = {name: schema.get("description") for name, schema in spec.parameters["properties"].items()}
+    assert described == {"words": "What to look for: several words.", "limit": "How many.", "style": "How."}
+
+
+def test_a_docstring_of_no_style_is_the_description() -> None:
+    def look(words: str) -> None:
+        """Looks: words and more.
+
+        words : as typed
+        Parameters matter.
+        """
+
+    assert tool_spec(look).description == "Looks: words and more.\n\nwords : as typed\nParameters matter."
+
+
 def test_every_kind_of_hint() -> None:
     def f(  # type: ignore[no-untyped-def]
         a: list[int],
