@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -36,6 +37,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels for the GPU run on the CPU; Triton asks when it is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as harmonium sets it, for tests that import torch first
+
+# Cases are given by seed and count; how long one takes says how busy the machine is.
+settings.register_profile("harmonium", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harmonium")
 
 runpy.run_path(str(TESTS / "offline" / "sitecustomize.py"))  # blocks the network in this process
 

@@ -43,20 +43,20 @@ SKILLS: dict[str, Skill] = {
 }
 WEIGHTS: dict[str, float] = {
     "counting": 16,
-    "arithmetic": 12,
-    "capitals": 5,
-    "reasoning_language": 10,
-    "tool_call": 9,
-    "tool_result": 8,
+    "arithmetic": 14,
+    "capitals": 7,
+    "reasoning_language": 8,
+    "tool_call": 8,
+    "tool_result": 7,
     "two_calls": 8,
     "no_call": 8,
     "python": 6,
     "browser": 7,
     "instructions": 8,
-    "followups": 13,
-    "talk": 4,
-    "fallback": 5,
-    "copying": 10,
+    "followups": 15,
+    "talk": 5,
+    "fallback": 7,
+    "copying": 14,
 }
 """Drills of each skill in a hundred, roughly; measured accuracy says which deserve more."""
 SCORED = tuple(name for name in WEIGHTS if name != "copying")
