@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harmonium.engine import noise
+from harmonium.engine import adjust, noise
+from harmonium.engine.adjust import Arrays, Biases, Penalties, Wishes
 from harmonium.engine.constraint import UNLIMITED, Table
 from harmonium.engine.kv_cache import KvCache, pages_for
+from harmonium.engine.logprobs import Reports
 from harmonium.engine.request import Request
 from harmonium.engine.sampler import Filters, HostMasking, Masking, Randomness
 from harmonium.engine.scheduler import Row
@@ -42,14 +44,13 @@ SETTINGS = np.dtype(
 )
 """What a lane's request wants of the sampler, in the sampler's terms."""
 
-Arrays = dict[str, NDArray[np.generic]]
-
 
 @dataclass(frozen=True)
 class Inputs:
     """One step. ids: (tokens,) int64. logits_at: (n,) int64, where the n sampled rows end in ids.
 
-    randomness is None where every sampled row is greedy, masking where none has a constraint.
+    randomness is None where every sampled row is greedy, masking where none has a constraint, and penalties, biases and
+    reports where no row wants them.
     """
 
     ids: Tensor
@@ -57,6 +58,9 @@ class Inputs:
     logits_at: Tensor
     randomness: Randomness | None
     masking: Masking | HostMasking | None
+    penalties: Penalties | None = None
+    biases: Biases | None = None
+    reports: Reports | None = None
 
 
 class BatchBuilder:
@@ -72,6 +76,7 @@ class BatchBuilder:
         self._transfer = Transfer(device)
         n_lanes = len(cache.full_table)
         self._settings = np.zeros(n_lanes, SETTINGS)
+        self._wishes = Wishes(n_lanes)
         self._seated = [-1] * n_lanes
         self._tables: list[Table | None] = [None] * n_lanes
 
@@ -87,6 +92,11 @@ class BatchBuilder:
             arrays |= self._random_arrays(sampled, lanes)
         if is_masked := any(request.cursor is not None for request in sampled):
             arrays |= self._forbidden(sampled) if self.masks_on_host else self._mask_arrays(sampled, lanes)
+        if self._wishes.lanes:
+            arrays |= self._wishes.arrays(sampled)
+        reporting = [row for row, request in enumerate(sampled) if request.params.logprobs is not None]
+        if reporting:
+            arrays["report_rows"] = np.array(reporting, np.int64)
         at = self._transfer(arrays)
         batch = StepBatch(
             positions=at["positions"],
@@ -99,7 +109,14 @@ class BatchBuilder:
         )
         largest = int(arrays["top_k"].max()) if "top_k" in arrays else 0
         randomness = _randomness(at, largest) if is_random else None
-        return Inputs(at["ids"], batch, at["logits_at"], randomness, _masking(at) if is_masked else None)
+        reports = None
+        if reporting:
+            n_top = max(sampled[row].params.logprobs or 0 for row in reporting)
+            reports = Reports(reporting, at["report_rows"], n_top)
+        masking = _masking(at) if is_masked else None
+        return Inputs(
+            at["ids"], batch, at["logits_at"], randomness, masking, *adjust.wanted(at, self._wishes.n_slots), reports
+        )
 
     def _seat(self, request: Request) -> None:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
@@ -112,6 +129,7 @@ class BatchBuilder:
         if last is not None:
             self.arena.release(last)
         self._tables[lane] = table
+        self._wishes.seat(request)
         is_random = params.temperature >= COLDEST
         self._settings[lane] = (
             is_random,

@@ -10,13 +10,21 @@ import heapq
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.kv_cache import KvCache, pages_for
-from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams, StepOutput
-from harmonium.engine.runner import PageCounts, Runner
+from harmonium.engine.request import (
+    FinishReason,
+    Generation,
+    Request,
+    SamplingParams,
+    StepOutput,
+    TokenLogprob,
+)
+from harmonium.engine.runner import PageCounts, Runner, Sampled
 from harmonium.engine.sampler import BAD, Sampler
 from harmonium.engine.scheduler import Row, Scheduler
 from harmonium.engine.table_arena import TableArena
@@ -180,17 +188,24 @@ class Engine:
             self._checked(prompt, wanted)
         todo = list(zip(prompts, each, constraints or [None] * len(prompts), strict=True))[::-1]
         ids: dict[int, list[int]] = {}
+        logprobs: dict[int, list[TokenLogprob]] = {}
         answers: dict[int, Generation] = {}
         try:
             while todo or self.has_work:
                 while todo and not self.scheduler.is_full:
-                    ids[self.add(*todo.pop())] = []
+                    request_id = self.add(*todo.pop())
+                    ids[request_id], logprobs[request_id] = [], []
                 for output in self.step():
                     ids[output.request_id] += output.ids
+                    logprobs[output.request_id] += output.logprobs
                     if output.finish_reason is not None:
-                        whole = tuple(ids[output.request_id])
-                        reason, n_cached = output.finish_reason, output.n_cached
-                        answers[output.request_id] = Generation(whole, reason, output.error, n_cached)
+                        answers[output.request_id] = Generation(
+                            tuple(ids[output.request_id]),
+                            output.finish_reason,
+                            output.error,
+                            output.n_cached,
+                            tuple(logprobs[output.request_id]),
+                        )
         finally:
             for request_id in list(self._requests):
                 self.abort(request_id)
@@ -215,6 +230,8 @@ class Engine:
         tokens = list(prompt_ids)
         if min(tokens) < 0 or max(tokens) >= self._vocab_size:
             raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
+        if any(not 0 <= id_ < self._vocab_size for id_, _ in params.logit_bias):
+            raise BadRequest(f"logit_bias has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
         return tokens
 
     def _expire(self) -> None:
@@ -231,19 +248,20 @@ class Engine:
     def _run(self, rows: list[Row]) -> None:
         """Computes these rows and gives their requests the new ids; where that fails, each row alone."""
         found = self._compute(rows)
-        if isinstance(found, list):
-            ids = iter(found)
+        if isinstance(found, Sampled):
+            places = count()
             for row in rows:
                 self.scheduler.complete(row)
                 if row.is_sampled:
-                    self._take(row.request, next(ids))
+                    place = next(places)
+                    self._take(row.request, found.ids[place], found.logprobs.get(place))
         elif len(rows) > 1:
             for row in rows:
                 self._run([row])
         else:
             self._end(rows[0].request, FinishReason.ERROR, f"The step failed: {found}", is_faulty=True)
 
-    def _compute(self, rows: list[Row]) -> list[int] | str:
+    def _compute(self, rows: list[Row]) -> Sampled | str:
         """The sampled ids, or what went wrong: in words, because the error itself would keep the step's memory."""
         try:
             return self._runner.run(self._builder.build(rows))
@@ -254,7 +272,7 @@ class Engine:
                 raise
             return repr(error)
 
-    def _take(self, request: Request, token: int) -> None:
+    def _take(self, request: Request, token: int, logprob: TokenLogprob | None) -> None:
         """Gives a request its sampled id, and the ids that its matcher forces after it."""
         if token == BAD:
             message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
@@ -262,9 +280,10 @@ class Engine:
         n_before = len(request.tokens)
         reason, error = _follow(request, token)
         ids = tuple(request.tokens[n_before:])
+        logprobs = () if logprob is None else (replace(logprob, top=logprob.top[: request.params.logprobs]),)
         if reason is not None:
-            return self._end(request, reason, error, ids=ids)
-        self._outputs.append(StepOutput(request.id, ids, n_cached=request.n_cached))
+            return self._end(request, reason, error, ids=ids, logprobs=logprobs)
+        self._outputs.append(StepOutput(request.id, ids, n_cached=request.n_cached, logprobs=logprobs))
 
     def _end(
         self,
@@ -273,12 +292,13 @@ class Engine:
         error: str | None = None,
         *,
         ids: tuple[int, ...] = (),
+        logprobs: tuple[TokenLogprob, ...] = (),
         is_faulty: bool = False,
     ) -> None:
         """Takes a request out. is_faulty: what it computed may be wrong, and no other request may use it."""
         self.scheduler.remove(request, is_faulty=is_faulty)
         del self._requests[request.id]
-        self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached)))
+        self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached), logprobs))
 
 
 def _constrain(request: Request, constraint: TableConstraint) -> str | None:
@@ -303,7 +323,7 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | No
                 return FinishReason.LENGTH, None
             if cursor is not None:
                 cursor.advance(request.tokens[-1])
-                following = following or list(cursor.forced())
+                following = following or list(() if request.params.logprobs is not None else cursor.forced())
         if cursor is not None:
             request.mask = cursor.mask() if cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from harmonium.engine.constraint import Cursor
 from harmonium.errors import BadRequest
 
+MOST_LOGPROBS = 1000
+
 
 class FinishReason(StrEnum):
     STOP = "stop"
@@ -26,23 +28,35 @@ class SamplingParams:
 
     A temperature below 1e-5 counts as 0. Filters apply in this order, after the temperature: top_k, then top_p
     of what is left; min_p, relative to the likeliest token, on its own. Ids tied with the last one kept are kept too.
+    Penalties and logit_bias, pairs of an id and what is added to its logit, come before all that: see adjust.py.
     seed None draws a fresh one; any integer is taken modulo 2 ** 64. max_tokens None means up to the context's end.
-    stop_ids end the request and are part of its output; the engine itself knows no format.
+    stop_ids end the request and are part of its output; the engine itself knows no format. logprobs: how many of the
+    likeliest ids to report beside each chosen one with its own chance, None for no report.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     max_tokens: int | None = None
     stop_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         bounds = (
             ("temperature", self.temperature, 0.0, 100.0),
             ("top_p", self.top_p, 0.0, 1.0),
             ("min_p", self.min_p, 0.0, 1.0),
+            ("repetition_penalty", self.repetition_penalty, 0.01, 100.0),
+            ("presence_penalty", self.presence_penalty, -100.0, 100.0),
+            ("frequency_penalty", self.frequency_penalty, -100.0, 100.0),
+            ("logprobs", self.logprobs or 0, 0, MOST_LOGPROBS),
+            *((f"logit_bias of {id_}", value, -1e4, 1e4) for id_, value in self.logit_bias),
         )
         for name, value, low, high in bounds:
             if not low <= value <= high:
@@ -55,11 +69,21 @@ class SamplingParams:
             raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.")
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """An id and the natural logarithm of the chance that the model gave it; top: the likeliest ids with theirs."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
 @dataclass(frozen=True)
 class StepOutput:
     """New ids of one request after a step; finish_reason is set on its last output, error where that is ERROR.
 
-    n_cached: tokens of its prompt that were in the cache when it began, and were not computed anew.
+    n_cached: tokens of its prompt that were in the cache when it began, and were not computed anew. logprobs: one for
+    each of ids, where the request asked for them.
     """
 
     request_id: int
@@ -67,19 +91,21 @@ class StepOutput:
     finish_reason: FinishReason | None = None
     error: str | None = None
     n_cached: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Generation:
     """A whole answer: every id produced, the stop id included, and why it ended; error where that is ERROR.
 
-    n_cached: tokens of its prompt that were in the cache.
+    n_cached: tokens of its prompt that were in the cache. logprobs: one for each of ids, if asked for.
     """
 
     ids: tuple[int, ...]
     finish_reason: FinishReason
     error: str | None = None
     n_cached: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -92,7 +118,8 @@ class Request:
     first got a lane, -1 before. names: of its tokens' full pages, as far as they were needed. waits_for: the name of
     the page that it waits for, because another request computes it, or none.
     cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
-    generation in which the device last had the cursor's place, -1 where it must be sent.
+    generation in which the device last had the cursor's place, and n_counted the tokens that it has counted for
+    penalties, -1 where it must be sent all.
     """
 
     id: int
@@ -110,6 +137,7 @@ class Request:
     waits_for: bytes = b""
     mask: NDArray[np.int32] | None = None
     synced_at: int = -1
+    n_counted: int = -1
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)
@@ -126,4 +154,4 @@ class Request:
 
     def forget_device(self) -> None:
         """The device's state of this request is lost or wrong, and must be sent with its next step."""
-        self.synced_at = -1
+        self.synced_at = self.n_counted = -1

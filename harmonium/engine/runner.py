@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from harmonium.engine import logprobs
 from harmonium.engine.batch import Inputs
 from harmonium.engine.kv_cache import pages_for
+from harmonium.engine.request import TokenLogprob
 from harmonium.engine.sampler import Sampler
 from harmonium.errors import NotEnoughMemory
 from harmonium.model.config import PAGE_SIZE
@@ -48,6 +50,14 @@ class PageCounts:
         return cls(full, sliding)
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """An id for each sampled row, and the logprobs of those that asked for them, by row."""
+
+    ids: list[int]
+    logprobs: dict[int, TokenLogprob]
+
+
 class Runner:
     """Owns the keys and values. Nothing here knows which requests the rows belong to."""
 
@@ -56,10 +66,13 @@ class Runner:
         self.cache = model.new_cache(pages.full, pages.sliding)
 
     @torch.no_grad()
-    def run(self, inputs: Inputs) -> list[int]:
-        """Computes every row, samples those at logits_at, and waits for their ids (n,)."""
+    def run(self, inputs: Inputs) -> Sampled:
+        """Computes every row, samples those at logits_at, and waits for their ids."""
         logits = self.model.step(inputs.ids, inputs.batch, self.cache, inputs.logits_at)
         if not len(inputs.logits_at):
-            return []
-        ids: list[int] = self.sampler.sample(logits, inputs.randomness, inputs.masking).tolist()
-        return ids
+            return Sampled([], {})
+        reports = inputs.reports
+        chances = None if reports is None else logprobs.chances(logits, reports)
+        ids = self.sampler.sample(logits, inputs.randomness, inputs.masking, inputs.penalties, inputs.biases)
+        found = {} if reports is None or chances is None else logprobs.collect(chances, ids, reports)
+        return Sampled(ids.tolist(), found)

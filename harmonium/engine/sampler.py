@@ -1,8 +1,8 @@
 """Logits -> one id per row, on the device, each row by its own settings.
 
-In order: the constraint's mask, the temperature, the filters, the noise, the argmax. Every operation is row by row and
-noise depends on seed and position alone, so what else is in the batch changes nothing. Work that no row wants is left
-out: a greedy batch is one maximum, temperature alone never sorts.
+In order: penalties and biases, the constraint's mask, the temperature, the filters, the noise, the argmax. Every
+operation is row by row and noise depends on seed and position alone, so what else is in the batch changes nothing. Work
+that no row wants is left out: a greedy batch is one maximum, temperature alone never sorts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harmonium.engine import noise
+from harmonium.engine.adjust import Adjuster, Biases, Penalties
 from harmonium.engine.table_arena import TableArena
 
 BAD = -1
@@ -73,15 +74,27 @@ class Sampler:
 
     def __init__(self, vocab_size: int, n_lanes: int, arena: TableArena, device: torch.device) -> None:
         self.arena, self.vocab_size = arena, vocab_size
+        self._adjuster = Adjuster(vocab_size, device)
         self._hashes = noise.token_hashes(vocab_size, device)
         self.places = torch.zeros((n_lanes, 2), dtype=torch.int64, device=device)
         self._shifts = torch.arange(32, dtype=torch.int32, device=device)
 
-    def sample(self, logits: Tensor, randomness: Randomness | None, masking: Masking | HostMasking | None) -> Tensor:
+    def sample(
+        self,
+        logits: Tensor,
+        randomness: Randomness | None,
+        masking: Masking | HostMasking | None,
+        penalties: Penalties | None = None,
+        biases: Biases | None = None,
+    ) -> Tensor:
         """Ids (n,) int64 of logits (n, vocabulary) float32, which may be overwritten; BAD where a row cannot be drawn.
 
         Without randomness every row is greedy; without masking every id is allowed.
         """
+        if penalties is not None:
+            self._adjuster.penalize(logits, penalties)
+        if biases is not None:
+            self._adjuster.bias(logits, biases)
         if masking is None:
             return self._choose(logits, randomness)
         if isinstance(masking, HostMasking):
