@@ -24,7 +24,7 @@ from harmonium.harmony.messages import (
 from harmonium.harmony.names import spoken_names, spoken_recipient
 from harmonium.harmony.schema import compact_json
 from tests.harmony import schemas
-from tests.harmony.test_vocabulary import SCRIPTS
+from tests.harmony.scripts import SCRIPTS
 
 ASSISTANT = Author(Role.ASSISTANT)
 texts = st.sampled_from(

@@ -9,9 +9,9 @@ import openai_harmony as oh
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from harmonium.harmony.messages import Conversation
+from harmonium.harmony.messages import Channel, Conversation, Role
 from harmonium.harmony.parse import parse
-from harmonium.harmony.render import render, render_for_training
+from harmonium.harmony.render import Learned, render, render_for_training
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.harmony.conversations import (
     agreed,
@@ -47,8 +47,23 @@ def check_rendering(drawn: Conversation, vocabulary: Vocabulary, reference: oh.H
     if is_dropped_alike(drawn):
         assert prompt == reference.render_conversation_for_completion(whole, oh.Role.ASSISTANT)
         assert render(said, vocabulary, next_role=None) == reference.render_conversation(whole)
-    lesson, _ = render_for_training(said, vocabulary)
+    lesson, codes = render_for_training(said, vocabulary)
     assert lesson == reference.render_conversation_for_training(whole, config=KEEP_ALL)
+    check_mask(said, lesson, codes, vocabulary)
+
+
+def check_mask(said: Conversation, lesson: list[int], codes: list[int], vocabulary: Vocabulary) -> None:
+    """Of every message of the assistant, header, body and end are learned, as what they are; of others nothing."""
+    starts = [at for at, id_ in enumerate(lesson) if id_ == vocabulary.control.start]
+    assert len(starts) == len(said.messages)
+    for message, start, end in zip(said.messages, starts, [*starts[1:], len(lesson)], strict=True):
+        learned = {code for code in codes[start:end] if code != Learned.NOTHING}
+        of_channel = {None: Learned.FINAL} | {name: Learned[name.upper()] for name in Channel}
+        expected = of_channel[message.channel] if message.recipient is None else Learned.CALL
+        assert learned == ({expected} if message.role is Role.ASSISTANT else set())
+        if message.role is Role.ASSISTANT:
+            body = lesson.index(vocabulary.control.message, start)
+            assert Learned.NOTHING not in codes[body : end - 1]
 
 
 def has_formats(conversation: Conversation) -> bool:

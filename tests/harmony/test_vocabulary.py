@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import pickle
+from importlib.resources import files
 from pathlib import Path
 
 import openai_harmony as oh
 import pytest
+import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiktoken_ext import openai_public
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from harmonium.errors import BadCheckpoint, BadRequest
 from harmonium.harmony.vocabulary import Vocabulary
+from tests.harmony.scripts import BLOCKS, SCRIPTS, strings
 
 NAMES = ("start", "end", "message", "channel", "constrain", "return", "call", "endoftext")
-SCRIPTS = (
-    "Plain English, isn't it? We'll see: 12345 apples and 3.14159!",
-    "Zürich, façade, naïve, Ærø, Łódź, İstanbul, ﬁn, ǅ, ẞ",
-    "Съешь ещё этих мягких французских булок",
-    "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία",
-    "דג סקרן שט בים مع אכזבה نص عربي مختلط",
-    "मैं काँच खा सकता हूँ; আমি কাঁচ; நான் கண்ணாடி; నేను గాజు; ഞാൻ; ಕನ್ನಡ; ગુજરાતી; ਪੰਜਾਬੀ; සිංහල",
-    "ฉันกินกระจกได้ ຂ້ອຍ ខ្ញុំ မြန်မာ བོད་ཡིག",
-    "いろはにほへと 日本語の文章、カタカナ。",
-    "中文測試，简体与繁體",
-    "한국어 문장도 있습니다",
-    "ქართული հայերեն አማርኛ ᏣᎳᎩ ᠮᠣᠩᠭᠣᠯ",
-    "👩‍👩‍👧‍👦 🏳️‍🌈 🫠 ☺︎ \u200b\u200d\ufeff \U0010ffff",
-    "  leading\t\ttabs \r\n\r\n lines \n\n\n   trailing   ",
-    "def f(x):\n    return {'a': [1, 2, 3], \"b\": x ** 2}  # ok\n",
-    "",
-)
 
 
 def small(specials: tuple[str, ...] = NAMES, special: bool = True) -> Tokenizer:
@@ -53,6 +42,59 @@ def test_same_ids_as_the_reference(text: str, o200k: Vocabulary, reference: oh.H
     assert ids == reference.encode(text, disallowed_special=())
     assert o200k.decode(ids) == text
     assert o200k.encode_fixed(text) == tuple(ids)
+
+
+@pytest.fixture(scope="module")
+def tiktokens() -> tiktoken.Encoding:
+    """tiktoken's o200k_harmony, from the ranks on this machine instead of a download."""
+    lines = gzip.decompress(files("bpe_openai").joinpath("data/o200k_base.tiktoken.gz").read_bytes()).splitlines()
+    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
+        return tiktoken.Encoding(**openai_public.o200k_harmony())
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_script_as_tiktoken_has_it(block: str, o200k: Vocabulary, tiktokens: tiktoken.Encoding) -> None:
+    """Encoded the same, decoded to itself, and streamed in whole characters."""
+    for text in strings(block, 120):
+        ids = o200k.encode(text)
+        assert ids == tiktokens.encode_ordinary(text)
+        assert o200k.decode(ids) == tiktokens.decode(ids) == text
+        decoder = o200k.decoder()
+        pieces = [decoder.feed(id_) for id_ in ids]
+        assert "".join(pieces) == text
+        assert decoder.flush() == ""
+
+
+def test_nanos_vocabulary_holds_every_script(nano: Path) -> None:
+    vocabulary = Vocabulary.from_file(nano / "tokenizer.json")
+    for block in BLOCKS:
+        for text in strings(block, 10):
+            ids = vocabulary.encode(text)
+            assert vocabulary.decode(ids) == text
+            assert not vocabulary.special_ids & set(ids)
+            decoder = vocabulary.decoder()
+            assert "".join(map(decoder.feed, ids)) == text
+
+
+def test_every_token_as_tiktoken_has_it(o200k: Vocabulary, tiktokens: tiktoken.Encoding) -> None:
+    for id_ in range(o200k.size):
+        assert o200k.token_bytes(id_) == tiktokens.decode_single_token_bytes(id_)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_names_of_control_tokens_in_any_text_stay_text(
+    block: str, o200k: Vocabulary, tiktokens: tiktoken.Encoding
+) -> None:
+    names = sorted(o200k.specials)
+    for n, text in enumerate(strings(block, 15)):
+        mixed = f"{text}{names[n]}{text[::-1]}{names[-n]}"
+        ids = o200k.encode(mixed)
+        assert ids == tiktokens.encode_ordinary(mixed)
+        assert not o200k.special_ids & set(ids)
+        known = tiktokens.encode(mixed, allowed_special="all")
+        assert o200k.encode(mixed, parse_special=True) == known
 
 
 @given(ids=st.lists(st.integers(0, 200_018), max_size=30))
