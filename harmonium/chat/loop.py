@@ -151,7 +151,8 @@ class _Said:
         self.call: ToolCall | None = None
         self.is_over = False
         self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
-        self._parser = Parser(vocabulary)
+        self._names = [tool.name for tool in Tools.of(conversation).functions]
+        self._parser = Parser(vocabulary, functions=self._names)
         self._start: MessageStart | None = None
         self._call_id = ""
         self._round_start = 0
@@ -162,7 +163,7 @@ class _Said:
         prompt = render(Conversation((*self._conversation.messages, *self.messages)), self._vocabulary)
         self.n_prompt = len(prompt) - len(self.ids)
         self.call, self.is_over = None, False
-        self._parser = Parser(self._vocabulary)
+        self._parser = Parser(self._vocabulary, functions=self._names)
         self._round_start = len(self.ids)
         self._n_given = 1 + len(self._vocabulary.encode_fixed(Role.ASSISTANT))
         return prompt

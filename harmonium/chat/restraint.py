@@ -17,7 +17,8 @@ from harmonium.errors import BadRequest
 from harmonium.harmony import grammar
 from harmonium.harmony.automaton import ANSWER, Automaton, Offer, compile_offer
 from harmonium.harmony.grammar import Grammar, Matcher
-from harmonium.harmony.messages import Conversation, DeveloperContent, SystemContent, ToolSpec
+from harmonium.harmony.messages import Channel, Conversation, DeveloperContent, SystemContent, ToolSpec
+from harmonium.harmony.names import spoken_names
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import Vocabulary
 
@@ -40,17 +41,20 @@ class Rules:
 
 @dataclass(frozen=True)
 class Tools:
-    """The tools that a conversation declares."""
+    """The tools that a conversation declares, and the channels that it names."""
 
     functions: tuple[ToolSpec, ...]
     builtin: tuple[str, ...]
+    channels: tuple[Channel, ...] = tuple(Channel)
 
     @staticmethod
     def of(conversation: Conversation) -> Tools:
         parts = [part for message in conversation.messages for part in message.content]
         functions = [tool for part in parts if isinstance(part, DeveloperContent) for tool in part.tools]
-        builtin = [name for part in parts if isinstance(part, SystemContent) for name in part.builtin_tools]
-        return Tools(tuple(functions), tuple(builtin))
+        systems = [part for part in parts if isinstance(part, SystemContent)]
+        builtin = [name for part in systems for name in part.builtin_tools]
+        named = [part.channels for part in systems if part.channels is not None]
+        return Tools(tuple(functions), tuple(builtin), named[-1] if named else tuple(Channel))
 
     def has(self, name: str) -> bool:
         """name: a function's, a builtin tool's, or one of a builtin tool's functions."""
@@ -59,6 +63,13 @@ class Tools:
     @property
     def names(self) -> tuple[str, ...]:
         return (*(tool.name for tool in self.functions), *self.builtin)
+
+    @property
+    def recipients(self) -> dict[str, str]:
+        """The functions' recipients, as headers have them, by name."""
+        names = [tool.name for tool in self.functions]
+        spoken = spoken_names(names)
+        return {name: f"{FUNCTIONS}.{spoken.get(name, name)}" for name in names}
 
 
 class Compiler:
@@ -80,6 +91,7 @@ class Restraint:
     def __init__(self, conversation: Conversation, rules: Rules, compiler: Compiler) -> None:
         """Raises BadRequest for a tool_choice that is not there, and for a schema or grammar that cannot be used."""
         tools = Tools.of(conversation)
+        recipients = tools.recipients
         self._budget = rules.reasoning_budget
         self._stops_loops = rules.stop_loops
         self._watches: list[LoopWatch] = []
@@ -90,10 +102,11 @@ class Restraint:
         for tool in tools.functions:
             if tool.strict:
                 arguments = Grammar.json_schema(NO_ARGUMENTS if tool.parameters is None else tool.parameters)
-                self._makers[f"{FUNCTIONS}.{tool.name}"] = self._maker(arguments, f"The strict tool {tool.name!r}")
+                self._makers[recipients[tool.name]] = self._maker(arguments, f"The strict tool {tool.name!r}")
         offer = Offer.of((tool.name for tool in tools.functions), tools.builtin)
         strict = tuple(recipient for recipient in offer.functions if recipient in self._makers)
-        self._later = replace(offer, strict=strict, is_matched=rules.answer is not None)
+        is_matched, channels = rules.answer is not None, tools.channels
+        self._later = replace(offer, strict=strict, is_matched=is_matched, channels=channels)
         if rules.tool_choice == "none":
             self._later = self._later.only(())
         self._first = self._later
@@ -144,7 +157,7 @@ def _chosen(choice: str, offer: Offer, tools: Tools) -> tuple[str, ...]:
         raise BadRequest(f"tool_choice is {choice!r}, but there are no tools; give some, or leave it out.")
     if choice == "required":
         return offer.recipients
-    wanted = (choice, f"{FUNCTIONS}.{choice}")
+    wanted = (choice, tools.recipients.get(choice))
     found = tuple(r for r in offer.recipients if r in wanted) or tuple(
         r for r in offer.builtin if r.partition(".")[0] == choice
     )

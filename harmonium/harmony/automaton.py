@@ -18,9 +18,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonium.errors import BadRequest
-from harmonium.harmony.header import is_recipient
 from harmonium.harmony.messages import Channel, Role
+from harmonium.harmony.names import spoken_names
 from harmonium.harmony.namespaces import BROWSER_FUNCTIONS, FUNCTIONS
 from harmonium.harmony.vocabulary import Vocabulary
 
@@ -41,7 +40,8 @@ class Offer:
 
     functions, builtin: recipients that it may call, "functions.get_weather", "python", "browser.open". strict: those
     whose arguments a matcher decides. must_call: it cannot answer; it may reason once, say once what it is about to do,
-    and then calls. is_matched: a matcher decides the final body.
+    and then calls. is_matched: a matcher decides the final body. channels: those on which it may say something; calls
+    have theirs whatever these are, and an answer that has to be can be given.
     """
 
     functions: tuple[str, ...] = ()
@@ -49,19 +49,15 @@ class Offer:
     strict: tuple[str, ...] = ()
     must_call: bool = False
     is_matched: bool = False
+    channels: tuple[Channel, ...] = tuple(Channel)
 
     @staticmethod
     def of(functions: Iterable[str], builtin_tools: Iterable[str] = ()) -> Offer:
-        """By the names of functions and builtin tools. Raises BadRequest for a name that no header can hold."""
-        recipients = tuple(dict.fromkeys(f"{FUNCTIONS}.{name}" for name in functions))
+        """By names of functions, which a header may have to spell in another way, and of builtin tools."""
+        names = tuple(dict.fromkeys(functions))
+        spoken = spoken_names(names)
         builtin = tuple(recipient for name in builtin_tools for recipient in BUILTIN_RECIPIENTS.get(name, ()))
-        for recipient in recipients:
-            if not is_recipient(recipient):
-                name = recipient.removeprefix(f"{FUNCTIONS}.")
-                raise BadRequest(
-                    f"A call cannot name the function {name!r}. Use letters, digits, and _, - or . inside the name."
-                )
-        return Offer(recipients, tuple(dict.fromkeys(builtin)))
+        return Offer(tuple(f"{FUNCTIONS}.{spoken.get(name, name)}" for name in names), tuple(dict.fromkeys(builtin)))
 
     def only(self, recipients: Collection[str]) -> Offer:
         """No other tools than these."""
@@ -121,16 +117,17 @@ def compile_offer(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> Auto
     assert not offer.must_call or offer.recipients, "a call that has to be made needs a tool"
     control = vocabulary.control
     states = _States(offer)
-    reasoning = _says(Channel.ANALYSIS, states.analysis, vocabulary)
-    preamble = _says(Channel.COMMENTARY, states.preamble, vocabulary)
+    bodies = {Channel.ANALYSIS: states.analysis, Channel.COMMENTARY: states.preamble}
+    words = {channel: _says(channel, body, vocabulary) for channel, body in bodies.items() if channel in offer.channels}
     ends = [] if offer.must_call else _answers(states.final, vocabulary)
     for recipient in offer.recipients:
         is_function = recipient in offer.functions
         ends += _calls(recipient, is_function, states.strict.get(recipient, states.call), vocabulary)
-    start, start_closed = states.add_headers([reasoning, preamble, *ends]), states.add_headers(ends)
+    start, start_closed = states.add_headers([*words.values(), *ends]), states.add_headers(ends)
     followers = {states.analysis: start, states.preamble: start, states.closing: start_closed}
     if offer.must_call:  # else a model that will not call could reason for ever
-        followers |= {states.analysis: states.add_headers([preamble, *ends]), states.preamble: start_closed}
+        words.pop(Channel.ANALYSIS, None)
+        followers |= {states.analysis: states.add_headers([*words.values(), *ends]), states.preamble: start_closed}
     speaker = (control.start, *vocabulary.encode_fixed(Role.ASSISTANT))
     for body, header in followers.items():
         states.edges[body] = {control.end: states.add_headers([(speaker, header)])}
