@@ -54,17 +54,20 @@ class _Declared(NamedTuple):
 def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role | None = Role.ASSISTANT) -> list[int]:
     """The prompt for the next message of `next_role`, ending in `<|start|>assistant`; None renders the messages alone.
 
-    Assistant messages of the turn in progress that carry ids are rendered as exactly these. Raises BadRequest for a
-    message that harmony cannot express.
+    Assistant messages of the turn in progress that carry ids are rendered as exactly these; the last one is closed if
+    it was cut. Raises BadRequest for a message that harmony cannot express.
     """
     messages = conversation.messages
     turn_start = _after_last_final(messages)
     declared = _declared(messages)
+    shown = [*_without_finished_reasoning(messages, turn_start)]
+    has_ids = [message.ids and message.role is Role.ASSISTANT and index >= turn_start for index, message in shown]
     ids: list[int] = []
-    for index, message in _without_finished_reasoning(messages, turn_start):
-        if message.ids and message.role is Role.ASSISTANT and index >= turn_start:
+    for (_, message), is_kept, next_is_kept in zip(shown, has_ids, [*has_ids[1:], False], strict=False):
+        if message.ids and is_kept:
             ids += message.ids
-            if message.ids[-1] not in vocabulary.message_end_ids:
+            is_open = message.ids[-1] not in vocabulary.message_end_ids
+            if is_open and not next_is_kept:
                 ids.append(_end(message, vocabulary))
         else:
             ids += _frame(message, vocabulary, declared)

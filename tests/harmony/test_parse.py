@@ -1,19 +1,16 @@
-"""The parser is total: well-formed ids give what the reference gives, any others a useful answer and a named repair."""
+"""Well-formed ids give what the reference gives; malformed ones a useful answer and a named repair."""
 
 from __future__ import annotations
 
-import time
-
 import openai_harmony as oh
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from harmonium.harmony.messages import Channel, Conversation, Message, Role
-from harmonium.harmony.parse import ContentDelta, MessageEnd, MessageStart, Parsed, Parser, RepairFound, parse
+from harmonium.harmony.messages import Conversation, Message
+from harmonium.harmony.parse import Parsed, parse
 from harmonium.harmony.render import render, render_for_training
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.harmony import golden
+from tests.harmony.malformed import MALFORMED
 from tests.harmony.oracle import ours
 
 REFERENCE_CANNOT_PARSE = {
@@ -43,130 +40,6 @@ def test_generations_give_what_was_rendered(o200k: Vocabulary, reference: oh.Har
         assert parsed == Parsed(said, (), True)
         theirs = reference.parse_messages_from_completion_tokens(generated, role=oh.Role.ASSISTANT)
         assert list(map(ours, theirs)) == list(said)
-
-
-# Generations behind `<|start|>assistant`; then messages as (channel, recipient, text), and the repairs' kinds.
-MALFORMED = {
-    "?? in a header": (
-        "<|channel|>analysis??<|message|>A<|end|><|start|>assistant<|channel|>final<|message|>B<|return|>",
-        [("analysis", None, "A"), ("final", None, "B")],
-        ["header_text"],
-    ),
-    "words in a header": (
-        "<|channel|>analysis I think<|message|>A<|end|><|start|>assistant hm<|channel|>final<|message|>B<|return|>",
-        [("analysis", None, "A"), ("final", None, "B")],
-        ["header_text", "header_text", "header_text"],
-    ),
-    "doubled channel token": (
-        "<|channel|><|channel|>analysis<|message|>A<|end|>",
-        [("analysis", None, "A")],
-        ["doubled_field"],
-    ),
-    "doubled channel": (
-        "<|channel|>analysis<|channel|>final<|message|>A<|return|>",
-        [("final", None, "A")],
-        ["doubled_field"],
-    ),
-    "an end behind the end": ("<|channel|>final<|message|>A<|end|><|return|>", [("final", None, "A")], ["extra_end"]),
-    "no header at all": ("I'm sorry, I can't.<|return|>", [("final", None, "I'm sorry, I can't.")], ["missing_header"]),
-    "no header, at length": (
-        "Well, " * 50 + "no.<|return|>",
-        [("final", None, "Well, " * 50 + "no.")],
-        ["missing_header"],
-    ),
-    "no message token": ("<|channel|>finalAll good.<|return|>", [("final", None, "All good.")], ["missing_message"]),
-    "no message token in a call": (
-        ' to=functions.f<|channel|>commentary <|constrain|>json{"a":1}<|call|>',
-        [("commentary", "functions.f", '{"a":1}')],
-        ["missing_message"],
-    ),
-    "no channel": ("<|message|>A<|return|>", [("final", None, "A")], ["missing_channel"]),
-    "no channel in a call": (
-        " to=functions.f<|message|>{}<|call|>",
-        [("commentary", "functions.f", "{}")],
-        ["missing_channel"],
-    ),
-    "invented channel": ("<|channel|>reply<|message|>A<|return|>", [("final", None, "A")], ["unknown_channel"]),
-    "cut channel": ("<|channel|>comment<|message|>A<|end|>", [("commentary", None, "A")], ["unknown_channel"]),
-    "a missed end": (
-        "<|channel|>analysis<|message|>A<|start|>assistant<|channel|>final<|message|>B<|return|>",
-        [("analysis", None, "A"), ("final", None, "B")],
-        ["missing_end"],
-    ),
-    "a missed end and start": (
-        "<|channel|>analysis<|message|>A<|channel|>final<|message|>B<|return|>",
-        [("analysis", None, "A"), ("final", None, "B")],
-        ["missing_end"],
-    ),
-    "a missed start": (
-        "<|channel|>analysis<|message|>A<|end|>assistant<|channel|>final<|message|>B<|return|>",
-        [("analysis", None, "A"), ("final", None, "B")],
-        ["missing_start"],
-    ),
-    "text behind the end": (
-        "<|channel|>analysis<|message|>A<|end|>The answer is B.<|return|>",
-        [("analysis", None, "A"), ("final", None, "The answer is B.")],
-        ["missing_start", "missing_role", "missing_header"],
-    ),
-    "control tokens lost": (
-        "assistantanalysis<|message|>A<|end|>assistantfinalB is it.<|return|>",
-        [("analysis", None, "A"), ("final", None, "B is it.")],
-        ["header_text", "header_text", "missing_start", "header_text", "header_text", "missing_message"],
-    ),
-    "a second start": (
-        "<|start|>assistant<|channel|>final<|message|>A<|return|>",
-        [("final", None, "A")],
-        ["stray_token"],
-    ),
-    "reasoning that ends the turn": (
-        "<|channel|>analysis<|message|>A<|return|>",
-        [("analysis", None, "A")],
-        ["wrong_end"],
-    ),
-    "a call that ends as an answer": (
-        " to=functions.f<|channel|>commentary json<|message|>{}<|return|>",
-        [("commentary", "functions.f", "{}")],
-        ["wrong_end"],
-    ),
-    "an answer that ends as a call": ("<|channel|>final<|message|>A<|call|>", [("final", None, "A")], ["wrong_end"]),
-    "a stray token in the body": (
-        "<|channel|>final<|message|>A<|constrain|>B<|message|>C<|return|>",
-        [("final", None, "ABC")],
-        ["stray_token", "stray_token"],
-    ),
-    "recipient without to=": (
-        "<|channel|>commentary functions.f <|constrain|>json<|message|>{}<|call|>",
-        [("commentary", "functions.f", "{}")],
-        ["header_text"],
-    ),
-    "recipient twice": (
-        " to=functions.f<|channel|>commentary to=functions.g<|message|>{}<|call|>",
-        [("commentary", "functions.g", "{}")],
-        ["doubled_field"],
-    ),
-    "nothing said": ("<|return|>", [("final", None, "")], ["missing_header"]),
-    # These deviate from nothing: all of them were trained.
-    "call without constrain": (
-        " to=functions.f<|channel|>commentary<|message|>{}<|call|>",
-        [("commentary", "functions.f", "{}")],
-        [],
-    ),
-    "recipient behind the channel": (
-        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
-        [("commentary", "functions.f", "{}")],
-        [],
-    ),
-    "call on the analysis channel": (
-        "<|channel|>analysis to=browser.search code<|message|>{}<|call|>",
-        [("analysis", "browser.search", "{}")],
-        [],
-    ),
-    "invented tool": (
-        " to=functions.made_up<|channel|>commentary json<|message|>{'a': 1}<|call|>",
-        [("commentary", "functions.made_up", "{'a': 1}")],
-        [],
-    ),
-}
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -206,100 +79,3 @@ def test_cut_turns(o200k: Vocabulary) -> None:
         assert all(full.startswith(text) for full, text in zip(("We 🫠", "Yes."), texts, strict=False))
         assert {repair.kind for repair in parsed.repairs} <= {"cut_header"}
         assert not parsed.is_complete or ids[n - 1] == o200k.control.end
-
-
-CONTROL = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012, 199_999, 200_010)
-WORDS = (
-    "assistant",
-    "analysis",
-    "commentary",
-    "final",
-    " to",
-    "=functions",
-    ".f",
-    "json",
-    " code",
-    "user",
-    "🫠",
-    " ",
-    "\n",
-)
-
-
-@st.composite
-def sequences(draw: st.DrawFn, vocabulary: Vocabulary) -> list[int]:
-    """Noise of words, control tokens and impossible ids; or a rendered conversation, mutated and truncated."""
-    word = st.sampled_from(WORDS).map(vocabulary.encode)
-    one = st.sampled_from(CONTROL) | st.integers(-2, 201_200)
-    piece = word | one.map(lambda id_: [id_])
-    if draw(st.booleans()):
-        return [id_ for ids in draw(st.lists(piece, max_size=40)) for id_ in ids]
-    ids = render(golden.GOLDEN[draw(st.sampled_from(sorted(golden.GOLDEN)))], vocabulary, next_role=None)
-    ids = ids[-draw(st.integers(1, 120)) :]
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(ids)))
-        ids[at : at + draw(st.integers(0, 2))] = draw(piece)
-    return ids
-
-
-@given(data=st.data(), role=st.sampled_from([Role.ASSISTANT, Role.ASSISTANT, Role.USER, None]))
-@settings(max_examples=600, deadline=None)
-def test_any_sequence_gives_an_answer(data: st.DataObject, role: Role | None, o200k: Vocabulary) -> None:
-    check_total(data.draw(sequences(o200k)), role, o200k)
-
-
-@pytest.mark.deep
-@given(data=st.data(), role=st.sampled_from([Role.ASSISTANT, None]))
-@settings(max_examples=100_000, deadline=None)
-def test_any_of_very_many_sequences_gives_an_answer(data: st.DataObject, role: Role | None, o200k: Vocabulary) -> None:
-    check_total(data.draw(sequences(o200k)), role, o200k)
-
-
-def check_total(ids: list[int], role: Role | None, vocabulary: Vocabulary) -> None:
-    """Events alternate and join to the messages; ids are kept; whole is streamed; what is said is not lost."""
-    parser = Parser(vocabulary, role)
-    events = [event for id_ in ids for event in parser.feed(id_)] + parser.finish()
-    assert parser.finish() == []
-    open_start: MessageStart | None = None
-    text = ""
-    messages = []
-    for event in events:
-        if isinstance(event, MessageStart):
-            assert open_start is None
-            open_start, text = event, ""
-        elif isinstance(event, ContentDelta):
-            assert open_start is not None
-            assert event.text
-            text += event.text
-        elif isinstance(event, MessageEnd):
-            assert open_start is not None
-            message = event.message
-            assert message.text == text
-            start = (message.author, message.channel, message.recipient, message.content_type)
-            assert start == (open_start.author, open_start.channel, open_start.recipient, open_start.content_type)
-            assert message.role is not Role.ASSISTANT or message.channel in list(Channel)
-            messages.append(message)
-            open_start = None
-    assert open_start is None
-    repairs = tuple(event for event in events if isinstance(event, RepairFound))
-    assert all(0 <= repair.at <= len(ids) for repair in repairs)
-    parsed = parse(ids, vocabulary, role)
-    assert (parsed.messages, parsed.repairs) == (tuple(messages), repairs)
-    prefix = render(Conversation(()), vocabulary, next_role=role)
-    fed = [*prefix, *ids]
-    kept = [id_ for message in messages for id_ in message.ids or ()]
-    assert kept == fed[: len(kept)]
-    is_text_left = any(id_ not in vocabulary.special_ids for id_ in fed[max(len(kept), len(prefix)) :])
-    assert not is_text_left or repairs[-1].kind == "cut_header"
-
-
-def test_speed(o200k: Vocabulary) -> None:
-    """At most 5 us of a core per token, the best of a few tries on a machine that does other things too."""
-    ids = o200k.encode("<|channel|>final<|message|>" + "Some words, 日本語も。 " * 500, parse_special=True)
-
-    def seconds() -> float:
-        started = time.process_time()
-        parse(ids, o200k)
-        return time.process_time() - started
-
-    assert min(seconds() for _ in range(5)) / len(ids) < 5e-6
