@@ -16,11 +16,11 @@ from harmonium.harmony.parse import Parser
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.o200k import tokenizer_json
 
-TURN = """<|channel|>analysis<|message|>I look.<|end|><|start|>assistant to=functions.get_weather<|channel|>commentary \
-<|constrain|>json<|message|>{"city":"Lima"}<|call|>"""
-MALFORMED = (
-    """<|channel|>analysis??<|message|>A<|end|><|start|>assistant hm<|channel|>final huh<|message|>B<|return|>"
+TURN = (
+    "<|channel|>analysis<|message|>I look.<|end|><|start|>assistant to=functions.get_weather<|channel|>commentary "
+    '<|constrain|>json<|message|>{"city":"Lima"}<|call|>'
 )
+MALFORMED = "<|channel|>analysis??<|message|>A<|end|><|start|>assistant hm<|channel|>final huh<|message|>B<|return|>"
 CASES = {
     "a long answer": "<|channel|>final<|message|>" + "Some words of an answer, and some more. " * 500,
     "a long answer in Japanese and emoji": "<|channel|>final<|message|>" + "日本語の文章も、🫠🦊も。" * 500,
