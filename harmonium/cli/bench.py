@@ -16,11 +16,25 @@ from harmonium.cli.options import Json, ModelOptions
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
+    from harmonium.engine.constraint import TableConstraint
+    from harmonium.harmony.vocabulary import Vocabulary
 
 QUESTION = "How many r's are in the word 'strawberry'?"
 N_DECODED = 256
 N_PREFILLED = 10_000
 REPEATS = 3
+N_PAIRS, N_PAIRED = 15, 128
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 80},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "tags": {"type": "array", "items": {"enum": ["red", "green", "blue"]}, "maxItems": 4},
+    },
+    "required": ["name", "age", "tags"],
+    "additionalProperties": False,
+}
+BODY = '{"name": "The quick brown fox jumps over", "age": 42, "tags": ["red", "green", "red"]}'
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ def bench(*, model: ModelOptions = ModelOptions(), json: Json = False) -> None:
     from harmonium.cli.terminal import print_json
 
     llm = session.open_llm(model)
-    figures = [decoding(llm), first_token(llm), prefill(llm)]
+    figures = [decoding(llm), *masked_decoding(llm), schema_mask(llm.vocabulary), first_token(llm), prefill(llm)]
     if model.is_default:
         figures += one_shot()
     where = machine() | {"model": llm.name}
@@ -65,6 +79,50 @@ def decoding(llm: LLM) -> Figure:
     seconds = [run(llm, prompt, N_DECODED) - run(llm, prompt, 1) for _ in range(REPEATS)]
     rate = (N_DECODED - 1) / median(seconds)
     return Figure("decode_tok_s", f"decode at batch 1, {N_DECODED} tokens", round(rate, 1), "tok/s")
+
+
+def masked_decoding(llm: LLM) -> list[Figure]:
+    """The same with the automaton's mask on every token, and what that costs: runs with and without take turns."""
+    prompt, allowed, times = llm.render(QUESTION), frame(llm), list[tuple[float, float]]()
+    for is_warm in (False, *[True] * N_PAIRS):
+        without, masked = (run(llm, prompt, N_PAIRED, constraint) for constraint in (None, allowed))
+        if is_warm:
+            times.append((without, masked))
+    rate = N_PAIRED / median(masked for _, masked in times)
+    cost = 100 * (median(masked / without for without, masked in times) - 1)
+    return [
+        Figure(
+            "decode_masked_tok_s", f"under harmony's mask, {N_PAIRED} tokens with their prompt", round(rate, 1), "tok/s"
+        ),
+        Figure("mask_cost_percent", f"what the mask costs, median of {N_PAIRS} pairs", round(cost, 1), "%"),
+    ]
+
+
+def frame(llm: LLM) -> TableConstraint:
+    """What `chat` lets a model say that was offered no tools."""
+    from harmonium.chat.restraint import Compiler, Restraint, Rules
+    from harmonium.harmony.convert import conversation
+
+    rows = llm.engine.arena.vocab_size
+    return Restraint(conversation(QUESTION), Rules(), Compiler(llm.vocabulary, rows)).constraint(0, 0)
+
+
+def schema_mask(vocabulary: Vocabulary) -> Figure:
+    """The mask of a JSON schema: the host's work for one more token of an answer, typically."""
+    from harmonium.harmony.grammar import Compiler, Grammar
+
+    begin = Compiler(vocabulary, vocabulary.size).compile(Grammar.json_schema(SCHEMA))
+    seconds = []
+    for _ in range(REPEATS):
+        matcher = begin()
+        for number, id_ in enumerate(vocabulary.encode(BODY)):
+            started = time.perf_counter()
+            matcher.mask()
+            matcher.accept(id_)
+            if number:
+                seconds.append(time.perf_counter() - started)
+    label = f"a JSON schema's mask over {vocabulary.size:,} tokens"
+    return Figure("schema_mask_us", label, round(1e6 * median(seconds), 1), "us")
 
 
 def first_token(llm: LLM) -> Figure:
@@ -117,12 +175,12 @@ def peak_of(process: subprocess.Popen[bytes]) -> int | None:
     return int(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def run(llm: LLM, prompt: list[int], n_tokens: int) -> float:
+def run(llm: LLM, prompt: list[int], n_tokens: int, constraint: TableConstraint | None = None) -> float:
     """Seconds for so many greedy tokens after a prompt, none of which ends it."""
     from harmonium.engine.request import SamplingParams
 
     started = time.perf_counter()
-    llm.engine.add(prompt, SamplingParams(temperature=0.0, max_tokens=n_tokens))
+    llm.engine.add(prompt, SamplingParams(temperature=0.0, max_tokens=n_tokens), constraint)
     while llm.engine.has_work:
         llm.engine.step()
     return time.perf_counter() - started
