@@ -1,6 +1,6 @@
 """Kernels of the 20b on one GPU: right against the reference, timed against their bytes, then whole decode steps.
 
-    PYTHONPATH=. python3 benchmarks/gpu_decode.py
+    python -m benchmarks.gpu_decode
 
 Weights are random and of full size; each of the 24 layers has its own, so that no cache flatters. Times are medians of
 graph replays. Prints tables and one last JSON line; details go to the folder named by OUT, if it is set.
@@ -8,13 +8,11 @@ graph replays. Prints tables and one last JSON line; details go to the folder na
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import statistics
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,163 +20,29 @@ import torch
 import triton
 from torch import Tensor
 
+from benchmarks.gpu_checks import (
+    RESULTS,
+    STARTED,
+    bandwidth,
+    captured,
+    check,
+    events_us,
+    graph_us,
+    new_batch,
+    new_cache,
+    part,
+    relative,
+)
+from benchmarks.gpu_experts import expert_tiles
 from harmonium import kernels
-from harmonium.kernels import reference
 from harmonium.kernels import triton as backend
-from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.triton.tiles import ExpertTile, Tiles
-from harmonium.model.config import PAGE_SIZE
+from harmonium.kernels.batch import StepBatch
+from harmonium.kernels.triton.tiles import Tiles
 from harmonium.model.dummy import CONFIGS, Dummy
 from harmonium.model.transformer import Cache, Transformer
 
 CONTEXT = 1024
 CONFIG = CONFIGS["20b"]
-RESULTS: dict[str, Any] = {}
-STARTED = time.perf_counter()
-
-
-@contextlib.contextmanager
-def part(name: str) -> Iterator[None]:
-    """Runs on after a failure, which it prints."""
-    print(f"\n== {name} ({time.perf_counter() - STARTED:.0f} s)", flush=True)
-    try:
-        yield
-    except Exception:  # noqa: BLE001 - whatever a compiler or a device may raise: the next part still counts
-        traceback.print_exc()
-        RESULTS.setdefault("failed", []).append(name)
-
-
-def relative(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
-
-
-def events_us(call: Callable[[], object], repeat: int) -> float:
-    """Median microseconds of a call on the device."""
-    times = []
-    for _ in range(repeat):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        call()
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop) * 1e3)
-    return statistics.median(times)
-
-
-def captured(call: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
-    """The graph of a call, and what it returned."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):
-            call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = call()
-    return graph, out
-
-
-def graph_us(call: Callable[[], Any], repeat: int = 20) -> float:
-    graph, _ = captured(call)
-    for _ in range(3):
-        graph.replay()
-    return events_us(graph.replay, repeat)
-
-
-def bandwidth() -> float:
-    """Bytes per second of a large copy, read and written."""
-    source = torch.empty(2 << 30, dtype=torch.uint8, device="cuda").random_()
-    target = torch.empty_like(source)
-    target.copy_(source)
-    return 2 * source.numel() / events_us(lambda: target.copy_(source), 10) * 1e6
-
-
-def new_batch(lengths: list[int], news: list[int]) -> StepBatch:
-    """Rows with pages of their own, in shuffled order; the sliding layers' tables hold as many."""
-    pages = -(-max(lengths) // PAGE_SIZE)
-    table = torch.randperm(len(lengths) * pages, device="cuda").int().view(len(lengths), pages)
-    positions = torch.cat([torch.arange(n - new, n, device="cuda") for n, new in zip(lengths, news, strict=True)])
-    row_of = torch.repeat_interleave(torch.tensor(news)).cuda()
-    slots = table[row_of, positions // PAGE_SIZE].long() * PAGE_SIZE + positions % PAGE_SIZE
-    starts = torch.tensor([0, *news]).cumsum(0).int().cuda()
-    group = PageGroup(table, slots)
-    return StepBatch(positions, starts, torch.tensor(lengths).int().cuda(), group, group, max(news), max(lengths))
-
-
-def new_cache(model: Transformer, batch: StepBatch) -> Cache:
-    cache = model.new_cache(batch.full.table.numel(), batch.full.table.numel())
-    for tensor in (*cache.k, *cache.v):
-        tensor.normal_()
-    return cache
-
-
-def wide(value: object) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-def check(model: Transformer) -> None:
-    """Every operation at 20b's shapes, on fresh inputs, against the reference in float32."""
-    w, config = model.weights.layers[1], model.config
-    qkv = (w.attention_norm, w.q, w.q_bias, w.k, w.k_bias, w.v, w.v_bias)
-    table: dict[str, dict[str, float]] = {}
-    for tokens in (1, 2, 16, 70):
-        row: dict[str, float] = {}
-        table[str(tokens)] = row
-        x = torch.randn(tokens, config.hidden_size, device="cuda").bfloat16()
-        angles = torch.randn(tokens, config.head_dim // 2, device="cuda")
-        slots = torch.randperm(8 * PAGE_SIZE, device="cuda")[:tokens]
-
-        def caches(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(2, 8, config.n_kv_heads, PAGE_SIZE, config.head_dim, device="cuda", dtype=dtype)
-
-        with part(f"check {tokens}: norm_qkv"):
-            mine, its = caches(torch.bfloat16), caches(torch.float32)
-            found = kernels.norm_qkv(*qkv, head_dim=config.head_dim, eps=config.rms_eps)
-            exact = reference.NormQKV(*qkv, config.head_dim, config.rms_eps)
-            row["q"] = relative(
-                found(x.clone(), angles.cos(), angles.sin(), *mine, slots),
-                exact(x.float(), angles.cos(), angles.sin(), *its, slots),
-            )
-            row["kv"] = relative(mine, its)
-        with part(f"check {tokens}: project_add"):
-            attended = torch.randn(tokens, config.n_heads, config.head_dim, device="cuda").bfloat16()
-            expected = reference.ProjectAdd(w.o, w.o_bias)(x.float(), attended.float())
-            row["project"] = relative(kernels.project_add(w.o, w.o_bias)(x.clone(), attended), expected)
-        with part(f"check {tokens}: norm_route"):
-            found = kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=4, eps=config.rms_eps)(x.clone())
-            exact = reference.NormRoute(w.mlp_norm, w.router, w.router_bias, 4, config.rms_eps)(x.float())
-            row["normed"], row["shares"] = relative(found[0], exact[0]), relative(found[2], exact[2])
-            row["other experts"] = float((found[1] != exact[1]).float().mean())
-        with part(f"check {tokens}: experts_add"):
-            indices = torch.rand(tokens, config.n_experts, device="cuda").topk(4).indices
-            shares = torch.rand(tokens, 4, device="cuda")
-            exact = reference.experts(x.float(), indices, shares, w.experts)
-            zeros = torch.zeros_like(x)
-            row["experts"] = relative(kernels.experts_add(w.experts)(zeros, x, indices, shares), exact)
-        with part(f"check {tokens}: norm_head"):
-            norm, head = model.weights.norm, model.weights.head
-            exact = reference.NormHead(norm, head, config.rms_eps)(x.float(), None)
-            row["head"] = relative(kernels.norm_head(norm, head, eps=config.rms_eps)(x.clone(), None), exact)
-            del exact
-    for name, lengths, news in (
-        ("one", [1024, 130, 7], [1, 1, 1]),
-        ("long", [9000], [1]),
-        ("many", [1024, 130, 300], [200, 1, 129]),
-    ):
-        for window in (None, config.window):
-            with part(f"check attend {name}, window {window}"):
-                batch = new_batch(lengths, news)
-                shape = (batch.full.table.numel(), config.n_kv_heads, PAGE_SIZE, config.head_dim)
-                k, v = torch.randn(2, *shape, device="cuda").bfloat16()
-                q = torch.randn(sum(news), config.n_heads, config.head_dim, device="cuda").bfloat16()
-                exact = reference.Attend(w.sinks, window)(q.float(), k.float(), v.float(), batch, batch.full)
-                found = kernels.attend(w.sinks, window=window)(q, k, v, batch, batch.full)
-                table.setdefault(f"attend {name}", {})[str(window)] = relative(found, exact)
-    RESULTS["errors"] = table
-    print("\nrelative errors against float32 (bf16 operands: 1e-3 to 1e-2 is right)")
-    for name, row in table.items():
-        print(f"  {name:>12}  " + "  ".join(f"{key} {value:.1e}" for key, value in row.items()))
 
 
 class Bench:
@@ -267,7 +131,7 @@ class Bench:
             values = (choice,) if isinstance(field, str) else choice
             for f, value in zip(fields, values, strict=True):
                 setattr(Tiles, f, value)
-            label = str(choice).replace("ExpertTile", "")
+            label = str(choice)
             try:
                 each = graph_us(call, 10) / n
             except Exception as error:  # noqa: BLE001 - a tile that does not compile or fit is one result of many
@@ -284,21 +148,11 @@ class Bench:
 
 
 def tune(bench: Bench) -> None:
-    tiles = [
-        ExpertTile(*sizes)
-        for sizes in ((16, 32, 3, 4), (32, 32, 3, 8), (16, 32, 3, 8), (8, 32, 3, 4), (32, 32, 3, 4), (32, 32, 1, 8),
-                      (16, 16, 3, 4), (16, 32, 1, 4), (4, 32, 3, 4), (8, 32, 3, 2), (4, 128, 1, 4), (8, 128, 1, 4))
-    ]  # fmt: skip
-    bench.try_tiles("experts_add", "gate_up", tiles)
-    bench.try_tiles("experts_add", "down", tiles)
     warps = ("qkv_pairs", "qkv_warps")
-    bench.try_tiles("norm_qkv", warps, [(4, 8), (2, 8), (2, 4), (1, 4), (4, 4), (8, 8), (8, 16), (4, 16)])
-    sizes = [(4, 8), (2, 8), (8, 8), (2, 4), (4, 4), (8, 16), (16, 8), (16, 16), (1, 4)]
-    bench.try_tiles("project_add", ("project_rows", "project_warps"), sizes)
-    bench.try_tiles("norm_route", ("route_rows", "route_warps"), [(1, 8), (1, 4), (2, 8), (4, 8), (1, 16)])
-    sizes = [(8, 4, 8), (4, 4, 8), (4, 8, 8), (4, 16, 8), (8, 1, 8), (4, 1, 8), (8, 8, 8), (8, 8, 16), (16, 4, 16)]
-    bench.try_tiles("norm_head", ("head_rows", "head_tiles", "head_warps"), sizes)
-    keys = [(64, 256), (64, 128), (64, 64), (32, 256), (128, 128), (16, 512)]
+    bench.try_tiles("norm_qkv", warps, [(2, 4), (1, 4), (4, 4)])
+    bench.try_tiles("project_add", ("project_rows", "project_warps"), [(2, 8), (4, 8), (2, 4)])
+    bench.try_tiles("norm_head", ("head_rows", "head_tiles", "head_warps"), [(4, 1, 8), (2, 1, 8), (2, 1, 4)])
+    keys = [(128, 128), (128, 64), (128, 256), (64, 64)]
     bench.try_tiles("attend full", ("one_keys", "one_programs"), keys)
 
 
@@ -330,14 +184,13 @@ def eager_step(bench: Bench) -> None:
     print(f"  eager: {RESULTS['eager_us']:.0f} us")
 
 
-def profile(bench: Bench, name: str, folder: Path) -> None:
-    """Where a replay's time goes, kernel by kernel."""
-    graph, _ = captured(bench.step)
-    graph.replay()
+def profile(call: Callable[[], object], name: str, folder: Path) -> None:
+    """Where a call's time goes, kernel by kernel."""
+    call()
     activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as seen:
         for _ in range(5):
-            graph.replay()
+            call()
         torch.cuda.synchronize()
     text = seen.key_averages().table(sort_by="cuda_time_total", row_limit=30, max_name_column_width=60)
     (folder / f"{name}.txt").write_text(text)
@@ -368,27 +221,28 @@ def against_reference(model: Transformer, bench: Bench) -> None:
           f"same choice: {bool((found.argmax() == expected.argmax()).item())}")  # fmt: skip
 
 
-def batches(model: Transformer) -> None:
-    """Decoding of several rows by graph, and prompts."""
-    for rows in (2, 4, 16, 64):
-        with part(f"decode {rows} rows"):
-            batch = new_batch([CONTEXT] * rows, [1] * rows)
+def batches(model: Transformer, name: str, folder: Path | None = None) -> None:
+    """Decoding of several rows by graph, and prompts; with a folder, their profiles too."""
+    for rows, length, new in ((2, CONTEXT, 1), (4, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1), (1, 1024, 1024),
+                              (8, 1024, 1024), (1, 8192, 8192)):  # fmt: skip
+        label = f"{rows} x {length if new > 1 else 1}, {name}"
+        with part(label):
+            batch = new_batch([length] * rows, [new] * rows)
             cache = new_cache(model, batch)
-            ids = torch.randint(200_000, (rows,), device="cuda")
-            at = torch.arange(rows, device="cuda")
-            step_us = graph_us(lambda b=batch, c=cache, i=ids, a=at: model.step(i, b, c, a))  # type: ignore[misc]
-            RESULTS[f"decode_{rows}"] = {"step_us": step_us, "tok_s": rows * 1e6 / step_us}
-            print(f"  {step_us:.0f} us, {rows * 1e6 / step_us:.0f} tok/s")
-    for rows, length in ((1, 1024), (1, 8192)):
-        with part(f"prefill {rows} x {length}"):
-            batch = new_batch([length] * rows, [length] * rows)
-            cache = new_cache(model, batch)
-            ids = torch.randint(200_000, (rows * length,), device="cuda")
-            at = torch.tensor([length - 1], device="cuda")
-            model.step(ids, batch, cache, at)
-            step_us = events_us(lambda b=batch, c=cache, i=ids, a=at: model.step(i, b, c, a), 3)  # type: ignore[misc]
-            RESULTS[f"prefill_{length}"] = {"step_us": step_us, "tok_s": rows * length * 1e6 / step_us}
-            print(f"  {step_us:.0f} us, {rows * length * 1e6 / step_us:.0f} tok/s")
+            ids = torch.randint(200_000, (rows * new,), device="cuda")
+            at = torch.arange(1, rows + 1, device="cuda") * new - 1
+
+            def step(ids: Tensor = ids, batch: StepBatch = batch, cache: Cache = cache, at: Tensor = at) -> Tensor:
+                return model.step(ids, batch, cache, at)
+
+            step()
+            call = captured(step)[0].replay if new == 1 else step
+            call()
+            step_us = events_us(call, 20 if new == 1 else 3)
+            RESULTS[label] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
+            print(f"  {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
+            if folder is not None:
+                profile(call, f"profile {label}".replace(" ", "_").replace(",", ""), folder)
 
 
 def main() -> None:
@@ -411,6 +265,9 @@ def main() -> None:
             eager_step(bench)
         with part("operations as they are"):
             bench.table()
+        batches(model, "untuned")
+        with part("experts' tiles (us per layer)"):
+            expert_tiles(model, rate)
         with part("tiles (us per call)"):
             tune(bench)
             chosen = {key: str(value) for key, value in vars(Tiles).items() if not key.startswith("_")}
@@ -421,13 +278,13 @@ def main() -> None:
         with part("step, best tiles"):
             whole_step(bench, "step_tuned")
         with part("profile"):
-            profile(bench, "profile", folder)
+            profile(captured(bench.step)[0].replay, "profile", folder)
         with part("step without overlapped launches"):
             without_overlap(model, True)
             whole_step(bench, "step_no_overlap")
-            profile(bench, "profile_no_overlap", folder)
+            profile(captured(bench.step)[0].replay, "profile_no_overlap", folder)
             without_overlap(model, False)
-        batches(model)
+        batches(model, "tuned", folder)
     (folder / "gpu_decode.json").write_text(json.dumps(RESULTS, indent=1))
     print(f"\n{time.perf_counter() - STARTED:.0f} s")
     print(json.dumps({key: RESULTS.get(key) for key in ("device", "copy_tb_s", "step", "step_tuned", "failed")}))

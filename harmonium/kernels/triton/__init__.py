@@ -6,7 +6,6 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +15,13 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.triton import attention, experts, grouped, linear, rows
-from harmonium.kernels.triton.tiles import Tiles
+from harmonium.kernels.triton import attention, experts, linear, rows
+from harmonium.kernels.triton.mxfp4 import Packed
+from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
 FEW = 2
 """Tokens up to which a matrix is read once per token by matrix-vector kernels."""
-FEW_PAIRS = 16
+FEW_PAIRS = 8
 """Pairs of token and expert up to which each pair reads its own expert."""
 LOG2E = 1.4426950408889634
 
@@ -147,77 +147,65 @@ class NormRoute:
         return normed, indices, shares
 
 
-@dataclass(frozen=True)
-class Packed:
-    """One projection of all experts. words (experts, out, in / 8) int32, scales (experts, out, in / 32) uint8."""
-
-    words: Tensor
-    scales: Tensor
-    bias: Tensor
-
-    @classmethod
-    def of(cls, blocks: Tensor, scales: Tensor, bias: Tensor) -> Packed:
-        return cls(blocks.contiguous().flatten(2).view(torch.int32), scales.contiguous(), bias)
-
-
 class ExpertsAdd:
-    """Packed: pair by pair for few, sorted by expert for many. Dense: the reference."""
+    """Packed: pair by pair for few, listed by expert for many. Dense: the reference."""
 
     def __init__(self, plain: reference.ExpertsAdd) -> None:
         weights = plain.weights
         self.plain, self.options = plain, launch_options(weights.gate_up)
         self.packed: tuple[Packed, Packed] | None = None
         if weights.gate_up_scales is not None and weights.down_scales is not None:
-            self.packed = (
-                Packed.of(weights.gate_up, weights.gate_up_scales, weights.gate_up_bias),
-                Packed.of(weights.down, weights.down_scales, weights.down_bias),
-            )
+            first = Packed.of(weights.gate_up, weights.gate_up_scales, weights.gate_up_bias, is_paired=True)
+            second = Packed.of(weights.down, weights.down_scales, weights.down_bias, is_paired=False)
+            self.packed = first, second
+            self.arrived = torch.zeros(FEW_PAIRS * first.words.shape[1], dtype=torch.int32, device=first.words.device)
 
     def __call__(self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         if self.packed is None:
             return self.plain(x, normed, indices, weights)
-        run = self._few if indices.numel() <= FEW_PAIRS else self._many
-        run(x, normed, indices, weights, *self.packed)
+        first, second = self.packed
+        (tokens, k), hidden, inner = indices.shape, x.shape[1], second.width
+        n_pairs, n_experts, device = tokens * k, len(first.words), x.device
+        is_direct = n_pairs <= FEW_PAIRS
+        n = 16 if is_direct else Tiles.columns(n_pairs / n_experts)
+        n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
+        order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
+        tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
+        between = torch.empty((n_pairs, inner), dtype=x.dtype, device=device)
+        if not is_direct:
+            block = min(4096, triton.next_power_of_2(n_pairs))
+            warps = 4 if block <= 1024 else 8
+            experts.group[(n_experts,)](indices, order, places, tiles, n_pairs, n, block, num_warps=warps)
+        size = 0 if is_direct else n
+        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
+        experts.gate_up[grid](
+            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
+            *(k, first.width, inner, n, *shape, is_direct),
+            **options,
+        )
+        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
+        splits = grid[2]
+        parts_dtype = torch.float32 if is_direct else x.dtype
+        parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
+        experts.down[grid](
+            *(between, indices, tiles, second.words, second.scales, second.bias, weights, parts, x),
+            *(self.arrived, second.unit, k, second.width, hidden, n, *shape, splits, is_direct),
+            **options,
+        )
+        if not is_direct:
+            experts.sum_add[(tokens,)](x, parts, places, weights, k, hidden, triton.next_power_of_2(hidden))
         return x
 
-    def _few(self, x: Tensor, normed: Tensor, indices: Tensor, shares: Tensor, gate_up: Packed, down: Packed) -> None:
-        (tokens, k), hidden, inner = indices.shape, x.shape[1], down.words.shape[2] * 8
-        between = torch.empty((tokens, k, inner), dtype=torch.float16, device=x.device)
-        tile = Tiles.gate_up
-        experts.few_gate_up[(triton.cdiv(2 * inner, tile.rows), tokens * k)](
-            *(normed, indices, gate_up.words, gate_up.scales, gate_up.bias, between),
-            *(k, hidden, inner, tile.rows, tile.blocks, tile.chunks),
-            **self.options,
-            num_warps=tile.warps,
-        )
-        tile = Tiles.down
-        experts.few_down[(triton.cdiv(hidden, tile.rows), tokens)](
-            *(x, between, indices, shares, down.words, down.scales, down.bias),
-            *(k, hidden, inner, tile.rows, tile.blocks, tile.chunks),
-            **self.options,
-            num_warps=tile.warps,
-        )
-
-    def _many(self, x: Tensor, normed: Tensor, indices: Tensor, shares: Tensor, gate_up: Packed, down: Packed) -> None:
-        (tokens, k), hidden, inner = indices.shape, x.shape[1], down.words.shape[2] * 8
-        n_experts, n_pairs = len(gate_up.words), indices.numel()
-        chosen, order = indices.flatten().sort(stable=True)
-        starts = torch.searchsorted(chosen, torch.arange(n_experts + 1, device=x.device))
-        m = min(Tiles.many_pairs, max(16, triton.next_power_of_2(n_pairs // n_experts)))
-        n_tiles = min(n_pairs, triton.cdiv(n_pairs, m) + n_experts)
-        between = torch.empty((n_pairs, inner), dtype=x.dtype, device=x.device)
-        parts = torch.empty((n_pairs, hidden), dtype=x.dtype, device=x.device)
-        n, block = Tiles.many_outs, Tiles.many_block
-        sizes = n_experts, triton.next_power_of_2(n_experts), m, n, block
-        for projection, source, target, is_first in ((gate_up, normed, between, True), (down, between, parts, False)):
-            width, outs = projection.words.shape[2] * 8, projection.words.shape[1]
-            grouped.grouped[(triton.cdiv(outs, n), n_tiles)](
-                *(source, order, starts, projection.words, projection.scales, projection.bias, shares, target),
-                *(k, width, outs, *sizes, is_first),
-                num_warps=4,
-                num_stages=Tiles.many_stages,
-            )
-        grouped.sum_add[(tokens,)](x, parts, k, hidden, triton.next_power_of_2(hidden))
+    def _launch(
+        self, packed: Packed, tile: ExpertTile, n_tiles: int
+    ) -> tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]:
+        """The grid, the sizes of a program's tile, and the options."""
+        _, row_tiles, column_tiles, _ = packed.words.shape
+        steps, splits = tile.steps, tile.splits
+        if column_tiles % (steps * splits):
+            steps = splits = 1
+        options = {**self.options, "PTX": packed.words.is_cuda, "num_warps": tile.warps, "num_stages": tile.stages}
+        return (triton.cdiv(row_tiles, tile.rows), n_tiles, splits), (tile.rows, steps), options
 
 
 class NormHead:

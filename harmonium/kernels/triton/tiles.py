@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class ExpertTile:
-    """Rows of a program, blocks of a chunk, chunks asked for at once, warps."""
+    """Tiles of 64 rows in a program, column tiles in a step of its loop, warps, steps in flight, shares of columns."""
 
     rows: int
-    blocks: int
-    chunks: int
+    steps: int
     warps: int
+    stages: int
+    splits: int = 1
 
 
 class Tiles:
-    """Read at each launch."""
+    """Read at each launch. The experts' are by the pairs that a tile holds; 0 stands for one pair, found directly."""
 
     qkv_pairs, qkv_warps = 2, 4
     project_rows, project_warps = 2, 8
     route_rows, route_warps = 1, 4
     head_rows, head_tiles, head_warps = 4, 1, 8
-    gate_up = ExpertTile(8, 32, 3, 4)
-    down = ExpertTile(4, 32, 3, 4)
     one_keys, one_programs = 128, 128
     many_queries, many_keys = 64, 64
-    many_pairs, many_outs, many_block, many_stages = 64, 128, 64, 3
+    gate_up: ClassVar[dict[int, ExpertTile]] = {
+        0: ExpertTile(1, 3, 4, 4),
+        16: ExpertTile(2, 3, 4, 3),
+        32: ExpertTile(2, 1, 4, 4),
+        64: ExpertTile(2, 1, 4, 4),
+        128: ExpertTile(2, 1, 8, 4),
+    }
+    down: ClassVar[dict[int, ExpertTile]] = gate_up | {0: ExpertTile(1, 3, 4, 4, 3)}
+
+    @staticmethod
+    def columns(pairs: float) -> int:
+        """How many pairs a tile holds where an expert has so many on average."""
+        return next((n for n in (16, 32, 64) if pairs <= n * 0.6), 128)

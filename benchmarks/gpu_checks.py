@@ -1,0 +1,190 @@
+"""What benchmarks/gpu_decode.py stands on: timing, rows with pages, and every operation held to the reference."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from harmonium import kernels
+from harmonium.kernels import reference
+from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.triton.mxfp4 import Packed, decoded
+from harmonium.model import mxfp4
+from harmonium.model.config import PAGE_SIZE
+from harmonium.model.transformer import Cache, Transformer
+
+RESULTS: dict[str, Any] = {}
+STARTED = time.perf_counter()
+
+
+@contextlib.contextmanager
+def part(name: str) -> Iterator[None]:
+    """Runs on after a failure, which it prints."""
+    print(f"\n== {name} ({time.perf_counter() - STARTED:.0f} s)", flush=True)
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whatever a compiler or a device may raise: the next part still counts
+        traceback.print_exc()
+        RESULTS.setdefault("failed", []).append(name)
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+def events_us(call: Callable[[], object], repeat: int) -> float:
+    """Median microseconds of a call on the device."""
+    times = []
+    for _ in range(repeat):
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        stop.record()
+        stop.synchronize()
+        times.append(start.elapsed_time(stop) * 1e3)
+    return statistics.median(times)
+
+
+def captured(call: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
+    """The graph of a call, and what it returned."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = call()
+    return graph, out
+
+
+def graph_us(call: Callable[[], Any], repeat: int = 20) -> float:
+    graph, _ = captured(call)
+    for _ in range(3):
+        graph.replay()
+    return events_us(graph.replay, repeat)
+
+
+def bandwidth() -> float:
+    """Bytes per second of a large copy, read and written."""
+    source = torch.empty(2 << 30, dtype=torch.uint8, device="cuda").random_()
+    target = torch.empty_like(source)
+    target.copy_(source)
+    return 2 * source.numel() / events_us(lambda: target.copy_(source), 10) * 1e6
+
+
+def new_batch(lengths: list[int], news: list[int]) -> StepBatch:
+    """Rows with pages of their own, in shuffled order; the sliding layers' tables hold as many."""
+    pages = -(-max(lengths) // PAGE_SIZE)
+    table = torch.randperm(len(lengths) * pages, device="cuda").int().view(len(lengths), pages)
+    positions = torch.cat([torch.arange(n - new, n, device="cuda") for n, new in zip(lengths, news, strict=True)])
+    row_of = torch.repeat_interleave(torch.tensor(news)).cuda()
+    slots = table[row_of, positions // PAGE_SIZE].long() * PAGE_SIZE + positions % PAGE_SIZE
+    starts = torch.tensor([0, *news]).cumsum(0).int().cuda()
+    group = PageGroup(table, slots)
+    return StepBatch(positions, starts, torch.tensor(lengths).int().cuda(), group, group, max(news), max(lengths))
+
+
+def new_cache(model: Transformer, batch: StepBatch) -> Cache:
+    cache = model.new_cache(batch.full.table.numel(), batch.full.table.numel())
+    for tensor in (*cache.k, *cache.v):
+        tensor.normal_()
+    return cache
+
+
+@triton.jit
+def decode_tiles(words_ptr, scales_ptr, out_ptr, PTX: tl.constexpr):  # type: ignore[no-untyped-def]
+    tile, row = tl.program_id(0), tl.arange(0, 64)
+    words = tl.load(words_ptr + tile * 512 + tl.arange(0, 512))
+    scales = tl.load(scales_ptr + tile * 32 + tl.arange(0, 128) // 4)
+    values = decoded(words, scales, 1, tl.bfloat16, PTX)
+    tl.store(out_ptr + tile * 4096 + row[:, None] * 64 + row[None, :], values)
+
+
+def check_decoding() -> None:
+    """All codes under scales up to 2, by PTX and without, against model.mxfp4."""
+    blocks = torch.randint(256, (1, 64 * 32, 2, 16), device="cuda").byte()
+    scales = torch.randint(2, 129, (1, 64 * 32, 2), device="cuda").byte()
+    packed = Packed.of(blocks, scales, scales, is_paired=False)
+    expected = mxfp4.decode(blocks[0], scales[0]).float()
+    for is_ptx in (True, False):
+        out = torch.empty(64 * 32, 64, device="cuda", dtype=torch.bfloat16)
+        decode_tiles[(32,)](packed.words, packed.scales, out, is_ptx)
+        RESULTS[f"decoding exact, PTX {is_ptx}"] = is_exact = torch.equal(out.float() * packed.unit, expected)
+        print(f"  decoding, PTX {is_ptx}: exact {is_exact}")
+
+
+def check(model: Transformer) -> None:
+    """Every operation at 20b's shapes, on fresh inputs, against the reference in float32."""
+    w, config = model.weights.layers[1], model.config
+    qkv = (w.attention_norm, w.q, w.q_bias, w.k, w.k_bias, w.v, w.v_bias)
+    table: dict[str, dict[str, float]] = {}
+    with part("check decoding"):
+        check_decoding()
+    for tokens in (1, 2, 4, 16, 70, 600):
+        row: dict[str, float] = {}
+        table[str(tokens)] = row
+        x = torch.randn(tokens, config.hidden_size, device="cuda").bfloat16()
+        angles = torch.randn(tokens, config.head_dim // 2, device="cuda")
+        slots = torch.randperm(8 * PAGE_SIZE, device="cuda")[:tokens]
+
+        def caches(dtype: torch.dtype) -> Tensor:
+            return torch.zeros(2, 8, config.n_kv_heads, PAGE_SIZE, config.head_dim, device="cuda", dtype=dtype)
+
+        with part(f"check {tokens}: norm_qkv"):
+            mine, its = caches(torch.bfloat16), caches(torch.float32)
+            found = kernels.norm_qkv(*qkv, head_dim=config.head_dim, eps=config.rms_eps)
+            exact = reference.NormQKV(*qkv, config.head_dim, config.rms_eps)
+            row["q"] = relative(
+                found(x.clone(), angles.cos(), angles.sin(), *mine, slots),
+                exact(x.float(), angles.cos(), angles.sin(), *its, slots),
+            )
+            row["kv"] = relative(mine, its)
+        with part(f"check {tokens}: project_add"):
+            attended = torch.randn(tokens, config.n_heads, config.head_dim, device="cuda").bfloat16()
+            expected = reference.ProjectAdd(w.o, w.o_bias)(x.float(), attended.float())
+            row["project"] = relative(kernels.project_add(w.o, w.o_bias)(x.clone(), attended), expected)
+        with part(f"check {tokens}: norm_route"):
+            found = kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=4, eps=config.rms_eps)(x.clone())
+            exact = reference.NormRoute(w.mlp_norm, w.router, w.router_bias, 4, config.rms_eps)(x.float())
+            row["normed"], row["shares"] = relative(found[0], exact[0]), relative(found[2], exact[2])
+            row["other experts"] = float((found[1] != exact[1]).float().mean())
+        with part(f"check {tokens}: experts_add"):
+            indices = torch.rand(tokens, config.n_experts, device="cuda").topk(4).indices
+            shares = torch.rand(tokens, 4, device="cuda")
+            exact = reference.experts(x.float(), indices, shares, w.experts)
+            zeros = torch.zeros_like(x)
+            row["experts"] = relative(kernels.experts_add(w.experts)(zeros, x, indices, shares), exact)
+        with part(f"check {tokens}: norm_head"):
+            norm, head = model.weights.norm, model.weights.head
+            exact = reference.NormHead(norm, head, config.rms_eps)(x.float(), None)
+            row["head"] = relative(kernels.norm_head(norm, head, eps=config.rms_eps)(x.clone(), None), exact)
+            del exact
+    for name, lengths, news in (
+        ("one", [1024, 130, 7], [1, 1, 1]),
+        ("long", [9000], [1]),
+        ("many", [1024, 130, 300], [200, 1, 129]),
+    ):
+        for window in (None, config.window):
+            with part(f"check attend {name}, window {window}"):
+                batch = new_batch(lengths, news)
+                shape = (batch.full.table.numel(), config.n_kv_heads, PAGE_SIZE, config.head_dim)
+                k, v = torch.randn(2, *shape, device="cuda").bfloat16()
+                q = torch.randn(sum(news), config.n_heads, config.head_dim, device="cuda").bfloat16()
+                exact = reference.Attend(w.sinks, window)(q.float(), k.float(), v.float(), batch, batch.full)
+                found = kernels.attend(w.sinks, window=window)(q, k, v, batch, batch.full)
+                table.setdefault(f"attend {name}", {})[str(window)] = relative(found, exact)
+    RESULTS["errors"] = table
+    print("\nrelative errors against float32 (bf16 operands: 1e-3 to 1e-2 is right)")
+    for name, row in table.items():
+        print(f"  {name:>12}  " + "  ".join(f"{key} {value:.1e}" for key, value in row.items()))
