@@ -124,9 +124,11 @@ def _print(spans: Sequence[Span], following: Allowed | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from harmonium.cli.terminal import printable
+
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     for span in spans:
-        title, size = f"{span.title}{' …' if span.is_open else ''}", _counted(len(span.tokens), "token")
+        title, size = f"{printable(span.title)}{' …' if span.is_open else ''}", _counted(len(span.tokens), "token")
         console.print(Text.assemble(Text(f"{title}  ", style="bold"), Text(size, style="dim")))
         for token in span.tokens:
             _print_token(console, token)

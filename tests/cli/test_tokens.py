@@ -99,6 +99,12 @@ def test_what_is_no_ids(text: str) -> None:
         read_ids(text)
 
 
+def test_nothing_in_the_ids_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [VOCABULARY.control.start, *VOCABULARY.encode("\x1b[2Jroot\x07 to=\x1b[0m")]
+    assert main(["tokens", "--ids", ",".join(map(str, ids))]) == 0
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().out)
+
+
 def test_ids_from_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     ids = encoded(MALFORMED)
     (tmp_path / "ids.json").write_text(json.dumps({"token_ids": ids}))
