@@ -119,6 +119,12 @@ def _effort(effort: str) -> Effort:
     return Effort(effort)
 
 
+def _channel(name: Any) -> Channel:
+    if name not in list(Channel):
+        raise BadRequest(f"{name!r} is no channel. It is one of {', '.join(Channel)}.")
+    return Channel(name)
+
+
 def _system(head: Sequence[Message], chosen: Mapping[str, Any], builtin_tools: Sequence[str]) -> Message:
     """The first system message given, with the chosen settings, or a new one."""
     given = next((message for message in head if message.role is Role.SYSTEM), None)
@@ -181,6 +187,8 @@ class _Reader:
         self._recipients: dict[str, str] = {}
 
     def read(self, messages: Iterable[Message | Mapping[str, Any]]) -> Iterator[Message]:
+        if not isinstance(messages, Iterable):
+            raise BadRequest(f"Messages are a text or a list of dicts with a role, not {type(messages).__name__}.")
         for number, message in enumerate(messages):
             if not isinstance(message, (Message, Mapping)):
                 raise BadRequest(f"Message {number} is neither a dict with a role nor a Message.")
@@ -218,24 +226,27 @@ class _Reader:
         """A dict that has harmony's own header fields."""
         if message.get("role") not in list(Role):
             raise BadRequest(f"{message.get('role')!r} is no role. It is one of {', '.join(Role)}.")
-        author = Author(Role(message["role"]), message.get("name"))
-        fields = {name: message.get(name) for name in ("channel", "recipient", "content_type")}
-        return Message(author, _parts(message.get("content")) or ("",), **fields)
+        fields = {name: message.get(name) or None for name in ("name", "channel", "recipient", "content_type")}
+        for name, value in fields.items():
+            if not (value is None or isinstance(value, str)):
+                raise BadRequest(f"The {name} of a message is text, not {type(value).__name__}.")
+        author = Author(Role(message["role"]), fields.pop("name"))
+        channel = fields.pop("channel")
+        return Message(author, _parts(message.get("content")) or ("",), channel and _channel(channel), **fields)
 
     def _assistant(self, message: Mapping[str, Any]) -> Iterator[Message]:
         reasoning = next((message[key] for key in REASONING_KEYS if message.get(key)), None)
         if reasoning is not None:
             yield Message(Author(Role.ASSISTANT), _parts(reasoning), Channel.ANALYSIS)
-        calls = list(message.get("tool_calls") or [])
+        made = message.get("tool_calls") or ()
+        calls = list(made) if isinstance(made, (list, tuple)) else [made]
         if message.get("function_call"):
             calls.append({"function": message["function_call"]})
         parts = _parts(message.get("content")) or _parts(message.get("refusal"))
         is_said = any(parts) or not (calls or reasoning is not None)
         if is_said or (parts and not calls):
             channel = message.get("channel") or (Channel.COMMENTARY if calls else Channel.FINAL)
-            if channel not in list(Channel):
-                raise BadRequest(f"{channel!r} is no channel. It is one of {', '.join(Channel)}.")
-            yield Message(Author(Role.ASSISTANT), parts or ("",), Channel(channel))
+            yield Message(Author(Role.ASSISTANT), parts or ("",), _channel(channel))
         for call in calls:
             self._waiting.append(self._call(call))
 

@@ -214,6 +214,9 @@ def test_response_formats(wanted: Any) -> None:
     [
         ([], {}, "no messages"),
         ([3], {}, "Message 0"),
+        (3, {}, "Messages are a text or a list"),
+        ([ASK, {"role": "assistant", "tool_calls": 3}], {}, "Message 1: A tool call is"),
+        ([{"role": "user", "recipient": ["f"]}], {}, "recipient of a message is text"),
         ([{"content": "x"}], {}, "None is no role"),
         ([ASK, {"role": "bot", "content": "x"}], {}, "Message 1: 'bot' is no role"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], {}, "'image_url'"),

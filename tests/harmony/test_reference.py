@@ -27,7 +27,7 @@ from tests.harmony.conversations import (
 from tests.harmony.oracle import ours, theirs
 
 N_DEEP, AT_LEAST = 5000, 100
-N_QUICK = 800
+N_QUICK = 1000
 PHASES = (Phase.generate, Phase.shrink)
 KEEP_ALL = oh.RenderConversationConfig(auto_drop_analysis=False)
 
@@ -85,6 +85,13 @@ def check_parsing(drawn: Conversation, vocabulary: Vocabulary, reference: oh.Har
         assert message.text == kept.text or not all(isinstance(part, str) for part in kept.content)
         assert (message.role, message.channel, message.content_type) == (kept.role, kept.channel, kept.content_type)
         assert not declared or (message.author, message.recipient) == (kept.author, kept.recipient)
+
+    said = [message for message in parsed.messages if message.role is Role.ASSISTANT]
+    if said:
+        opening = render(Conversation(()), vocabulary)
+        generated = list(said[-1].ids or ())[len(opening) :]
+        (theirs_,) = reference.parse_messages_from_completion_tokens(generated, role=oh.Role.ASSISTANT)
+        assert parse(generated, vocabulary).messages == (ours(theirs_),) == (said[-1],)
 
 
 def check_many(n: int, vocabulary: Vocabulary, reference: oh.HarmonyEncoding) -> Counter[str]:
