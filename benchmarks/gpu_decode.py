@@ -38,6 +38,7 @@ from harmonium import kernels
 from harmonium.kernels import triton as backend
 from harmonium.kernels.batch import StepBatch
 from harmonium.kernels.triton.tiles import Tiles
+from harmonium.model.config import PAGE_SIZE
 from harmonium.model.dummy import CONFIGS, Dummy
 from harmonium.model.transformer import Cache, Transformer
 
@@ -156,6 +157,34 @@ def tune(bench: Bench) -> None:
     bench.try_tiles("attend full", ("one_keys", "one_programs"), keys)
 
 
+def prompt_tiles(model: Transformer, length: int = 8192) -> None:
+    """Attention of a prompt, in a full and in a sliding layer, with several tiles; keeps the best."""
+    batch = new_batch([length], [length])
+    k, v = torch.randn(2, batch.full.table.numel(), 8, PAGE_SIZE, 64, device="cuda").bfloat16()
+    q = torch.randn(length, 64, 64, device="cuda").bfloat16()
+    names = ("many_queries", "many_keys", "many_warps", "many_stages")
+    times: dict[tuple[int, ...], tuple[float, ...]] = {}
+    for sizes in (
+        (128, 64, 8, 3),
+        (64, 64, 4, 3),
+        (128, 128, 8, 2),
+        (128, 128, 8, 3),
+        (128, 32, 8, 4),
+        (64, 128, 4, 2),
+    ):
+        for name, value in zip(names, sizes, strict=True):
+            setattr(Tiles, name, value)
+        us = []
+        for layer in (model._layers[0], model._layers[1]):
+            layer.attend(q, k, v, batch, batch.full)
+            us.append(events_us(lambda layer=layer: layer.attend(q, k, v, batch, batch.full), 5))
+        times[sizes] = tuple(us)
+        print(f"  {sizes}: sliding {us[0]:.0f} us, full {us[1]:.0f} us", flush=True)
+    for name, value in zip(names, min(times, key=lambda tried: sum(times[tried])), strict=True):
+        setattr(Tiles, name, value)
+    RESULTS["prompt attention"] = {str(sizes): us for sizes, us in times.items()}
+
+
 def without_overlap(model: Transformer, is_off: bool) -> None:
     operations = [op for layer in model._layers for op in vars(layer).values()] + [model._head]
     for operation in operations:
@@ -268,6 +297,8 @@ def main() -> None:
         batches(model, "untuned")
         with part("experts' tiles (us per layer)"):
             expert_tiles(model, rate)
+        with part("attention of a prompt"):
+            prompt_tiles(model)
         with part("tiles (us per call)"):
             tune(bench)
             chosen = {key: str(value) for key, value in vars(Tiles).items() if not key.startswith("_")}

@@ -41,14 +41,27 @@ class NormQKV:
         heads, kv_heads, hidden = len(plain.q) // head_dim, len(plain.k) // head_dim, x.shape[1]
         page_size = k_cache.shape[2]
         if len(x) > FEW:
-            normed = norm_rows(x, plain.norm, plain.eps)
+            normed = norm_rows(x, plain.norm, plain.eps, self.options)
             q, k, v = (
                 F.linear(normed, weight.to(x.dtype), bias.to(x.dtype))
                 for weight, bias in ((plain.q, plain.q_bias), (plain.k, plain.k_bias), (plain.v, plain.v_bias))
             )
             blocks = triton.next_power_of_2(heads), triton.next_power_of_2(kv_heads)
             rows.rotate_store[(len(x),)](
-                q, k, v, cos, sin, slots, k_cache, v_cache, heads, kv_heads, head_dim, page_size, *blocks
+                q,
+                k,
+                v,
+                cos,
+                sin,
+                slots,
+                k_cache,
+                v_cache,
+                heads,
+                kv_heads,
+                head_dim,
+                page_size,
+                *blocks,
+                **self.options,
             )
             return q.view(len(x), heads, head_dim)
         q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
@@ -79,7 +92,8 @@ class Attend:
             attention.attend_many[(triton.cdiv(batch.max_query, m), heads, n_rows)](
                 *(q, k_cache, v_cache, table, batch.query_starts, batch.lengths, self.sinks, out),
                 *(table.stride(0), scale, self.window or 0, heads, m, n, kv_heads, page_size, head_dim),
-                num_warps=4,
+                num_warps=Tiles.many_warps,
+                num_stages=Tiles.many_stages,
             )
             return out
         members, n = heads // kv_heads, Tiles.one_keys
@@ -132,9 +146,11 @@ class NormRoute:
         shares = torch.empty((len(x), plain.k), dtype=torch.float32, device=x.device)
         experts_block = triton.next_power_of_2(n_experts)
         if len(x) > FEW:
-            normed = norm_rows(x, plain.norm, plain.eps)
+            normed = norm_rows(x, plain.norm, plain.eps, self.options)
             logits = F.linear(normed, plain.weight.to(x.dtype), plain.bias.to(x.dtype))
-            rows.choose_rows[(len(x),)](logits, indices, shares, n_experts, experts_block, plain.k, num_warps=1)
+            rows.choose_rows[(len(x),)](
+                *(logits, indices, shares, n_experts, experts_block, plain.k), **self.options, num_warps=1
+            )
             return normed, indices, shares
         normed = torch.empty_like(x)
         logits = torch.empty((len(x), n_experts), dtype=torch.float32, device=x.device)
@@ -174,8 +190,9 @@ class ExpertsAdd:
         between = torch.empty((n_pairs, inner), dtype=x.dtype, device=device)
         if not is_direct:
             block = min(4096, triton.next_power_of_2(n_pairs))
-            warps = 4 if block <= 1024 else 8
-            experts.group[(n_experts,)](indices, order, places, tiles, n_pairs, n, block, num_warps=warps)
+            experts.group[(n_experts,)](
+                *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
+            )
         size = 0 if is_direct else n
         grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
@@ -193,7 +210,9 @@ class ExpertsAdd:
             **options,
         )
         if not is_direct:
-            experts.sum_add[(tokens,)](x, parts, places, weights, k, hidden, triton.next_power_of_2(hidden))
+            experts.sum_add[(tokens,)](
+                x, parts, places, weights, k, hidden, triton.next_power_of_2(hidden), **self.options
+            )
         return x
 
     def _launch(
@@ -218,7 +237,7 @@ class NormHead:
         if not n:
             return torch.empty((0, len(plain.weight)), dtype=torch.float32, device=x.device)
         if n > FEW:
-            return F.linear(norm_rows(x, plain.norm, plain.eps, rows), plain.weight.to(x.dtype)).float()
+            return F.linear(norm_rows(x, plain.norm, plain.eps, self.options, rows), plain.weight.to(x.dtype)).float()
         vocabulary, hidden = plain.weight.shape
         logits = torch.empty((n, vocabulary), dtype=torch.float32, device=x.device)
         linear.norm_head[(triton.cdiv(vocabulary, Tiles.head_rows * Tiles.head_tiles), n)](
@@ -230,10 +249,10 @@ class NormHead:
         return logits
 
 
-def norm_rows(x: Tensor, norm: Tensor, eps: float, picked: Tensor | None = None) -> Tensor:
+def norm_rows(x: Tensor, norm: Tensor, eps: float, options: dict[str, Any], picked: Tensor | None = None) -> Tensor:
     """RMSNorm of all rows of x (tokens, hidden), or of those picked (n,) int64."""
     width, n = x.shape[1], len(x) if picked is None else len(picked)
     out = torch.empty((n, width), dtype=x.dtype, device=x.device)
     where = x if picked is None else picked
-    rows.norm_rows[(n,)](x, where, norm, out, eps, width, triton.next_power_of_2(width), picked is not None)
+    rows.norm_rows[(n,)](x, where, norm, out, eps, width, triton.next_power_of_2(width), picked is not None, **options)
     return out

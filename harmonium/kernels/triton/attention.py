@@ -16,18 +16,25 @@ LOWEST = tl.constexpr(-1.0e30)
 @triton.jit
 def one_tile(
     q, acc, top, total, k_ptr, v_ptr, table_ptr, kv_head, key, is_key, mask, scale,
-    KV_HEADS: tl.constexpr, PAGE_SIZE: tl.constexpr, HEAD_DIM: tl.constexpr,
+    KV_HEADS: tl.constexpr, PAGE_SIZE: tl.constexpr, HEAD_DIM: tl.constexpr, MASKED: tl.constexpr = True,
 ):  # fmt: skip
-    """Takes keys (N,) into acc (M, head_dim), top and total (M,), for q (M, head_dim) and mask (M, N)."""
+    """Takes keys (N,) into acc (M, head_dim), top and total (M,), for q (M, head_dim) and mask (M, N), if MASKED."""
     part = tl.arange(0, HEAD_DIM)
-    page = tl.load(table_ptr + key // PAGE_SIZE, is_key, 0).to(tl.int64)
+    if MASKED:
+        page = tl.load(table_ptr + key // PAGE_SIZE, is_key, 0).to(tl.int64)
+    else:
+        page = tl.load(table_ptr + key // PAGE_SIZE).to(tl.int64)
     at = ((page * KV_HEADS + kv_head) * PAGE_SIZE + key % PAGE_SIZE)[:, None] * HEAD_DIM + part[None, :]
-    k = tl.load(k_ptr + at, is_key[:, None], 0)  # (N, head_dim)
-    v = tl.load(v_ptr + at, is_key[:, None], 0)
-    scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
-    scores = tl.where(mask, scores, float("-inf"))
-    new_top = tl.maximum(top, tl.max(scores, 1))
-    weights = tl.exp2(scores - new_top[:, None])
+    if MASKED:
+        k = tl.load(k_ptr + at, is_key[:, None], 0)  # (N, head_dim)
+        v = tl.load(v_ptr + at, is_key[:, None], 0)
+    else:
+        k, v = tl.load(k_ptr + at), tl.load(v_ptr + at)
+    scores = tl.dot(q, tl.trans(k), input_precision="ieee")
+    if MASKED:
+        scores = tl.where(mask, scores, float("-inf"))
+    new_top = tl.maximum(top, tl.max(scores, 1) * scale)
+    weights = tl.exp2(scores * scale - new_top[:, None])
     shrink = tl.exp2(top - new_top)
     total = total * shrink + tl.sum(weights, 1)
     acc = tl.dot(weights.to(v.dtype), v, acc * shrink[:, None], input_precision="ieee")
@@ -160,9 +167,18 @@ def attend_many(
     acc = tl.zeros([M, HEAD_DIM], tl.float32)
     top, total = tl.full([M], LOWEST, tl.float32), tl.zeros([M], tl.float32)
     first, last = 0, tl.minimum(length, length - n_new + (tile + 1) * M)
+    begin = 0
     if WINDOW > 0:
         first = tl.maximum(length - n_new + tile * M - WINDOW + 1, 0)
-    for key_start in range(first // N * N, last, N):
+        begin = first // N * N
+    else:
+        begin = (length - n_new + tile * M + 1) // N * N
+        for key_start in range(0, begin, N):
+            acc, top, total = one_tile(
+                q, acc, top, total, k_ptr, v_ptr, table_ptr + row * table_stride, head // (HEADS // KV_HEADS),
+                key_start + tl.arange(0, N), None, None, scale, KV_HEADS, PAGE_SIZE, HEAD_DIM, False,
+            )  # fmt: skip
+    for key_start in range(begin, last, N):
         key = key_start + tl.arange(0, N)
         is_key = (key >= first) & (key < last)
         mask = is_key[None, :] & (key[None, :] <= position[:, None])

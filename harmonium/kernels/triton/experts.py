@@ -27,8 +27,12 @@ def group(
     n_pairs,
     N: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     """A program lists one expert's pairs and tiles; expert e's start at tile (pairs before its) // N + e."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     expert = tl.program_id(0)
     place = tl.arange(0, BLOCK)
     before, count = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
@@ -219,7 +223,11 @@ def sum_add(
     K: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     token = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     is_column = column < WIDTH

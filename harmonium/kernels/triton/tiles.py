@@ -25,7 +25,7 @@ class Tiles:
     route_rows, route_warps = 1, 4
     head_rows, head_tiles, head_warps = 4, 1, 8
     one_keys, one_programs = 128, 128
-    many_queries, many_keys = 64, 64
+    many_queries, many_keys, many_warps, many_stages = 128, 64, 8, 3
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 3, 4, 4),
         16: ExpertTile(2, 3, 4, 3),
