@@ -56,7 +56,7 @@ def same(model: Transformer, record_property: Callable[[str, object], None]) -> 
             assert params.seed is not None
             key = np.array([noise.seed_key(params.seed)], np.uint64)
             keys = torch.from_numpy(noise.position_keys(key, np.array([len(prompt) + place])))
-            drawn = noise.gumbel(noise.token_hashes(SMALL.vocab_size, scores.device), keys)[0]
+            drawn = noise.gumbel(noise.token_hashes(model.config.vocab_size, scores.device), keys)[0]
             scores = scores / params.temperature + drawn
         margin = abs(float(scores[ids[place]] - scores[others[place]]))
         assert margin < NEAR, f"id {place} differs, {ids[place]} and {others[place]}, at a margin of {margin}"

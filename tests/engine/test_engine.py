@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import psutil
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.engine import Engine
@@ -139,52 +137,6 @@ def test_aborts_change_nothing_for_others(model: Transformer, alone: list[Case],
     for request_id, (ids_, params, expected) in zip(ids, alone, strict=True):
         if request_id not in doomed:
             same(ids_, params, expected, got[request_id])
-
-
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    arrivals=st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), min_size=1, max_size=8),
-    aborts=st.dictionaries(st.integers(0, 30), st.integers(0, 7), max_size=3),
-    n_rows=st.integers(1, 6),
-    token_budget=st.integers(6, 200),
-    n_full=st.integers(25, 60),
-)
-def test_whatever_comes_and_goes(
-    model: Transformer,
-    alone: list[Case],
-    same: Same,
-    arrivals: list[tuple[int, int]],
-    aborts: dict[int, int],
-    n_rows: int,
-    token_budget: int,
-    n_full: int,
-) -> None:
-    free = Engine(model, context=400, n_rows=n_rows, token_budget=token_budget)
-    engine = Engine(
-        model, context=400, n_rows=n_rows, token_budget=token_budget, cache_bytes=bytes_for(model, free, n_full)
-    )
-    arriving = sorted(arrivals)
-    cases: dict[int, int] = {}
-    got: dict[int, list[int]] = {}
-    ends: dict[int, FinishReason] = {}
-    for clock in itertools.count():
-        while arriving and arriving[0][0] <= clock:
-            case = arriving.pop(0)[1]
-            request_id = engine.add(*alone[case][:2])
-            cases[request_id], got[request_id] = case, []
-        if clock in aborts:
-            engine.abort(aborts[clock])
-        if not engine.has_work and not arriving:
-            break
-        for output in engine.step():
-            got[output.request_id] += output.ids
-            if output.finish_reason is not None:
-                ends[output.request_id] = output.finish_reason
-    assert whole(engine) and set(ends) == set(cases)
-    for request_id, case in cases.items():
-        ids, params, expected = alone[case]
-        if ends[request_id] is FinishReason.LENGTH:
-            same(ids, params, expected, got[request_id])
 
 
 def test_ends(model: Transformer) -> None:
