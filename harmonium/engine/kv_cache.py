@@ -34,6 +34,7 @@ class PagePool:
     def __init__(self, n_pages: int, n_kept: int | None = None) -> None:
         self.n_pages = n_pages
         self.n_kept = n_pages if n_kept is None else n_kept
+        self.n_given = 0  # how often a page was given back, so that one can see whether any was
         self._free = list(range(n_pages - 1, -1, -1))
         self._holders = [0] * n_pages
         self._names: list[bytes] = [b""] * n_pages
@@ -83,6 +84,7 @@ class PagePool:
 
     def give(self, page: int) -> None:
         """One holder less; the last one leaves a named page idle, and any other free."""
+        self.n_given += 1
         self._holders[page] -= 1
         if self._holders[page]:
             return

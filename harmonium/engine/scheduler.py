@@ -57,6 +57,7 @@ class Scheduler:
         self.n_preemptions = 0
         self._lanes = list(range(n_lanes - 1, -1, -1))
         self._end_ids = frozenset(end_ids)
+        self._refused = (-1, -1)  # the request that found no place last, and how many pages had been given back then
         self._computing: dict[bytes, Request] = {}  # pages that running requests have yet to fill with known tokens
 
     @property
@@ -140,6 +141,7 @@ class Scheduler:
         while not self._has_place(request, names):
             last = self.running[-1]
             if last.priority >= request.priority:
+                self._refused = request.id, self.cache.full.n_given
                 return None
             self._preempt(last, chosen)
             names = request.names[: self._n_cached(request)]
@@ -162,6 +164,8 @@ class Scheduler:
         for request in self.waiting:
             if request.waits_for and self._computes_ahead(request, request.waits_for):
                 continue
+            if self.running and self._refused == (request.id, self.cache.full.n_given):
+                return None
             extend_names(request.names, request.tokens, len(request.tokens) // PAGE_SIZE)
             n_cached = self._n_cached(request)
             next_name = request.names[n_cached] if n_cached < self._n_reusable(request) else b""
