@@ -242,7 +242,7 @@ def test_any_rendered_turn_passes(vocabulary: Vocabulary) -> None:
     """Whatever well-formed messages a conversation has, the assistant could have said them: none is refused."""
     walks, passed = dict[Offer, Walk](), Counter[str]()
 
-    @settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
     @given(conversations)
     def check(drawn: Conversation) -> None:
         said = Conversation(tuple(message for message in drawn.messages if is_well_formed(message)))
@@ -255,7 +255,7 @@ def test_any_rendered_turn_passes(vocabulary: Vocabulary) -> None:
             passed.update(f"{message.channel}, {message.content_type}" for message in parsed.messages)
 
     check()
-    assert min(passed.values()) > 10 and set(passed) >= {
+    assert min(passed.values()) >= 5 and set(passed) >= {
         "analysis, None",
         "analysis, code",
         "commentary, None",
