@@ -75,6 +75,15 @@ def test_the_window_goes_back_at_its_edges() -> None:
     assert cache.full.n_free == cache.sliding.n_free == 64
 
 
+def test_32k_tokens_hold_one_window_of_sliding_pages() -> None:
+    cache = KvCache(1, 32_768, 128, n_full_pages=2048, n_sliding_pages=41, n_kept=0)
+    for length in range(512, 32_769, 512):  # prefill in chunks, each with its own pages for a step
+        cache.extend(0, length)
+        cache.release_behind(0, length)
+        assert cache.n_held(0) == (length // 16, 8)
+    assert cache.sliding.n_free == 41 - 8
+
+
 def test_pages_given_back_are_taken_first() -> None:
     cache = KvCache(2, 64, 16, n_full_pages=8, n_sliding_pages=8)
     cache.extend(0, 40)

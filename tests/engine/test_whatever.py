@@ -184,5 +184,5 @@ def test_whatever_comes_and_goes(machine: type[Whatever]) -> None:
 @pytest.mark.deep
 def test_whatever_comes_and_goes_for_long(machine: type[Whatever]) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine, settings=settings(max_examples=1000, stateful_step_count=40, deadline=None)
+        machine, settings=settings(max_examples=300, stateful_step_count=40, deadline=None)
     )
