@@ -43,7 +43,7 @@ class Defaults:
     kept_tokens: int | None
 
 
-CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**16)
+CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**15)
 ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
 
 
