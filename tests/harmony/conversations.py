@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -197,11 +198,11 @@ def as_the_reference_reads(conversation: Conversation) -> Conversation:
     return _mapped(conversation, lambda tool: replace(tool, parameters=_or_none(tool, schemas.as_the_reference_reads)))
 
 
-def _or_none(tool: ToolSpec, change):  # type: ignore[no-untyped-def]
+def _or_none(tool: ToolSpec, change: Callable[[Any], Any]) -> Any:
     return None if tool.parameters is None else change(tool.parameters)
 
 
-def _mapped(conversation: Conversation, change) -> Conversation:  # type: ignore[no-untyped-def]
+def _mapped(conversation: Conversation, change: Callable[[ToolSpec], ToolSpec]) -> Conversation:
     def part(content: Content) -> Content:
         if not isinstance(content, DeveloperContent):
             return content
@@ -245,7 +246,8 @@ def _format(wanted: ResponseFormat) -> str:
 
 
 def is_misread(message: Message) -> bool:
-    """Does the reference's parser not read what its renderer writes? test_differences.py has the cases."""
+    """Does the reference's parser not read what its renderer writes? test_differences.py has the cases. Or do we report
+    it: an assistant without a channel, which the format demands, or one who speaks to all, which ends as a call?"""
     if message.role is Role.TOOL:
         return message.recipient is None
     if message.author.name is not None or (message.recipient is None and message.content_type is not None):

@@ -23,7 +23,7 @@ values = st.one_of(
     st.none(),
     st.sampled_from([[], [1, "é"], {}, {"a": [None, 1.5]}]),
 )
-annotations = st.fixed_dictionaries(
+notes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "title": texts,
@@ -35,7 +35,7 @@ annotations = st.fixed_dictionaries(
         "minimum": st.just(0),
     },
 )
-some_annotations = st.just({}) | annotations
+some_notes: st.SearchStrategy[dict[str, Any]] = st.just({}) | notes
 scalars = st.sampled_from(
     [
         *({"type": name} for name in SCALARS * 2),
@@ -116,10 +116,10 @@ def _larger(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     joined = st.sampled_from(["oneOf", "oneOf", "anyOf", "allOf", "allOf", "items", "items"]).flatmap(
         lambda keyword: several.map(lambda drawn: {keyword: drawn} | ({"type": "array"} if keyword == "items" else {}))
     )
-    return st.builds(_with, some_annotations, _objects(inner) | _objects(inner) | arrays | joined)
+    return st.builds(_with, some_notes, _objects(inner) | _objects(inner) | arrays | joined)
 
 
-schemas = st.recursive(st.builds(_with, some_annotations, scalars), _larger, max_leaves=8)
+schemas = st.recursive(st.builds(_with, some_notes, scalars), _larger, max_leaves=8)
 objects = st.builds(
     lambda properties, required, shape: {"type": "object", "properties": properties, "required": required} | shape,
     st.lists(schemas, max_size=5).map(lambda drawn: dict(zip("abxyz", drawn, strict=False))),

@@ -27,7 +27,7 @@ from tests.harmony.conversations import (
 from tests.harmony.oracle import ours, theirs
 
 N_DEEP, AT_LEAST = 5000, 100
-N_QUICK = 1000
+N_QUICK = 700
 PHASES = (Phase.generate, Phase.shrink)
 KEEP_ALL = oh.RenderConversationConfig(auto_drop_analysis=False)
 
@@ -58,7 +58,9 @@ def check_mask(said: Conversation, lesson: list[int], codes: list[int], vocabula
     assert len(starts) == len(said.messages)
     for message, start, end in zip(said.messages, starts, [*starts[1:], len(lesson)], strict=True):
         learned = {code for code in codes[start:end] if code != Learned.NOTHING}
-        of_channel = {None: Learned.FINAL} | {name: Learned[name.upper()] for name in Channel}
+        of_channel: dict[str | None, Learned] = {None: Learned.FINAL} | {
+            name: Learned[name.upper()] for name in Channel
+        }
         expected = of_channel[message.channel] if message.recipient is None else Learned.CALL
         assert learned == ({expected} if message.role is Role.ASSISTANT else set())
         if message.role is Role.ASSISTANT:
