@@ -30,9 +30,15 @@ class LoopWatch:
         self._ids.append(token)
         n = SHORTEST
         while not self.is_loop and n <= min(len(self._ids), LONGEST) and len(self._ids) % (n // COPIES) == 0:
-            self.is_loop = COPIES * period(self._ids[-n:]) <= n
+            self.is_loop = _is_loop(self._ids[-n:])
             n *= 2
         return self.is_loop
+
+
+def _is_loop(ids: Sequence[int]) -> bool:
+    """Is it one piece, COPIES times and more? Seldom more than a look: any so many ids would have all that occur."""
+    n_piece = len(ids) // COPIES
+    return set(ids) == set(ids[:n_piece]) and period(ids) <= n_piece
 
 
 def period(ids: Sequence[int]) -> int:
