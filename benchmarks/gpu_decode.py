@@ -180,7 +180,8 @@ def prompt_tiles(model: Transformer, length: int = 8192) -> None:
             us.append(events_us(lambda layer=layer: layer.attend(q, k, v, batch, batch.full), 5))
         times[sizes] = tuple(us)
         print(f"  {sizes}: sliding {us[0]:.0f} us, full {us[1]:.0f} us", flush=True)
-    for name, value in zip(names, min(times, key=lambda tried: sum(times[tried])), strict=True):
+    best = min(times, key=lambda sizes: sum(times[sizes]))
+    for name, value in zip(names, best, strict=True):
         setattr(Tiles, name, value)
     RESULTS["prompt attention"] = {str(sizes): us for sizes, us in times.items()}
 

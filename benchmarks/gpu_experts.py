@@ -78,7 +78,7 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
 def expert_tiles(model: Transformer, rate: float) -> None:
     """Tries tiles from one token to a long prompt; where two sizes of tiles could do, both."""
     columns, few = Tiles.columns, backend.FEW_PAIRS
-    for tokens, sizes in ((1, [0]), (2, [0, 16]), (4, [16, 0]), (16, [16]), (64, [16]), (256, [64]), (1024, [128, 64]),
+    for tokens, sizes in ((4, [0, 16]), (2, [0, 16]), (1, [0]), (64, [16]), (16, [16]), (256, [64]), (1024, [128, 64]),
                           (8192, [256, 128])):  # fmt: skip
         bench = Experts(model, tokens, rate)
         for n in sizes:

@@ -34,6 +34,17 @@ TOKENS = st.sampled_from([1, 2, 5])
 HEADS = st.sampled_from([(8, 1, 64), (4, 2, 32)])
 
 
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch: pytest.MonkeyPatch):
+    """The interpreter's time is one of programs, not of their sizes."""
+    tile = ExpertTile(4, 1, 4, 1)
+    sizes = {"qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "head_rows": 32,
+             "gate_up": dict.fromkeys(Tiles.gate_up, tile),
+             "down": dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)}}  # fmt: skip
+    for name, size in sizes.items():
+        monkeypatch.setattr(Tiles, name, size)
+
+
 def close(found: torch.Tensor, expected: torch.Tensor, bound: float = 2e-6) -> bool:
     return float((found - expected).abs().max()) <= bound * float(expected.abs().max())
 
@@ -107,14 +118,8 @@ def packed_experts(n_experts: int, hidden: int, inner: int) -> ExpertWeights:
     return ExpertWeights(gate_up_blocks, biases[0], down_blocks, biases[1], gate_up_scales, down_scales)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "sizes", "rows"),
-    [(1, (96, 160), 2), (2, (160, 96), 4), (6, (96, 160), 4), (70, (160, 96), 2)],
-)
-def test_experts_add(tokens: int, sizes: tuple[int, int], rows: int, monkeypatch: pytest.MonkeyPatch):
-    tile = ExpertTile(rows, 1, 4, 1)  # the interpreter's time is one of programs, not of their sizes
-    monkeypatch.setattr(Tiles, "gate_up", dict.fromkeys(Tiles.gate_up, tile))
-    monkeypatch.setattr(Tiles, "down", dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)})
+@pytest.mark.parametrize(("tokens", "sizes"), [(1, (96, 160)), (2, (160, 96)), (6, (96, 160)), (70, (160, 96))])
+def test_experts_add(tokens: int, sizes: tuple[int, int]):
     plain = reference.ExpertsAdd(packed_experts(6, *sizes))
     operation = backend.ExpertsAdd(plain)
     x, normed = torch.randn(2, tokens, sizes[0])
