@@ -131,6 +131,8 @@ class Engine:
 
         Where params has a seed, the i-th from 0 uses seed + i, and the first gets what it would get from `add`.
         """
+        if n < 1:
+            raise BadRequest(f"n is {n}; ask for at least one answer.")
         tokens = self._checked(prompt_ids, params)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         self.scheduler.check_room(n)
@@ -139,7 +141,7 @@ class Engine:
         ids = []
         for i in range(n):
             seed = secrets.randbits(64) if params.seed is None else params.seed + i
-            request = Request(self._next_id, list(tokens), params, seed, max_length, priority)
+            request = Request(self._next_id, list(tokens), params, seed, max_length, priority=priority)
             ids.append(request.id)
             self.scheduler.add(request)
             self._next_id += 1

@@ -127,8 +127,8 @@ class Request:
     params: SamplingParams
     seed: int
     max_length: int
-    priority: int = 0
     cursor: Cursor | None = None
+    priority: int = 0
     n_prompt: int = field(init=False)
     n_computed: int = 0
     n_cached: int = -1

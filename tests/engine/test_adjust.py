@@ -167,7 +167,7 @@ def test_wishes_that_cannot_be(engine: Engine) -> None:
         {"logprobs": -1},
     ):
         with pytest.raises(BadRequest, match=next(iter(wrong))):
-            SamplingParams(**wrong)  # type: ignore[arg-type]
+            SamplingParams(**wrong)
     with pytest.raises(BadRequest, match="logit_bias has ids"):
         engine.add([1], SamplingParams(logit_bias=((500, 1.0),)))
     assert not engine.has_work

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams, StepOutput
-from harmonium.errors import Busy
+from harmonium.errors import BadRequest, Busy
 from harmonium.model.config import ModelConfig
 from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
@@ -137,4 +137,6 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
         engine.add_several(PROMPTS[1], PARAMS, 4)
     assert len(engine.scheduler.waiting) == 1
     engine.add_several(PROMPTS[1], PARAMS, 3)
+    with pytest.raises(BadRequest, match="n is 0"):
+        engine.add_several(PROMPTS[1], PARAMS, 0)
     assert len(serve(engine)) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,12 @@ PARAMS = (
     SamplingParams(temperature=0, max_tokens=24),
     SamplingParams(seed=8, max_tokens=24),
     SamplingParams(seed=9, temperature=0.7, top_p=0.9, frequency_penalty=0.2, max_tokens=24),
+)
+WISHES = (
+    SamplingParams(),
+    SamplingParams(presence_penalty=0.5),
+    SamplingParams(logit_bias=((5, 1.0),)),
+    SamplingParams(logprobs=2),
 )
 
 
@@ -74,8 +81,7 @@ def test_ten_thousand_requests_leave_nothing_behind(model: Transformer) -> None:
     while n_ended < 10_000:
         while n_added < 10_000 and len(engine.scheduler.waiting) < 32:
             ids = stem[: draw.randrange(200)] + [draw.randrange(4000) for _ in range(draw.randrange(1, 40))]
-            wishes = draw.choice([{}, {"presence_penalty": 0.5}, {"logit_bias": ((5, 1.0),)}, {"logprobs": 2}])
-            params = SamplingParams(max_tokens=draw.randrange(1, 24), seed=n_added, **wishes)
+            params = replace(draw.choice(WISHES), max_tokens=draw.randrange(1, 24), seed=n_added)
             request_id = engine.add(ids, params, priority=draw.randrange(2), timeout_s=600)
             n_added += 1
             if n_added % 10 == 0:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harmonium.engine import noise
-from harmonium.engine.batch import Arrays, BatchBuilder, Inputs, Transfer
+from harmonium.engine.adjust import Arrays
+from harmonium.engine.batch import BatchBuilder, Inputs, Transfer
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import Request, SamplingParams
 from harmonium.engine.sampler import BAD, Filters, Randomness, Sampler, smallest_kept

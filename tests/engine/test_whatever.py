@@ -176,13 +176,9 @@ def machine(model: Transformer, same: Same) -> Iterator[type[Whatever]]:
 
 
 def test_whatever_comes_and_goes(machine: type[Whatever]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine, settings=settings(max_examples=25, stateful_step_count=20, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
 
 
 @pytest.mark.deep
 def test_whatever_comes_and_goes_for_long(machine: type[Whatever]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine, settings=settings(max_examples=300, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=300, stateful_step_count=40, deadline=None))
