@@ -36,9 +36,9 @@ class LoopWatch:
 
 
 def _is_loop(ids: Sequence[int]) -> bool:
-    """Is it one piece, COPIES times and more? Seldom more than a look: any so many ids would have all that occur."""
+    """Is it one piece, COPIES times and more? Mostly a short look: the last ids would be all that occur."""
     n_piece = len(ids) // COPIES
-    return set(ids) == set(ids[:n_piece]) and period(ids) <= n_piece
+    return set(ids[-n_piece:]).issuperset(ids) and period(ids) <= n_piece
 
 
 def period(ids: Sequence[int]) -> int:
