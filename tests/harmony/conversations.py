@@ -39,7 +39,7 @@ specs = st.builds(
     ToolSpec,
     function_names,
     st.sampled_from(["", "The weather.", "One line.\r\nAnd one.\n\nEnd.\n", "日本語"]),
-    st.none() | schemas.parameters | schemas.parameters,
+    st.none() | schemas.parameters | schemas.parameters | schemas.parameters,
 )
 formats = st.builds(
     ResponseFormat, st.sampled_from(["answer", "a b"]), schemas.parameters, st.sampled_from(["", "a\nb"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 from typing import Any
 
 from hypothesis import strategies as st
@@ -36,42 +37,41 @@ notes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     },
 )
 some_notes: st.SearchStrategy[dict[str, Any]] = st.just({}) | notes
-scalars = st.sampled_from(
-    [
-        *({"type": name} for name in SCALARS * 2),
-        *({"type": name} for name in ("null", "number", "boolean", "unheard_of", "unheard_of")),
-        {"type": ["string", "null"]},
-        {"type": ["integer", "boolean", "string"]},
-        {"type": ["object", "null"], "properties": {"inner": {"type": "string"}}, "required": ["inner"]},
-        {"type": ["array", "string"], "items": {"type": "integer"}},
-        {"type": ["string", "null"], "enum": ["a", None]},
-        {"type": "string", "enum": ["a", "b c"]},
-        {"type": "string", "enum": ["a", "null"]},
-        {"type": "string", "enum": ["a", 1, None]},
-        {"type": "integer", "enum": [1, 2]},
-        {"enum": ["a", 1, None, True, 2.5]},
-        {"const": "fixed"},
-        {"const": 3},
-        {"const": {"a": [1]}},
-        {"type": "object"},
-        {"type": "object", "properties": {}},
-        {"type": "object", "additionalProperties": False},
-        {"type": "array"},
-        {"type": "array", "items": True},
-        {"$ref": "#/$defs/Node"},
-        {"$ref": "#/$defs/Kind"},
-        {"$ref": "#/definitions/a~1b"},
-        {"$ref": "#/definitions/a~1b"},
-        {"$ref": "#"},
-        {"$ref": "#"},
-        {"$ref": "#/nowhere"},
-        {"$ref": "https://example.com/schema.json"},
-        {"$ref": "https://example.com/schema.json"},
-        {},
-        True,
-        False,
-    ]
-)
+LEAVES: list[Schema] = [
+    *({"type": name} for name in SCALARS * 2),
+    *({"type": name} for name in ("null", "number", "boolean", "unheard_of", "unheard_of")),
+    {"type": ["string", "null"]},
+    {"type": ["integer", "boolean", "string"]},
+    {"type": ["object", "null"], "properties": {"inner": {"type": "string"}}, "required": ["inner"]},
+    {"type": ["array", "string"], "items": {"type": "integer"}},
+    {"type": ["string", "null"], "enum": ["a", None]},
+    {"type": "string", "enum": ["a", "b c"]},
+    {"type": "string", "enum": ["a", "null"]},
+    {"type": "string", "enum": ["a", 1, None]},
+    {"type": "integer", "enum": [1, 2]},
+    {"enum": ["a", 1, None, True, 2.5]},
+    {"const": "fixed"},
+    {"const": 3},
+    {"const": {"a": [1]}},
+    {"type": "object"},
+    {"type": "object", "properties": {}},
+    {"type": "object", "additionalProperties": False},
+    {"type": "array"},
+    {"type": "array", "items": True},
+    {"$ref": "#/$defs/Node"},
+    {"$ref": "#/$defs/Kind"},
+    {"$ref": "#/definitions/a~1b"},
+    {"$ref": "#/definitions/a~1b"},
+    {"$ref": "#"},
+    {"$ref": "#"},
+    {"$ref": "#/nowhere"},
+    {"$ref": "https://example.com/schema.json"},
+    {"$ref": "https://example.com/schema.json"},
+    {},
+    True,
+    False,
+]
+scalars = st.sampled_from(LEAVES)
 DEFINITIONS = {
     "$defs": {
         "Node": {
@@ -119,14 +119,25 @@ def _larger(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     return st.builds(_with, some_notes, _objects(inner) | _objects(inner) | arrays | joined)
 
 
-schemas = st.recursive(st.builds(_with, some_notes, scalars), _larger, max_leaves=8)
+schemas = st.recursive(st.builds(_with, some_notes, scalars), _larger, max_leaves=6)
 objects = st.builds(
     lambda properties, required, shape: {"type": "object", "properties": properties, "required": required} | shape,
-    st.lists(schemas, max_size=5).map(lambda drawn: dict(zip("abxyz", drawn, strict=False))),
+    st.lists(schemas, min_size=2, max_size=5).map(lambda drawn: dict(zip("abxyz", drawn, strict=False))),
     st.lists(st.sampled_from(["x", "y"]), max_size=2),
     st.sampled_from([{}, DEFINITIONS, {"description": "all of it"}]),
 )
 parameters = objects | objects | schemas.filter(lambda schema: isinstance(schema, dict))
+
+
+def tour() -> Iterator[Schema]:
+    """Every leaf four times, with defaults of every type: chance may leave one out of a few hundred cases."""
+    defaults = cycle(["a\nb", 7, True, 0.5, None, [1], {"a": 1}])
+    for start in range(0, 4 * len(LEAVES), 8):
+        some = [LEAVES[n % len(LEAVES)] for n in range(start, start + 8)]
+        noted = [{"default": next(defaults), **leaf} if isinstance(leaf, dict) else leaf for leaf in some]
+        maps = {"type": "object", "patternProperties": {"^x-": noted[0]}, "additionalProperties": {"allOf": noted[:2]}}
+        tuples = {"type": "array", "items": noted[:2]}
+        yield {"type": "object", "properties": {**dict(zip("abcdefgh", noted, strict=True)), "m": maps, "t": tuples}}
 
 
 def inner_schemas(schema: Schema) -> Iterator[Schema]:

@@ -9,7 +9,7 @@ import openai_harmony as oh
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from harmonium.harmony.messages import Channel, Conversation, Role
+from harmonium.harmony.messages import Channel, Conversation, DeveloperContent, Message, Role, ToolSpec
 from harmonium.harmony.parse import parse
 from harmonium.harmony.render import Learned, render, render_for_training
 from harmonium.harmony.vocabulary import Vocabulary
@@ -25,6 +25,7 @@ from tests.harmony.conversations import (
     without_dropped,
 )
 from tests.harmony.oracle import ours, theirs
+from tests.harmony.schemas import tour
 
 N_DEEP, AT_LEAST = 5000, 100
 N_QUICK = 700
@@ -99,21 +100,16 @@ def check_parsing(drawn: Conversation, vocabulary: Vocabulary, reference: oh.Har
 def check_many(n: int, vocabulary: Vocabulary, reference: oh.HarmonyEncoding) -> Counter[str]:
     seen: Counter[str] = Counter()
 
-    @given(conversations)
-    @settings(
-        max_examples=n,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        database=None,
-        phases=PHASES,
-    )
     def check(drawn: Conversation) -> None:
         check_rendering(drawn, vocabulary, reference)
         check_parsing(drawn, vocabulary, reference)
         seen.update(features(drawn))
 
-    check()
+    for schema in tour():
+        check(Conversation((Message.developer(DeveloperContent(tools=(ToolSpec("f", "", schema),))),)))
+    checks = list(HealthCheck)
+    chosen = settings(max_examples=n, deadline=None, derandomize=True, database=None, phases=PHASES)
+    settings(chosen, suppress_health_check=checks)(given(conversations)(check))()
     return seen
 
 
