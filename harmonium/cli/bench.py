@@ -83,13 +83,13 @@ def decoding(llm: LLM) -> Figure:
 
 def masked_decoding(llm: LLM) -> list[Figure]:
     """The same with the automaton's mask on every token, and what that costs: runs with and without take turns."""
-    prompt, allowed, times = llm.render(QUESTION), frame(llm), list[tuple[float, float]]()
-    for is_warm in (False, *[True] * N_PAIRS):
-        without, masked = (run(llm, prompt, N_PAIRED, constraint) for constraint in (None, allowed))
-        if is_warm:
-            times.append((without, masked))
-    rate = N_PAIRED / median(masked for _, masked in times)
-    cost = 100 * (median(masked / without for without, masked in times) - 1)
+    prompt, ways = llm.render(QUESTION), [None, frame(llm)]
+    times: list[dict[bool, float]] = []
+    for _ in range(1 + N_PAIRS):
+        times.append({way is not None: run(llm, prompt, N_PAIRED, way) for way in ways})
+        ways.reverse()
+    rate = N_PAIRED / median(pair[True] for pair in times[1:])
+    cost = 100 * (median(pair[True] / pair[False] for pair in times[1:]) - 1)
     return [
         Figure(
             "decode_masked_tok_s", f"under harmony's mask, {N_PAIRED} tokens with their prompt", round(rate, 1), "tok/s"
