@@ -136,10 +136,11 @@ def check(model: Transformer) -> None:
         table[str(tokens)] = row
         x = torch.randn(tokens, config.hidden_size, device="cuda").bfloat16()
         angles = torch.randn(tokens, config.head_dim // 2, device="cuda")
-        slots = torch.randperm(8 * PAGE_SIZE, device="cuda")[:tokens]
+        n_pages = -(-tokens // PAGE_SIZE) + 1
+        slots = torch.randperm(n_pages * PAGE_SIZE, device="cuda")[:tokens]
 
-        def caches(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(2, 8, config.n_kv_heads, PAGE_SIZE, config.head_dim, device="cuda", dtype=dtype)
+        def caches(dtype: torch.dtype, n_pages: int = n_pages) -> Tensor:
+            return torch.zeros(2, n_pages, config.n_kv_heads, PAGE_SIZE, config.head_dim, device="cuda", dtype=dtype)
 
         with part(f"check {tokens}: norm_qkv"):
             mine, its = caches(torch.bfloat16), caches(torch.float32)
