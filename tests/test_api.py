@@ -13,7 +13,8 @@ SOURCE = Path(harmonium.__file__)
 def test_every_public_name_is_there() -> None:
     for name in harmonium.__all__:
         assert getattr(harmonium, name) is not None
-    assert set(harmonium.__all__) <= set(dir(harmonium))
+    assert {name for name in dir(harmonium) if not name.startswith("__")} == set(harmonium.__all__)
+    assert "__version__" in dir(harmonium)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         harmonium.nonsense  # noqa: B018
 

@@ -6,9 +6,9 @@ Threads may share an LLM: their requests run in one batch, stepped by whichever 
 from __future__ import annotations
 
 import operator
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import torch
 
@@ -40,6 +40,9 @@ from harmonium.harmony.vocabulary import Vocabulary
 
 Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
 """A question, or messages as OpenAI's chat API has them, or harmony's own."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class LLM:
@@ -104,14 +107,16 @@ class LLM:
     def chat(self, messages: Any, **options: Unpack[ChatOptions]) -> Reply | list[Reply]:
         """The assistant's next turn: functions among the tools are run, and their results read, until it answers.
 
-        Several conversations at once, a list of them, run in one batch and give a list of replies in their order; one
-        that fails has its own `error`, and the others go on. Raises BadRequest for what the model cannot be told,
-        PromptTooLong where it does not fit the context, RequestFailed where the engine had to give up.
+        Several conversations at once, a list of them, run in one batch and give a list of replies in their order.
+        Raises BadRequest for what the model cannot be told, PromptTooLong where it does not fit the context, naming the
+        conversation of several, before anything is computed; RequestFailed where the engine had to give up. What fails
+        later among several is its own reply's `error`, and the others go on.
         """
         settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
         if _are_several(messages):
-            return self._replies(messages, settings)
-        [reply] = self._replies([messages], settings)
+            _each("Conversation", messages, lambda one: self._check(one, settings))
+            return self._replies(_each("Conversation", messages, lambda one: self._turn(one, settings)), settings)
+        [reply] = self._replies([self._turn(messages, settings)], settings)
         if reply.error is not None:
             raise reply.error
         return reply
@@ -139,9 +144,11 @@ class LLM:
         then shows those of the answer too. Raises as `generate` does.
         """
         check(options, CompletionOptions)
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        answers = self._generate([self.vocabulary.encode(text, parse_special) for text in prompts], options)
-        texts = [self.decode(ids, skip_special_tokens=not parse_special) for ids in answers]
+        what = None if isinstance(prompt, str) else "Prompt"
+        prompts = [prompt] if isinstance(prompt, str) else _listed(prompt)
+        ids = _each(what, prompts, lambda text: self.vocabulary.encode(text, parse_special))
+        answers = self._generate(what, ids, options)
+        texts = [self.vocabulary.decode(answer, skip_special=not parse_special) for answer in answers]
         return texts[0] if isinstance(prompt, str) else texts
 
     def generate(
@@ -150,10 +157,11 @@ class LLM:
         """What follows each prompt's ids, in one batch; an id that ends it is the last one.
 
         Generation ends at the format's stop ids and at those of params. Raises BadRequest for an empty prompt,
-        PromptTooLong for one past the context, RequestFailed where the engine had to give up on one.
+        PromptTooLong for one past the context, each naming the prompt and before anything is computed; RequestFailed
+        where the engine had to give up on one.
         """
         check(options, SamplingOptions)
-        return self._generate([_ids(prompt) for prompt in prompts], {"params": params, **options})
+        return self._generate("Prompt", _each("Prompt", _listed(prompts), _ids), {"params": params, **options})
 
     @overload
     def render(
@@ -188,8 +196,20 @@ class LLM:
         return self.decode(ids) if as_text else ids
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Ids as text. skip_special_tokens leaves control tokens out, else they show as their names."""
-        return self.vocabulary.decode(ids, skip_special=skip_special_tokens)
+        """Ids as text. skip_special_tokens leaves control tokens out, else they show as their names.
+
+        Bytes that are no whole character, and ids of the model that stand for no token, become U+FFFD. Raises
+        BadRequest for ids that the model does not have.
+        """
+        numbers, n_rows = _ids(ids), self.engine.arena.vocab_size
+        for at, id_ in enumerate(numbers):
+            if not 0 <= id_ < n_rows:
+                raise BadRequest(f"{id_}, at {at}, is no id of this model; they go from 0 to {n_rows - 1}.")
+        return self.vocabulary.decode(numbers, skip_special=skip_special_tokens)
+
+    def _check(self, messages: Messages, settings: ChatSettings) -> None:
+        """Raises what the turn's first round would."""
+        self._shared.check(render(_conversation(messages, settings.prompt), self.vocabulary), settings.params)
 
     def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
         said, rules = _conversation(messages, settings.prompt), settings.rules
@@ -208,25 +228,22 @@ class LLM:
                 raise event
             yield event
 
-    def _replies(self, conversations: Sequence[Messages], settings: ChatSettings) -> list[Reply]:
+    def _replies(self, turns: Sequence[Turn], settings: ChatSettings) -> list[Reply]:
         errors: dict[int, HarmoniumError] = {}
-        turns: dict[int, Turn] = {}
-        for number, messages in enumerate(conversations):
-            try:
-                turns[number] = self._turn(messages, settings)
-            except HarmoniumError as error:
-                errors[number] = error
-        numbers = list(turns)
-        events: dict[int, list[Event]] = {number: [] for number in range(len(conversations))}
-        for which, event in drive(list(turns.values()), self._shared, settings.params, settings.functions):
+        events: list[list[Event]] = [[] for _ in turns]
+        for number, event in drive(turns, self._shared, settings.params, settings.functions):
             if isinstance(event, HarmoniumError):
-                errors[numbers[which]] = event
+                errors[number] = event
             else:
-                events[numbers[which]].append(event)
-        return [Reply.of(said, errors.get(number)) for number, said in events.items()]
+                events[number].append(event)
+        return [Reply.of(said, errors.get(number)) for number, said in enumerate(events)]
 
-    def _generate(self, prompts: Sequence[Sequence[int]], options: Mapping[str, Any]) -> list[list[int]]:
+    def _generate(
+        self, what: str | None, prompts: Sequence[Sequence[int]], options: Mapping[str, Any]
+    ) -> list[list[int]]:
+        """what: what a prompt is called where one of several is at fault."""
         params = sampling(options, self.sampling, self.vocabulary.stop_ids)
+        _each(what, prompts, lambda prompt: self._shared.check(prompt, params))
         answers: list[list[int]] = [[] for _ in prompts]
         failed: list[str] = []
         with self._shared.requests() as requests:
@@ -240,6 +257,23 @@ class LLM:
         if failed:
             raise RequestFailed(failed[0])
         return answers
+
+
+def _each(what: str | None, given: Iterable[Given], read: Callable[[Given], Made]) -> list[Made]:
+    """What `read` makes of each; an error names the one that is at fault, unless it has no name."""
+    made = []
+    for number, one in enumerate(given):
+        try:
+            made.append(read(one))
+        except HarmoniumError as error:
+            raise error if what is None else type(error)(f"{what} {number}: {error}") from None
+    return made
+
+
+def _listed(prompts: Iterable[Given]) -> Iterable[Given]:
+    if not isinstance(prompts, Iterable):
+        raise BadRequest(f"The prompts are a list, not {type(prompts).__name__}; give one prompt as [prompt].")
+    return prompts
 
 
 def _conversation(messages: Messages, settings: Mapping[str, Any]) -> Conversation:
@@ -257,9 +291,11 @@ def _are_several(messages: Any) -> bool:
     return isinstance(messages[0], (str, Conversation, Sequence))
 
 
-def _ids(prompt: Any) -> list[int]:
-    """A prompt's ids as plain numbers, be they in a list, a numpy array or a tensor."""
+def _ids(sequence: Any) -> list[int]:
+    """A sequence's ids as plain numbers, be they in a list, a numpy array or a tensor."""
     try:
-        return [operator.index(id_) for id_ in prompt]
+        return [operator.index(id_) for id_ in sequence]
     except TypeError:
-        raise BadRequest("A prompt is a list of token ids, and generate takes a list of prompts: [ids].") from None
+        raise BadRequest(
+            "Ids are one list of whole numbers; decode takes such a list, generate a list of them: [ids]."
+        ) from None

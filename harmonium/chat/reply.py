@@ -28,8 +28,8 @@ class Reply:
     the functions that ran gave for them. token_ids: every id the model produced. messages: what the model and the tools
     added; put behind the conversation's they continue it, a turn in progress with the very same ids. is_reasoning_cut:
     the reasoning was closed before the model ended it, for it took all of its budget or, then is_reasoning_loop too,
-    went round in circles. error: set, with finish_reason "error", where one of several conversations failed; what came
-    before it is kept.
+    went round in circles. error: set, with finish_reason "error", where one of several conversations failed while it
+    ran; what came before it is kept.
     """
 
     text: str
@@ -53,13 +53,19 @@ class Reply:
 
     @staticmethod
     def of(events: Iterable[Event], error: HarmoniumError | None = None) -> Reply:
-        """A turn's events as a whole. Without a Done among them it failed or, without an error, was stopped."""
+        """A turn's events as a whole; without a Done among them, as when a stream was closed, what came until then.
+
+        Its finish_reason is then "abort" or, with an error, "error"; messages holds the answer as far as it was said,
+        if it had begun, and nothing else; usage is 0, and there are no token_ids, for events do not tell them.
+        """
         events = list(events)
+        text = "".join(event.text for event in events if isinstance(event, TextDelta) and event.channel == "final")
         done = next((event for event in events if isinstance(event, Done)), None)
         if done is None:
-            done = Done(FinishReason.ABORT if error is None else FinishReason.ERROR, Usage(), (), ())
+            reason = FinishReason.ABORT if error is None else FinishReason.ERROR
+            done = Done(reason, Usage(), (Message.final(text),) if text else (), ())
         return Reply(
-            text="".join(event.text for event in events if isinstance(event, TextDelta) and event.channel == "final"),
+            text=text,
             reasoning="".join(event.text for event in events if isinstance(event, ReasoningDelta)),
             tool_calls=tuple(event for event in events if isinstance(event, ToolCall)),
             tool_results=tuple(event for event in events if isinstance(event, ToolResult)),

@@ -49,6 +49,10 @@ class SharedEngine:
             owner.running.add(request_id)
             return request_id
 
+    def check(self, prompt: Sequence[int], params: SamplingParams) -> None:
+        """Raises what `add` would raise for such a request; costs nothing."""
+        self.engine._checked(prompt, params)
+
     def wait(self, owner: Requests) -> None:
         """Steps until the owner has outputs; it may be another thread that makes them."""
         while not owner.inbox:

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from harmonium import LLM, SamplingParams
-from harmonium.chat.events import Done, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta
+from harmonium.chat.events import Done, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from harmonium.chat.loading import Loaded
 from harmonium.chat.reply import Reply
-from harmonium.errors import BadRequest, PromptTooLong, RequestFailed
+from harmonium.errors import PromptTooLong, RequestFailed
 from harmonium.harmony.messages import Conversation, Effort, Message
 
 Say = Callable[..., None]
@@ -124,25 +124,46 @@ def test_a_generation_that_goes_too_far_is_aborted(llm: LLM, say: Say) -> None:
             assert llm.decode(event.ids).endswith("It is 5.<|end|>")
 
 
-def test_one_of_many_fails_alone(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_may_be_given_in_any_form(llm: LLM) -> None:
+    said = [{"role": "user", "content": "Hello"}]
     conversations: list[Any] = [
         "Hello",
-        "word " * 5000,
-        [{"role": "robot", "content": "Hello"}],
+        said,
         [Message.user("Hello")],
-        [Message.tool("", "nameless")],
         Conversation((Message.system(), Message.user("Hello"))),
     ]
     replies = llm.chat(conversations, max_tokens=5, temperature=0)
-    kinds = [None if reply.error is None else type(reply.error) for reply in replies]
-    assert kinds == [None, PromptTooLong, BadRequest, None, BadRequest, None]
-    assert replies[1].finish_reason is FinishReason.ERROR and replies[1].token_ids == ()
-    assert (
-        replies[0].token_ids
-        == replies[3].token_ids
-        == replies[5].token_ids
-        == llm.chat("Hello", max_tokens=5, temperature=0).token_ids
-    )
+    assert {reply.token_ids for reply in replies} == {llm.chat("Hello", max_tokens=5, temperature=0).token_ids}
+
+
+def test_one_of_many_fails_alone(llm: LLM, say: Say) -> None:
+    """What only shows as it runs: here the result of a call fills the context."""
+
+    def add(a: int, b: int) -> str:
+        """Adds two numbers, at length."""
+        return "5 " * 5000
+
+    say(CALL, FINAL, FINAL)
+    long, fine = llm.chat(["What is 2 + 3?", "And 3 + 2?"], tools=[add])
+    assert (fine.text, fine.error, fine.finish_reason) == ("It is 5.", None, FinishReason.STOP)
+    assert isinstance(long.error, PromptTooLong) and long.finish_reason is FinishReason.ERROR
+    assert len(long.tool_results) == 1, "what came before it is kept"
+
+
+def test_a_stopped_stream_is_what_came_until_then(llm: LLM, say: Say) -> None:
+    events = []
+    say(FINAL)
+    for event in llm.stream("What is 2 + 3?"):
+        events.append(event)
+        if isinstance(event, TextDelta):
+            break
+    reply = Reply.of(events)
+    assert (reply.finish_reason, reply.error, reply.reasoning, reply.token_ids) == ("abort", None, "Easy.", ())
+    assert reply.text and "It is 5.".startswith(reply.text) and reply.messages == (Message.final(reply.text),)
+    assert reply.usage == Usage()
+    thinking = Reply.of(events[:2])
+    assert thinking.reasoning and (thinking.text, thinking.messages) == ("", ())
+    assert Reply.of([]).finish_reason is FinishReason.ABORT
 
 
 def test_what_the_engine_gives_up_on_is_raised(llm: LLM, say: Say) -> None:

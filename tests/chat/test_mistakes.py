@@ -10,6 +10,7 @@ import torch
 from harmonium import LLM, SamplingParams
 from harmonium.chat.loading import Loaded, device_of, dtype_of, preferred_sampling
 from harmonium.errors import BadCheckpoint, BadRequest, HarmoniumError, PromptTooLong, Unsupported
+from harmonium.harmony.messages import Message
 from harmonium.harmony.vocabulary import Vocabulary
 from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
@@ -41,8 +42,21 @@ MISTAKES: list[tuple[Callable[[LLM], object], str]] = [
     (lambda llm: llm.complete(""), "prompt is empty"),
     (lambda llm: llm.complete("Hi", effort="low"), "no option 'effort'"),  # type: ignore[call-overload]
     (lambda llm: llm.generate([[]]), "prompt is empty"),
-    (lambda llm: llm.generate([1, 2]), r"list of prompts: \[ids\]"),  # type: ignore[list-item]
-    (lambda llm: llm.generate([[10_000]]), "outside of this model's vocabulary"),
+    (lambda llm: llm.generate([1, 2]), r"Prompt 0: .* a list of them: \[ids\]"),  # type: ignore[list-item]
+    (lambda llm: llm.generate([[1], [10_000]]), "Prompt 1: .* outside of this model's vocabulary"),
+    (lambda llm: llm.generate(5), "prompts are a list, not int"),  # type: ignore[arg-type]
+    (lambda llm: llm.complete(None), "prompts are a list, not NoneType"),  # type: ignore[call-overload]
+    (lambda llm: llm.complete(["Hi", "", ""]), "Prompt 1: The prompt is empty"),
+    (lambda llm: llm.complete(["Hi", 5]), "Prompt 1: Text was expected"),  # type: ignore[list-item]
+    (lambda llm: llm.chat(["Hi", [{"role": "robot"}]]), "Conversation 1: Message 0: 'robot' is no role"),
+    (
+        lambda llm: llm.chat(["Hi", "Ho", [Message.tool("", "nameless")]]),
+        "Conversation 2: .*needs the name of its tool",
+    ),
+    (lambda llm: llm.decode([1, 512]), "512, at 1, is no id of this model; they go from 0 to 511"),
+    (lambda llm: llm.decode([-1]), "-1, at 0, is no id"),
+    (lambda llm: llm.decode([[1, 2]]), "one list of whole numbers"),  # type: ignore[list-item]
+    (lambda llm: llm.decode("12"), "one list of whole numbers"),  # type: ignore[arg-type]
 ]
 
 
@@ -61,8 +75,24 @@ def test_a_prompt_past_the_context_says_the_numbers(llm: LLM) -> None:
         llm.chat("Hello", max_tokens=4096)
     with pytest.raises(PromptTooLong):
         list(llm.stream("word " * 5000))
-    with pytest.raises(PromptTooLong):
-        llm.generate([ids, [0] * 5000])
+
+
+def test_one_prompt_that_cannot_be_is_named_before_any_other_begins(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the queue is too short for all, so that early ones would be computed before late ones are queued."""
+    monkeypatch.setattr(llm.engine.scheduler, "queue_limit", 2)
+    monkeypatch.setattr(llm.engine, "step", lambda: pytest.fail("something was computed"))
+    ids = llm.render("Hello")
+    with pytest.raises(PromptTooLong, match=r"^Prompt 7: The prompt has 5000 tokens"):
+        llm.generate([*[ids] * 7, [0] * 5000, []])
+    with pytest.raises(PromptTooLong, match=r"^Prompt 7: .* the answer may take 4090"):
+        llm.complete([*["Hi"] * 7, "Hello there, how are you?"], max_tokens=4090)
+    with pytest.raises(PromptTooLong, match=r"^Conversation 7: The prompt has"):
+        llm.chat([*["Hi"] * 7, "word " * 5000])
+
+
+def test_ids_without_a_token_are_shown_as_such(llm: LLM) -> None:
+    """Rows of the head beyond the vocabulary: the model may produce them, so they can be decoded."""
+    assert llm.vocabulary.size < 512 and llm.decode([511]) == "\ufffd"
 
 
 @pytest.mark.parametrize(
