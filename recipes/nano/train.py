@@ -46,7 +46,7 @@ class Start:
 class Plan:
     """The run's numbers. decay_from and quantize_from are fractions of n_steps."""
 
-    n_steps: int = 20_300
+    n_steps: int = 23_000
     rows_per_step: int = 32
     learning_rate: float = 2.5e-3
     warmup_steps: int = 300
