@@ -13,6 +13,22 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "guide" / "coming-from.md"
 OURS = re.compile(r"^Harmonium[^\n]*:\n\n```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
+SAID: tuple[tuple[str, ...], ...] = (
+    ("There are 3 r's",),
+    ("r at 3, 8, 9", "There are 3 r's", "Usage(", "stop"),
+    ("Reasoning: high", "strawberry", "<|start|>assistant"),
+    ("3, 8, 9", "There are 3 r's"),
+    ("Terrestrial", 'get_current_weather {"location": "Madrid"}'),
+    ("Die Hauptstadt ist Canberra",),
+    ("Paris",),
+    ("<|channel|>final<|message|>2 + 2 × 3 = 8<|return|>",),
+    tuple(f"{n} + {n} = {2 * n}" for n in range(8)),
+    ("Channel.ANALYSIS", "2 + 2 = 4", "Channel.FINAL"),
+    ("MessageStart(", "ContentDelta(text=' ", "MessageEnd("),
+    ("0 '<|start|>'", "1 'Austr'", "4 'Can'", "4 '<|return|>'"),
+)
+"""What each block of Python has nano print, some of it."""
+
 
 def blocks(language: str) -> list[str]:
     text = GUIDE.read_text(encoding="utf-8")
@@ -29,9 +45,10 @@ def test_every_block_of_ours_is_found() -> None:
 def test_the_guide_runs_from_top_to_bottom(nano: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One reader, one session: later blocks use the names of earlier ones."""
     names: dict[str, object] = {}
-    for code in blocks("python"):
+    for code, parts in zip(blocks("python"), SAID, strict=True):
         exec(compile(code, str(GUIDE), "exec"), names)
-    assert "Traceback" not in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert [part for part in parts if part not in out] == [], out
 
 
 @pytest.mark.parametrize("command", blocks("bash"), ids=lambda command: command.split()[0])
