@@ -26,7 +26,8 @@ def ask(
     prompt
         The question. Text that is piped in follows it.
     json
-        Print one JSON object with answer, reasoning, calls, usage and token ids, and nothing else.
+        Print one JSON object with answer, reasoning, calls, usage and token ids, and nothing else. Of usage, cached
+        is the part of prompt that did not have to be computed anew.
     quiet
         Print the answer and nothing else.
     """
@@ -38,12 +39,12 @@ def ask(
     from harmonium.chat.reply import Reply
     from harmonium.cli.terminal import Terminal, as_json, print_json
 
-    llm = session.open_llm(model)
+    terminal = Terminal(quiet or json)
+    llm = session.open_llm(model, terminal.note)
     events = session.stream(llm, [{"role": "user", "content": text}], answer, tools)
     if json:
         print_json(as_json(llm.name, Reply.of(events)))
         return
-    terminal = Terminal(quiet)
     if model.is_default:
         terminal.note(NANO_NOTE)
     terminal.show(events)

@@ -58,9 +58,9 @@ def bench(*, model: ModelOptions = ModelOptions(), json: Json = False) -> None:
         Print only the JSON line.
     """
     from harmonium.cli import session
-    from harmonium.cli.terminal import print_json
+    from harmonium.cli.terminal import Terminal, print_json
 
-    llm = session.open_llm(model)
+    llm = session.open_llm(model, Terminal(quiet=json).note)
     figures = [decoding(llm), *masked_decoding(llm), schema_mask(llm.vocabulary), first_token(llm), prefill(llm)]
     if model.is_default:
         figures += one_shot()

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from harmonium.cli.options import NANO_NOTE, AnswerOptions, Effort, Json, ModelOptions, Quiet
-from harmonium.errors import BadRequest, HarmoniumError
+from harmonium.errors import BadRequest, HarmoniumError, PromptTooLong
 
 if TYPE_CHECKING:
     from harmonium.chat.events import Event
@@ -30,14 +31,17 @@ def chat(
 ) -> int:
     """Talk with the model, turn by turn. /help lists what can be typed besides questions.
 
-    Ctrl-C stops an answer, Ctrl-D ends the conversation.
+    Ctrl-C stops an answer: the question stays in the conversation, and the answer as far as it was said; the reasoning
+    and the calls before it are forgotten. Ctrl-D ends the conversation. The line under the prompt shows what the
+    conversation takes of the context, and how much of that the last turn found in the cache.
 
     Lines that are piped in are one turn each, and the last that fails sets the exit code.
 
     Parameters
     ----------
     json
-        Print one JSON object per turn, {"error": ...} for one that failed.
+        Print one JSON object per turn, {"error": ...} for one that failed. Of usage, cached is the part of prompt that
+        did not have to be computed anew.
     quiet
         Print the answers and nothing else.
     """
@@ -46,16 +50,16 @@ def chat(
 
     tools = functions.load(answer.tools) if answer.tools else []
     terminal = Terminal(quiet or json)
-    conversation = Conversation(session.open_llm(model), answer, terminal, tools, json)
+    conversation = Conversation(session.open_llm(model, terminal.note), answer, terminal, tools, json)
     if model.is_default:
         terminal.note(NANO_NOTE)
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
     if is_typed:
         terminal.note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.")
     exit_code = 0
-    for line in _typed_lines(conversation) if is_typed else sys.stdin:
+    for line in _typed_lines(conversation) if is_typed else sys.stdin.buffer:
         try:
-            if not conversation.take(line.strip()):
+            if not conversation.take(line.strip() if isinstance(line, str) else session.read_text(line)):
                 break
         except HarmoniumError as error:
             terminal.complain(str(error))
@@ -83,7 +87,7 @@ class Conversation:
         self.tools = list(tools)
         self.as_json = as_json
         self.messages: list[Any] = []
-        self.n_tokens = 0
+        self.n_tokens, self.n_cached = 0, 0
         self.commands: dict[str, Callable[[str], None]] = {
             "/effort": self.set_effort,
             "/system": self.set_system,
@@ -104,7 +108,9 @@ class Conversation:
         if name in ("/exit", "/quit"):
             return False
         if name not in self.commands:
-            raise BadRequest(f"There is no command {name}; /help lists them.")
+            near = get_close_matches(name.lower(), [*self.commands, "/exit", "/quit"], n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise BadRequest(f"There is no command {name}; {hint}/help lists them.")
         self.commands[name](rest.strip())
         return True
 
@@ -114,13 +120,18 @@ class Conversation:
         messages = [*self.messages, {"role": "user", "content": text}]
         with _stoppable(session.stream(self.llm, messages, self.answer, self.tools)) as events:
             reply = self._show(events)
-        if reply.messages:
-            self.messages = [*messages, *reply.messages]
-            self.n_tokens = reply.usage.prompt + reply.usage.completion
-            return
-        self.terminal.note("Stopped.")
-        if reply.text:
-            self.messages = [*messages, {"role": "assistant", "content": reply.text}]
+        self.messages = [*messages, *reply.messages]
+        self._count(reply.usage.cached)
+        if reply.finish_reason == "abort":
+            self.terminal.note("Stopped.")
+
+    def _count(self, n_cached: int = 0) -> None:
+        """Brings the figures of the status line up to date. n_cached: of the last turn, none if there was none."""
+        from harmonium.cli import session
+
+        self.n_tokens, self.n_cached = 0, n_cached
+        if self.messages:
+            self.n_tokens = session.n_tokens(self.llm, self.messages, self.answer, self.tools)
 
     def _show(self, events: Iterator[Event]) -> Reply:
         from harmonium.chat.reply import Reply
@@ -129,8 +140,7 @@ class Conversation:
         if not self.as_json:
             return self.terminal.show(events)
         reply = Reply.of(events)
-        if reply.messages:
-            print_json(as_json(self.llm.name, reply))
+        print_json(as_json(self.llm.name, reply))
         return reply
 
     def set_effort(self, value: str) -> None:
@@ -145,6 +155,7 @@ class Conversation:
     def set_system(self, text: str) -> None:
         """/system TEXT: instructions for the model; without a text, none"""
         self.answer = replace(self.answer, system=text or None)
+        self._count()
         self.terminal.note("The model has these instructions now." if text else "The model has no instructions now.")
 
     def set_tools(self, path: str) -> None:
@@ -153,6 +164,7 @@ class Conversation:
 
         if path:
             self.tools = [] if path == "off" else functions.load(Path(path).expanduser())
+            self._count()
         names = ", ".join(tool.__name__ for tool in self.tools)
         self.terminal.note(
             f"The model may call {names}." if names else "The model has no tools; /tools FILE.py gives it some."
@@ -160,7 +172,8 @@ class Conversation:
 
     def reset(self, _: str) -> None:
         """/reset: forget what was said"""
-        self.messages, self.n_tokens = [], 0
+        self.messages = []
+        self._count()
         self.terminal.note("The conversation begins anew.")
 
     def save(self, path: str) -> None:
@@ -174,11 +187,22 @@ class Conversation:
 
     def load(self, path: str) -> None:
         """/load FILE: go on with a saved conversation"""
-        from harmonium.cli import transcript
+        from harmonium.cli import session, transcript
 
         if not path:
             raise BadRequest("Say what to load: /load conversation.json")
-        self.messages = transcript.read(Path(path).expanduser())
+        messages = transcript.read(Path(path).expanduser())
+        try:
+            n_tokens = session.n_tokens(self.llm, messages, self.answer, self.tools) if messages else 0
+        except BadRequest as error:
+            raise BadRequest(f"{path} cannot be used. {error}") from None
+        if n_tokens >= self.llm.context:
+            raise PromptTooLong(
+                f"{path} takes {n_tokens:,} tokens, more than the context has ({self.llm.context:,}); shorten it, or "
+                f"start with a larger --context."
+            )
+        self.messages = messages
+        self._count()
         self.terminal.note(f"Loaded {len(self.messages)} messages from {path}.")
 
     def help(self, _: str) -> None:
@@ -186,6 +210,7 @@ class Conversation:
         for command in self.commands.values():
             self.terminal.note(str(command.__doc__))
         self.terminal.note("/exit: end the conversation, as Ctrl-D does")
+        self.terminal.note("Ctrl-C: stop an answer; the question stays, and what was said of the answer")
 
 
 @contextmanager
@@ -243,6 +268,8 @@ def _typed_lines(conversation: Conversation) -> Iterator[str]:
 
     def status() -> str:
         used = f"{conversation.n_tokens:,} of {conversation.llm.context:,} tokens"
+        if conversation.n_cached:
+            used += f" · {conversation.n_cached:,} were cached"
         return f"{conversation.llm.name} · effort {conversation.answer.effort} · {used}"
 
     while True:

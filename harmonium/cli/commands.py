@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -33,6 +34,7 @@ for name, command in COMMANDS.items():
 
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and returns its exit code. BadRequest for wrong usage."""
+    _refuse_what_is_no_text(argv)
     _refuse_a_mistyped_command(argv)
     try:
         return app(argv) or 0
@@ -41,6 +43,17 @@ def run(argv: Sequence[str]) -> int:
         raise BadRequest(f'"{words}" has no meaning here. `harmonium --help` lists what there is.') from error
     except CycloptsError as error:
         raise BadRequest(f"{error} `harmonium --help` lists what there is.") from error
+
+
+def _refuse_what_is_no_text(argv: Sequence[str]) -> None:
+    """Bytes that are no UTF-8 come as lone surrogates. A path may have some."""
+    for word in argv:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            if not os.path.exists(word):
+                shown = word.encode("utf-8", "replace").decode()
+                raise BadRequest(f'"{shown}" is not UTF-8 text; check the terminal\'s encoding.') from None
 
 
 def _refuse_a_mistyped_command(argv: Sequence[str]) -> None:

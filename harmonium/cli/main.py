@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from harmonium.errors import CannotWrite, HarmoniumError
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        return _fail(f"{error.filename or 'A file'} cannot be written: {error.strerror}.", CannotWrite.exit_code)
+        return _fail(_cannot_write(error), CannotWrite.exit_code)
 
 
 def _run(argv: list[str]) -> int:
@@ -64,8 +65,16 @@ def _never_fail_to_encode() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _cannot_write(error: OSError) -> str:
+    """What it was. Only streams have no name, and where stderr cannot be written nobody reads this."""
+    if error.filename is not None:
+        return f"{error.filename} cannot be written: {error.strerror}."
+    return f"The output cannot be written to stdout: {error.strerror}; free space, or send it elsewhere."
+
+
 def _fail(message: str, exit_code: int) -> int:
-    print(f"harmonium: {message}", file=sys.stderr)
+    with suppress(OSError):  # where stderr cannot be written either, the exit code has to say it
+        print(f"harmonium: {message}", file=sys.stderr)
     return exit_code
 
 

@@ -34,7 +34,7 @@ class ModelOptions:
     model: Annotated[str | None, Parameter(name=("--model", "-m"))] = None
     """gpt-oss-20b, gpt-oss-120b, a name on the Hugging Face hub, or a folder. Without it nano, which is inside."""
 
-    dummy: Literal["tiny", "20b", "120b"] | None = None
+    dummy: Literal["tiny", "nano", "20b", "120b"] | None = None
     """Random weights of this size instead of a model: real speed and memory, meaningless answers."""
 
     layers: int | None = None
@@ -72,7 +72,7 @@ class AnswerOptions:
     """A Python file whose functions the model may call, run in this process; "demo" is a made-up weather service."""
 
     max_tokens: int | None = None
-    """Stop after so many tokens, reasoning included."""
+    """Stop after so many tokens, reasoning included; by default 4,096, with --effort high 32,768. 0: no limit."""
 
     temperature: float | None = None
     """0 takes the likeliest token every time; by default what the checkpoint asks for, 1 for gpt-oss and 0 for nano."""
@@ -108,8 +108,8 @@ class AnswerOptions:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """What was set, as arguments of SamplingParams."""
-        names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed")
+        """What was set of how tokens are chosen, as arguments of SamplingParams."""
+        names = ("temperature", "top_p", "top_k", "min_p", "seed")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harmonium.cli.options import AnswerOptions, ModelOptions
+from harmonium.cli.options import AnswerOptions, Effort, ModelOptions
 from harmonium.errors import BadRequest
 
 if TYPE_CHECKING:
     from harmonium.chat.events import Event
     from harmonium.chat.llm import LLM
 
+PATIENCE_S = 1.0
+LIMITS: dict[Effort, int] = {"low": 4096, "medium": 4096, "high": 32768}
+"""Tokens of a turn unless --max-tokens says otherwise: an answer that never ends should not keep anyone waiting."""
 
-def open_llm(options: ModelOptions) -> LLM:
-    """Loads the model. Its name is looked up first, since torch takes a second to import."""
+
+def open_llm(options: ModelOptions, note: Callable[[str], None]) -> LLM:
+    """Loads the model. Its name is looked up first, since torch takes a second to import.
+
+    note: shows a line to the person, who is told what takes long.
+    """
     if options.model is not None and not options.model.strip():
         raise BadRequest("--model is empty; give a name or a folder, or leave it out for nano.")
     if options.dummy and options.model:
@@ -28,11 +37,27 @@ def open_llm(options: ModelOptions) -> LLM:
         hub.resolve(options.model or "nano")
     from harmonium.chat.llm import LLM
 
-    if options.dummy:
+    if options.model is None and not options.dummy:
+        return LLM(device=options.device, dtype=options.dtype, context=options.context)
+    doing = f"Making random weights for {options.dummy} ..." if options.dummy else f"Loading {options.model} ..."
+    with _said_if_slow(note, doing):
+        if options.model is not None:
+            return LLM(options.model, device=options.device, dtype=options.dtype, context=options.context)
+        assert options.dummy is not None
         return LLM.dummy(
             options.dummy, layers=options.layers, device=options.device, dtype=options.dtype, context=options.context
         )
-    return LLM(options.model or "nano", device=options.device, dtype=options.dtype, context=options.context)
+
+
+@contextmanager
+def _said_if_slow(note: Callable[[str], None], text: str) -> Iterator[None]:
+    timer = threading.Timer(PATIENCE_S, note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def stream(
@@ -42,32 +67,50 @@ def stream(
     tools: Sequence[Callable[..., Any]] = (),
 ) -> Iterator[Event]:
     """One turn on top of messages; --system, where given, becomes the first of them."""
-    if answer.system:
-        messages = [{"role": "system", "content": answer.system}, *messages]
-    return llm.stream(messages, tools=list(tools), effort=answer.effort, **answer.sampling, **answer.rules)
+    limit = answer.max_tokens
+    if limit is None and llm.context - n_tokens(llm, messages, answer, tools) >= 2 * LIMITS[answer.effort]:
+        limit = LIMITS[answer.effort]  # else the context's end is near enough, and tools' results have to fit, too
+    return llm.stream(
+        _with_system(messages, answer),
+        tools=list(tools),
+        effort=answer.effort,
+        max_tokens=limit or None,
+        **answer.sampling,
+        **answer.rules,
+    )
+
+
+def n_tokens(llm: LLM, messages: Sequence[Any], answer: AnswerOptions, tools: Sequence[Callable[..., Any]] = ()) -> int:
+    """What a conversation takes of the context. Raises BadRequest for messages that the model cannot be told."""
+    told = _with_system(messages, answer)
+    return len(llm.render(told, tools=list(tools), effort=answer.effort, add_generation_prompt=False))
+
+
+def _with_system(messages: Sequence[Any], answer: AnswerOptions) -> list[Any]:
+    return [{"role": "system", "content": answer.system}, *messages] if answer.system else list(messages)
 
 
 def piped_text() -> str:
     """What comes in on stdin when that is no terminal, else nothing."""
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return ""
-    data = sys.stdin.buffer.read()
+    return read_text(sys.stdin.buffer.read())
+
+
+def read_text(data: bytes) -> str:
+    """The text of what came in on stdin, without space around it. Raises BadRequest where it is no UTF-8."""
     try:
-        return data.decode("utf-8").strip()
+        return data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise BadRequest(
-            f"What came in on stdin is not UTF-8 text (byte {data[error.start]:#04x} at {error.start}); pipe text in."
+            f"What came in on stdin is not UTF-8 text (byte {error.object[error.start]:#04x} at {error.start}); "
+            f"convert it, as in: iconv -f latin1 -t utf-8"
         ) from None
 
 
 def question(words: Sequence[str]) -> str:
     """The words of the command line, and below them what was piped in."""
-    asked = " ".join(words).strip()
-    try:
-        asked.encode("utf-8")
-    except UnicodeEncodeError:
-        raise BadRequest("The question is not UTF-8 text; check the terminal's encoding.") from None
-    text = "\n\n".join(filter(None, [asked, piped_text()]))
+    text = "\n\n".join(filter(None, [" ".join(words).strip(), piped_text()]))
     if not text:
         raise BadRequest(
             'There is no question. Ask one, as in: harmonium "What is the capital of Peru?", or talk: harmonium chat'

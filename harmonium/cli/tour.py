@@ -91,7 +91,7 @@ def tour(*, json: Json = False) -> None:
 
     started = time.perf_counter()
     terminal = Terminal(is_merged=True, quiet=json)
-    llm = session.open_llm(ModelOptions())
+    llm = session.open_llm(ModelOptions(), terminal.note)
     for example in EXAMPLES:
         terminal.heading(example.skill, f"$ {example.command}")
         replies = ask(llm, example, None if json else terminal)

@@ -12,27 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from harmonium.errors import BadRequest, CannotWrite
-from harmonium.harmony.messages import Author, Message, Role
+from harmonium.harmony.convert import conversation
+from harmonium.harmony.messages import Author, Channel, Message, Role
 
 
 def read(path: Path) -> list[Any]:
-    """The messages of a file. BadRequest where it holds none."""
+    """The messages of a file. BadRequest where it holds no list of them, or one that means nothing to a model."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadRequest(f"{path} is not JSON ({error}); it should hold a list of messages.") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"{path} is not JSON ({error}); it should hold a list of messages.") from None
     messages = document.get("messages") if isinstance(document, dict) else document
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise BadRequest(f'{path} should hold a list of messages such as [{{"role": "user", "content": "Hello"}}].')
-    return [_from_dict(message) for message in messages]
+    try:
+        said = [_from_dict(number, message) for number, message in enumerate(messages)]
+        if said:
+            conversation(said)
+    except BadRequest as error:
+        raise BadRequest(f"{path} cannot be used. {error}") from None
+    return said
 
 
 def write(path: Path, messages: Sequence[Any]) -> None:
     lines = ",\n  ".join(json.dumps(_to_dict(message), ensure_ascii=False) for message in messages)
     try:
-        path.write_text(f'{{"messages": [\n  {lines}\n]}}\n', encoding="utf-8")
+        # Half a surrogate pair, which JSON may hold and UTF-8 not, is written as JSON's own escape.
+        path.write_text(f'{{"messages": [\n  {lines}\n]}}\n', encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written: {error.strerror}; save to another folder.") from error
 
@@ -51,19 +59,24 @@ def _to_dict(message: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _from_dict(message: dict[str, Any]) -> Any:
+def _from_dict(number: int, message: dict[str, Any]) -> Any:
+    """A dict of OpenAI's chat API as it is, harmony's own as a Message."""
     if not ("channel" in message or "recipient" in message):
         return message
-    try:
-        author = Author(Role(message["role"]), message.get("name"))
-    except (KeyError, ValueError) as error:
-        raise BadRequest(
-            f"A message has no role that harmony knows ({error}); it is one of {', '.join(Role)}."
-        ) from None
+    for name in ("role", "name", "channel", "recipient", "content_type", "content"):
+        if not isinstance(message.get(name, ""), str):
+            raise BadRequest(f"Message {number}: its {name} should be text, not {type(message[name]).__name__}.")
+    role, channel = message.get("role"), message.get("channel")
+    if role not in list(Role):
+        raise BadRequest(f"Message {number}: {role!r} is no role; it is one of {', '.join(Role)}.")
+    if role in (Role.SYSTEM, Role.DEVELOPER):
+        raise BadRequest(f"Message {number}: a {role} message has no channel and no recipient; leave them out.")
+    if channel is not None and channel not in list(Channel):
+        raise BadRequest(f"Message {number}: {channel!r} is no channel; it is one of {', '.join(Channel)}.")
     return Message(
-        author,
-        (str(message.get("content", "")),),
-        channel=message.get("channel"),
+        Author(Role(role), message.get("name")),
+        (message.get("content", ""),),
+        channel=channel and Channel(channel),
         recipient=message.get("recipient"),
         content_type=message.get("content_type"),
     )

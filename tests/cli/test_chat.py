@@ -4,17 +4,24 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harmonium.cli.chat import _history
+from harmonium import LLM
+from harmonium.chat.events import Event, ReasoningDelta, TextDelta
+from harmonium.cli import session
+from harmonium.cli.chat import Conversation, _history
 from harmonium.cli.main import main
+from harmonium.cli.options import AnswerOptions
 from harmonium.cli.terminal import Terminal
+from harmonium.errors import BadRequest
 
 PROMPT = r"of [\d,]+ tokens"
 """The status line under the prompt."""
@@ -22,8 +29,9 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LETTERS = "How many n's are in the word 'banana'?"
 
 
-def talk(monkeypatch: pytest.MonkeyPatch, *lines: str, options: tuple[str, ...] = ()) -> int:
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+def talk(monkeypatch: pytest.MonkeyPatch, *lines: str | bytes, options: tuple[str, ...] = ()) -> int:
+    data = b"".join(line + b"\n" if isinstance(line, bytes) else f"{line}\n".encode() for line in lines)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     return main(["chat", "--temperature", "0", *options])
 
 
@@ -72,6 +80,7 @@ def test_mistakes_do_not_end_the_conversation(
 ) -> None:
     mistakes = [
         "/foo",
+        b"caf\xe9",
         "/effort huge",
         "/save",
         "/save /dev/null/x",
@@ -91,6 +100,104 @@ def test_mistakes_do_not_end_the_conversation(
     assert len(failures) == len(mistakes)
     complaints = [line for line in err.splitlines() if line.startswith("harmonium: ")]
     assert len(complaints) == len(mistakes)
+
+
+def test_a_command_that_nearly_is_one(
+    nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert talk(monkeypatch, "/lod talk.json", "/Effort low", "/exi", "/zzz") == 2
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("harmonium: ")]
+    assert [re.findall(r"did you mean (/\w+)\?", line) for line in said] == [["/load"], ["/effort"], ["/exit"], []]
+    assert all(line.endswith("/help lists them.") for line in said)
+
+
+def test_lines_that_are_no_utf_8_are_refused_one_by_one(
+    nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bom = b"\xef\xbb\xbf" + LETTERS.encode()
+    assert talk(monkeypatch, bom, "café?".encode("latin-1"), LETTERS, options=("--json",)) == 2
+    first, failure, second = map(json.loads, capfd.readouterr().out.splitlines())
+    assert "not UTF-8 text (byte 0xe9 at 3); convert it" in failure["error"]["message"]
+    assert "2" in first["text"] and "2" in second["text"]
+
+
+def test_every_turn_says_what_was_cached(
+    nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert talk(monkeypatch, LETTERS, "and in pineapple?", options=("--json",)) == 0
+    first, second = (json.loads(line)["usage"] for line in capfd.readouterr().out.splitlines())
+    assert first["cached"] == 0 and 0 < second["cached"] < second["prompt"]
+
+
+@pytest.fixture
+def conversation(nano: Path) -> Conversation:
+    return Conversation(LLM(), AnswerOptions(temperature=0.0), Terminal(quiet=True))
+
+
+@pytest.mark.parametrize(("kind", "n_kept"), [(ReasoningDelta, 1), (TextDelta, 2)])
+def test_a_stopped_answer_leaves_the_question(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch, kind: type, n_kept: int
+) -> None:
+    stream = session.stream
+
+    def interrupted(*arguments: Any) -> Iterator[Event]:
+        for event in stream(*arguments):
+            if isinstance(event, kind):
+                signal.raise_signal(signal.SIGINT)
+            yield event
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stream", interrupted)
+        conversation.say(LETTERS)
+    question, *answer = conversation.messages
+    assert question == {"role": "user", "content": LETTERS}
+    assert [message.channel for message in answer] == ["final"] * (n_kept - 1)
+    assert conversation.n_tokens == len(conversation.llm.render(conversation.messages, add_generation_prompt=False))
+    conversation.say("and in pineapple?")
+    assert len(conversation.messages) == n_kept + 3 and "1" in conversation.messages[-1].text
+
+
+def test_the_figures_follow_what_is_changed(conversation: Conversation, tmp_path: Path) -> None:
+    conversation.say(LETTERS)
+    conversation.say(LETTERS)
+    size, path = conversation.n_tokens, tmp_path / "talk.json"
+    assert size == len(conversation.llm.render(conversation.messages, add_generation_prompt=False))
+    assert conversation.n_cached > 0
+    conversation.take("/system Be brief.")
+    assert conversation.n_tokens > size and conversation.n_cached == 0
+    conversation.take("/system")
+    conversation.take(f"/save {path}")
+    conversation.take("/reset")
+    assert conversation.n_tokens == 0
+    conversation.take(f"/load {path}")
+    assert conversation.n_tokens == size
+
+
+BAD = {"role": "assistant", "channel": "final", "content": "Hello"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([BAD | {"channel": "thoughts"}]),
+        json.dumps([BAD | {"content": {"text": "Hello"}}]),
+        json.dumps([BAD | {"role": "tool"}]),
+        json.dumps([BAD | {"role": "system"}]),
+        json.dumps([{"role": "user", "content": {"text": "Hello"}}]),
+        json.dumps([{"role": "user", "content": "word " * 3000}]),
+        json.dumps([{}]),
+        "[" * 100_000,
+        "7",
+    ],
+    ids=lambda text: text[:60],
+)
+def test_what_cannot_be_loaded_leaves_the_conversation(conversation: Conversation, tmp_path: Path, text: str) -> None:
+    conversation.llm.engine.context = 2048
+    before = conversation.messages = [{"role": "user", "content": "Hello"}]
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(BadRequest, match=r"bad\.json"):
+        conversation.take(f"/load {tmp_path / 'bad.json'}")
+    assert conversation.messages is before
 
 
 @contextmanager
@@ -147,7 +254,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path) -> None:
         someone.wait_for(r"hello\s+\w+")
         someone.type("\x03")
         someone.wait_for(r"Stopped\.")
-        someone.wait_for(PROMPT)
+        someone.wait_for(r"\b[1-9]\d* " + PROMPT)
         assert someone.leave() == 0
     assert "hello" in (tmp_path / "harmonium" / "history").read_text()
 

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,10 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         (("hello", "--tools", "none.py"), 2, "There is no file none.py"),
         (("hello", "--layers", "2"), 2, "--layers needs --dummy"),
         (("hello", "--dummy", "tiny", "--model", "nano"), 2, "exclude each other"),
+        (("hello", "--dummy", "naon"), 2, 'Did you mean "nano"?'),
+        (("caf\udce9",), 2, '"caf?" is not UTF-8 text; check'),
+        (("hello", "--system", "caf\udce9"), 2, "not UTF-8 text"),
+        (("tokens", "caf\udce9"), 2, "not UTF-8 text"),
         (("tokens", "--messages", "none.json"), 2, "none.json cannot be read"),
         (("hello", "--model", ""), 2, "--model is empty"),
         (("hello", "--response-format", "none.json"), 2, "none.json cannot be read"),
@@ -77,7 +83,82 @@ def test_mistakes_are_one_sentence(
 def test_text_that_is_no_text_is_refused() -> None:
     done = run("Summarize this", stdin=b"abc\xff\xfe")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"not UTF-8 text (byte 0xff at 3)" in done.stderr
+    assert b"not UTF-8 text (byte 0xff at 3); convert it" in done.stderr
+
+
+def test_a_path_may_be_any_bytes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = os.path.join(tmp_path, "caf\udce9.json")
+    try:
+        Path(path).write_text('[{"role": "user", "content": "Hello"}]')
+    except OSError:
+        pytest.skip("needs a file system that takes any bytes for a name, as Linux's do")
+    assert main(["tokens", "--messages", path]) == 0
+    assert "Hello" in capfd.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full: run it on Linux")
+@pytest.mark.parametrize("arguments", [["--quiet"], ["chat", "--quiet"], ["tokens"], ["tokens", "--json"]])
+def test_a_full_disk_is_one_sentence_that_says_what_is_full(nano: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*HARMONIUM, *arguments], input=b"hi\n", stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 10
+        assert done.stderr.startswith(b"harmonium: The output cannot be written to stdout: No space left on device")
+        assert len(done.stderr.splitlines()) == 1
+        if arguments == ["tokens"]:
+            done = subprocess.run([*HARMONIUM, "tokens", "--nonsense"], stderr=full, stdin=subprocess.DEVNULL)
+            assert done.returncode == 2, "nobody can be told, but for the exit code"
+
+
+def test_the_dummies_are_the_same_everywhere() -> None:
+    from typing import get_args, get_type_hints
+
+    from harmonium.cli.options import ModelOptions
+    from harmonium.model.dummy import CONFIGS
+
+    [words, _] = get_args(get_type_hints(ModelOptions)["dummy"])
+    assert set(get_args(words)) == set(CONFIGS)
+
+
+def test_what_takes_long_is_said_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    from harmonium import LLM
+    from harmonium.cli import session
+
+    make = LLM.dummy
+
+    def slowly(*arguments: Any, **options: Any) -> LLM:
+        time.sleep(0.3)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(LLM, "dummy", slowly)
+    ask = ["hello", "--dummy", "tiny", "--max-tokens", "1"]
+    assert main(ask) == 0
+    assert "Making" not in capfd.readouterr().err, "it was quick"
+    monkeypatch.setattr(session, "PATIENCE_S", 0.01)
+    assert main(ask) == 0
+    assert capfd.readouterr().err.count("Making random weights for tiny ...\n") == 1
+    assert main([*ask, "--json"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_an_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Random weights, greedy, would go on to the context's end."""
+    from harmonium.cli import session
+
+    monkeypatch.setattr(session, "LIMITS", {"low": 20, "medium": 30, "high": 40})
+    endless = ["hello", "--dummy", "tiny", "--temperature", "0", "--json", "--context"]
+    for options, length in (
+        (["4096"], 30),
+        (["4096", "--effort", "low"], 20),
+        (["4096", "--effort", "high"], 40),
+        (["4096", "--max-tokens", "50"], 50),
+    ):
+        assert main([*endless, *options]) == 0
+        said = json.loads(capfd.readouterr().out)
+        assert (said["usage"]["completion"], said["finish_reason"]) == (length, "length")
+    for options in (["110"], ["192", "--max-tokens", "0"]):
+        assert main([*endless, *options]) == 0
+        usage = json.loads(capfd.readouterr().out)["usage"]
+        assert usage["prompt"] + usage["completion"] == int(options[0]), "the context ends it"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes a pipe as POSIX shells do")

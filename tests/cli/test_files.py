@@ -17,6 +17,7 @@ def test_a_conversation_comes_back_as_it_was(tmp_path: Path) -> None:
         Message.call("get_weather", '{"city": "Bonn"}'),
         Message.tool("functions.get_weather", "rain"),
         Message.final("Es regnet."),
+        {"role": "user", "content": "Half a pair: \ud83c"},
     ]
     transcript.write(tmp_path / "saved.json", messages)
     assert transcript.read(tmp_path / "saved.json") == messages
@@ -31,7 +32,13 @@ def test_a_conversation_comes_back_as_it_was(tmp_path: Path) -> None:
         ('{"turns": []}', "list of messages"),
         ('["hello"]', "list of messages"),
         ('[{"role": "robot", "channel": "final"}]', "one of system"),
-        ('[{"channel": "final", "content": "x"}]', "has no role"),
+        ('[{"channel": "final", "content": "x"}]', "Message 0: None is no role"),
+        ('[{"role": "user", "content": "x"}, {"role": "assistant", "channel": "x"}]', "Message 1: 'x' is no channel"),
+        ('[{"role": "assistant", "channel": "final", "content": ["x"]}]', "its content should be text, not list"),
+        ('[{"role": "assistant", "recipient": {}, "content": "x"}]', "its recipient should be text, not dict"),
+        ('[{"role": "developer", "channel": "final", "content": "x"}]', "has no channel"),
+        ('[{"role": "user", "content": {"text": "x"}}]', "x.json cannot be used. Message 0: The content is text"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_what_is_no_conversation_is_refused(tmp_path: Path, text: str, says: str) -> None:
