@@ -130,6 +130,24 @@ def test_experts_add(tokens: int, sizes: tuple[int, int]):
     assert not operation.arrived.any()
 
 
+def poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.full(shape, float("nan") if dtype.is_floating_point else 1 << 30, dtype=dtype, device=device)
+
+
+@pytest.mark.parametrize("n", [8, 16, 32, 64, 128, 256])
+def test_experts_tiles(n: int, monkeypatch: pytest.MonkeyPatch):
+    """Experts without a pair, with a full tile, with one pair more; nothing is read that nothing has written."""
+    plain = reference.ExpertsAdd(packed_experts(5, 64, 64))
+    monkeypatch.setattr(Tiles, "columns", staticmethod(lambda pairs: n))
+    monkeypatch.setattr(torch, "empty", poisoned)
+    counts = [0, n, n + 1, 1, 0]
+    indices = torch.repeat_interleave(torch.arange(5), torch.tensor(counts))[torch.randperm(sum(counts))].view(-1, 2)
+    x, normed = torch.randn(2, len(indices), 64)
+    shares = torch.rand(indices.shape)
+    found = backend.ExpertsAdd(plain)(x.clone(), normed, indices, shares)
+    assert close(found - x, plain(x, normed, indices, shares) - x)
+
+
 @pytest.mark.parametrize("tokens", [1, 2, 5])
 @pytest.mark.parametrize("is_everywhere", [True, False])
 def test_norm_head(tokens: int, is_everywhere: bool):

@@ -70,6 +70,7 @@ class NormQKV:
             *(x, plain.norm, plain.q, plain.q_bias, plain.k, plain.k_bias, plain.v, plain.v_bias),
             *(cos, sin, slots, q, k_cache, v_cache, plain.eps),
             *(hidden, heads, kv_heads, head_dim, page_size, pairs, triton.next_power_of_2(hidden)),
+            *(Tiles.qkv_ahead * self.options["PDL"],),
             **self.options,
             num_warps=Tiles.qkv_warps,
         )
@@ -129,6 +130,7 @@ class ProjectAdd:
         hidden, width = weight.shape
         linear.project_add[(triton.cdiv(hidden, Tiles.project_rows), len(x))](
             *(x, attended, weight, bias, hidden, width, Tiles.project_rows, triton.next_power_of_2(width)),
+            *(Tiles.project_ahead * self.options["PDL"],),
             **self.options,
             num_warps=Tiles.project_warps,
         )
@@ -183,7 +185,8 @@ class ExpertsAdd:
         (tokens, k), hidden, inner = indices.shape, x.shape[1], second.width
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
         is_direct = n_pairs <= FEW_PAIRS
-        n = 16 if is_direct else Tiles.columns(n_pairs / n_experts)
+        n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
+        ahead = second.words[0].nbytes if is_direct and Tiles.is_down_ahead and self.options["PDL"] else 0
         n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
@@ -196,8 +199,8 @@ class ExpertsAdd:
         size = 0 if is_direct else n
         grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
-            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
-            *(k, first.width, inner, n, *shape, is_direct),
+            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, second.words, first.unit),
+            *(k, first.width, inner, n, *shape, is_direct, ahead),
             **options,
         )
         grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
@@ -230,13 +233,13 @@ class ExpertsAdd:
 class NormHead:
     def __init__(self, plain: reference.NormHead) -> None:
         self.plain, self.options = plain, launch_options(plain.weight)
-        self.places = torch.arange(FEW, device=plain.weight.device)
+        self.places = torch.zeros(1, dtype=torch.int64, device=plain.weight.device)
 
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor:
         plain, n = self.plain, len(x) if rows is None else len(rows)
         if not n:
             return torch.empty((0, len(plain.weight)), dtype=torch.float32, device=x.device)
-        if n > FEW:
+        if n > 1:
             return F.linear(norm_rows(x, plain.norm, plain.eps, self.options, rows), plain.weight.to(x.dtype)).float()
         vocabulary, hidden = plain.weight.shape
         logits = torch.empty((n, vocabulary), dtype=torch.float32, device=x.device)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from harmonium.kernels.triton.linear import fetch_ahead
 from harmonium.kernels.triton.mxfp4 import decoded, swiglu
 
 
@@ -76,6 +77,16 @@ def find_tile(tile, indices_ptr, tiles_ptr, N: tl.constexpr, DIRECT: tl.constexp
 
 
 @triton.jit
+def finished(acc):
+    """acc itself, once the products that sum into it are done: a use of it, in no instructions.
+
+    Without it Triton lets a product run on while the next weights are decoded into the registers that it reads
+    (triton-lang/triton, issue 9433; in 3.6, mended later).
+    """
+    return tl.inline_asm_elementwise("// $0", "=r,0", [acc], tl.float32, is_pure=False, pack=1)
+
+
+@triton.jit
 def rows_product(
     x_ptr, source, is_column, words_ptr, scales_ptr, expert, row_tile, split,
     WIDTH: tl.constexpr, ROW_TILES: tl.constexpr, N: tl.constexpr, TILES: tl.constexpr, STEPS: tl.constexpr,
@@ -108,7 +119,12 @@ def rows_product(
             else:
                 x = tl.load(x_at + tile * 64, is_column[None, :] & (tile * 64 + column < WIDTH)[:, None], 0)
             weights = decoded(words, scales, TILES, x_ptr.dtype.element_ty, PTX)
+            if PTX and N <= 16:
+                # Keeps Triton from choosing its order of an operand by how this one came about: fragments stay put.
+                weights = tl.inline_asm_elementwise("// $0", "=r,0", [weights], tl.bfloat16, is_pure=False, pack=2)
             acc = tl.dot(weights, x, acc, input_precision="ieee")
+            if PTX:
+                acc = finished(acc)
     return acc
 
 
@@ -122,6 +138,7 @@ def gate_up(
     scales_ptr,  # of Packed, as int32
     bias_ptr,  # (experts, 2 * inner)
     out_ptr,  # (pairs, inner): by pair if DIRECT, in order if not
+    ahead_ptr,  # the words that `down` will read
     unit,
     K: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -130,6 +147,7 @@ def gate_up(
     TILES: tl.constexpr,
     STEPS: tl.constexpr,
     DIRECT: tl.constexpr,
+    AHEAD: tl.constexpr,  # bytes of one expert's words at ahead_ptr to bring into the L2 cache, or 0
     PTX: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -143,17 +161,21 @@ def gate_up(
     pairs = place
     if not DIRECT:
         pairs = tl.load(order_ptr + place, is_column, 0)
+    row = row_tile * 32 + tl.arange(0, TILES * 32)
+    is_row = row < OUT
+    bias_at = bias_ptr + expert.to(tl.int64) * (2 * OUT) + row * 2
+    gate_bias, up_bias = tl.load(bias_at, is_row, 0), tl.load(bias_at + 1, is_row, 0)
     acc = rows_product(
         x_ptr, pairs // K, is_column, words_ptr, scales_ptr, expert, row_tile, 0,
         WIDTH, (2 * OUT + 63) // 64, N, TILES, STEPS, 1, PTX,
     )  # fmt: skip
+    if AHEAD > 0:
+        share: tl.constexpr = AHEAD // ((OUT + TILES * 32 - 1) // (TILES * 32)) // 16 * 16  # the rest may be missing
+        fetch_ahead(ahead_ptr + expert.to(tl.int64) * (AHEAD // 4) + tl.program_id(0) * (share // 4), share)
     acc = tl.permute(tl.reshape(acc, [TILES * 4, 2, 8, N]), (0, 2, 3, 1))
     gate, up = tl.split(tl.reshape(acc, [TILES * 32, N, 2]))
-    row = row_tile * 32 + tl.arange(0, TILES * 32)
-    is_row = row < OUT
-    bias_at = bias_ptr + expert.to(tl.int64) * (2 * OUT) + row * 2
-    gate = gate * unit + tl.load(bias_at, is_row, 0).to(tl.float32)[:, None]
-    up = up * unit + tl.load(bias_at + 1, is_row, 0).to(tl.float32)[:, None]
+    gate = gate * unit + gate_bias.to(tl.float32)[:, None]
+    up = up * unit + up_bias.to(tl.float32)[:, None]
     at = out_ptr + place.to(tl.int64)[None, :] * OUT + row[:, None]
     tl.store(at, swiglu(gate, up).to(out_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
 
@@ -189,13 +211,13 @@ def down(
     expert, place, is_column = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, N, DIRECT)
     if expert < 0:
         return
+    row = row_tile * 64 + tl.arange(0, TILES * 64)
+    is_row = row < OUT
+    bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
     acc = rows_product(
         x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
         WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
     )  # fmt: skip
-    row = row_tile * 64 + tl.arange(0, TILES * 64)
-    is_row = row < OUT
-    bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
     acc = acc * unit + tl.where(split == 0, bias, 0.0)[:, None]
     n_pairs = tl.num_programs(1)  # if DIRECT
     at = parts_ptr + (split * n_pairs + place).to(tl.int64)[None, :] * OUT + row[:, None]

@@ -20,22 +20,25 @@ class ExpertTile:
 class Tiles:
     """Read at each launch. The experts' are by the pairs that a tile holds; 0 stands for one pair, found directly."""
 
-    qkv_pairs, qkv_warps = 2, 4
-    project_rows, project_warps = 2, 8
+    qkv_pairs, qkv_warps, qkv_ahead = 2, 4, 0
+    project_rows, project_warps, project_ahead = 2, 8, 0
     route_rows, route_warps = 1, 4
-    head_rows, head_tiles, head_warps = 4, 1, 8
+    head_rows, head_tiles, head_warps = 2, 1, 4
     one_keys, one_programs = 128, 128
-    many_queries, many_keys, many_warps, many_stages = 128, 64, 8, 3
+    many_queries, many_keys, many_warps, many_stages = 64, 128, 4, 2
+    one_columns, is_down_ahead = 8, False
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 3, 4, 4),
+        8: ExpertTile(2, 3, 4, 3),
         16: ExpertTile(2, 3, 4, 3),
         32: ExpertTile(2, 1, 4, 4),
         64: ExpertTile(2, 1, 4, 4),
-        128: ExpertTile(2, 1, 8, 4),
+        128: ExpertTile(2, 1, 8, 3),
+        256: ExpertTile(2, 1, 8, 3),
     }
     down: ClassVar[dict[int, ExpertTile]] = gate_up | {0: ExpertTile(1, 3, 4, 4, 3)}
 
     @staticmethod
     def columns(pairs: float) -> int:
         """How many pairs a tile holds where an expert has so many on average."""
-        return next((n for n in (16, 32, 64) if pairs <= n * 0.6), 128)
+        return next((n for n in (8, 16, 32, 64, 128) if pairs <= n * 0.6), 256)
