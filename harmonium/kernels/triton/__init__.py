@@ -33,8 +33,15 @@ def launch_options(tensor: Tensor) -> dict[str, Any]:
 
 
 class NormQKV:
+    """The projections lie in one matrix, of which the layer's own tensors become parts: memory holds them once."""
+
     def __init__(self, plain: reference.NormQKV) -> None:
         self.plain, self.options = plain, launch_options(plain.q)
+        self.weight = torch.cat((plain.q, plain.k, plain.v))
+        self.bias = torch.cat((plain.q_bias, plain.k_bias, plain.v_bias))
+        sizes = [len(plain.q), len(plain.k), len(plain.v)]
+        for part, its in zip((plain.q, plain.k, plain.v), self.weight.split(sizes), strict=True):
+            part.data = its
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> Tensor:
         plain, head_dim = self.plain, self.plain.head_dim
@@ -42,28 +49,14 @@ class NormQKV:
         page_size = k_cache.shape[2]
         if len(x) > FEW:
             normed = norm_rows(x, plain.norm, plain.eps, self.options)
-            q, k, v = (
-                F.linear(normed, weight.to(x.dtype), bias.to(x.dtype))
-                for weight, bias in ((plain.q, plain.q_bias), (plain.k, plain.k_bias), (plain.v, plain.v_bias))
-            )
+            projected = F.linear(normed, self.weight.to(x.dtype), self.bias.to(x.dtype))
+            q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
             blocks = triton.next_power_of_2(heads), triton.next_power_of_2(kv_heads)
             rows.rotate_store[(len(x),)](
-                q,
-                k,
-                v,
-                cos,
-                sin,
-                slots,
-                k_cache,
-                v_cache,
-                heads,
-                kv_heads,
-                head_dim,
-                page_size,
-                *blocks,
+                *(projected, q, cos, sin, slots, k_cache, v_cache, heads, kv_heads, head_dim, page_size, *blocks),
                 **self.options,
             )
-            return q.view(len(x), heads, head_dim)
+            return q
         q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
         pairs = min(Tiles.qkv_pairs, head_dim // 2)
         linear.norm_qkv[((heads + 2 * kv_heads) * (head_dim // 2 // pairs), len(x))](

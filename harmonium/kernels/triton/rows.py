@@ -31,9 +31,8 @@ def norm_rows(
 
 @triton.jit
 def rotate_store(
-    q_ptr,  # (tokens, heads, head_dim), rotated in place
-    k_ptr,  # (tokens, kv_heads, head_dim)
-    v_ptr,
+    all_ptr,  # (tokens, heads + 2 * kv_heads, head_dim): q, k, v
+    q_ptr,  # (tokens, heads, head_dim), q rotated
     cos_ptr,  # (tokens, head_dim / 2) float32
     sin_ptr,
     slots_ptr,  # (tokens,) int64
@@ -56,22 +55,24 @@ def rotate_store(
     cos = tl.load(cos_ptr + token * half + pair)[None, :]
     sin = tl.load(sin_ptr + token * half + pair)[None, :]
     head = tl.arange(0, HEADS_BLOCK)
+    here = all_ptr + token * (HEADS + 2 * KV_HEADS) * HEAD_DIM
+    source = here + head[:, None] * HEAD_DIM + pair[None, :]
     at = q_ptr + (token * HEADS + head)[:, None] * HEAD_DIM + pair[None, :]
     there = (head < HEADS)[:, None]
-    a, b = tl.load(at, there, 0).to(tl.float32), tl.load(at + half, there, 0).to(tl.float32)
+    a, b = tl.load(source, there, 0).to(tl.float32), tl.load(source + half, there, 0).to(tl.float32)
     tl.store(at, (a * cos - b * sin).to(q_ptr.dtype.element_ty), there)
     tl.store(at + half, (b * cos + a * sin).to(q_ptr.dtype.element_ty), there)
     kv_head = tl.arange(0, KV_BLOCK)
     there = (kv_head < KV_HEADS)[:, None]
-    source = (token * KV_HEADS + kv_head)[:, None] * HEAD_DIM + pair[None, :]
+    source = here + (HEADS + kv_head)[:, None] * HEAD_DIM + pair[None, :]
     slot = tl.load(slots_ptr + token)
     place = (slot // PAGE_SIZE * KV_HEADS + kv_head) * PAGE_SIZE + slot % PAGE_SIZE
     cached = place[:, None] * HEAD_DIM + pair[None, :]
-    a, b = tl.load(k_ptr + source, there, 0).to(tl.float32), tl.load(k_ptr + source + half, there, 0).to(tl.float32)
+    a, b = tl.load(source, there, 0).to(tl.float32), tl.load(source + half, there, 0).to(tl.float32)
     tl.store(k_cache_ptr + cached, (a * cos - b * sin).to(k_cache_ptr.dtype.element_ty), there)
     tl.store(k_cache_ptr + cached + half, (b * cos + a * sin).to(k_cache_ptr.dtype.element_ty), there)
     for offset in tl.static_range(0, 2):
-        v = tl.load(v_ptr + source + offset * half, there, 0)
+        v = tl.load(source + KV_HEADS * HEAD_DIM + offset * half, there, 0)
         tl.store(v_cache_ptr + cached + offset * half, v.to(v_cache_ptr.dtype.element_ty), there)
 
 
