@@ -8,74 +8,19 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.examples import EXAMPLES, Example
 from harmonium.cli.options import AnswerOptions, Json, ModelOptions
+from harmonium.cli.tour_stops import PYTHON, SHELL, Python, Shell
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
     from harmonium.chat.reply import Reply
     from harmonium.cli.terminal import Terminal
 
-SHELL = (
-    ("text from a pipe", "echo 17 + 25 | harmonium --quiet"),
-    ("JSON for scripts", 'harmonium "What is the capital of Peru?" --json'),
-    ("exact tokens, without weights", 'harmonium tokens "What is the capital of Peru?" --effort low | tail -n 14'),
-    (
-        "a conversation",
-        "printf '%s\\n' \"How many e's are in the word 'cheese'?\" \"and in tree?\" | harmonium chat --quiet",
-    ),
-    ("a mistake", "harmonium --modle nano hello"),
-)
-PYTHON = (
-    (
-        "one question",
-        """
-reply = llm.chat("How many r's are in the word 'strawberry'?")
-print(reply.reasoning, reply.text, reply.usage, reply.finish_reason, sep="\\n")
-""",
-    ),
-    (
-        "a stream of events",
-        """
-for event in llm.stream("What is the capital of Norway?", effort="low", temperature=0):
-    print(event)
-""",
-    ),
-    (
-        "a Python function as a tool",
-        '''
-def get_current_weather(city: str) -> str:
-    """Get the current weather in a city."""
-    return f"Sunny in {city}, 27 degrees."
-
-reply = llm.chat("What is the weather like in Madrid?", tools=[get_current_weather], temperature=0)
-for message in reply.messages:
-    print(message.author.role, message.channel, message.recipient, repr(message.text))
-''',
-    ),
-    (
-        "many conversations at once",
-        """
-for reply in llm.chat([f"What is {n} + {n}?" for n in (12, 34, 56)], temperature=0):
-    print(reply.text)
-""",
-    ),
-    (
-        "token ids in, token ids out",
-        """
-from harmonium import SamplingParams
-
-prompt = llm.render([{"role": "user", "content": "2 + 2 * 3 = ?"}], effort="low")
-[ids] = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=64))
-print(ids)
-print(llm.decode(ids))
-""",
-    ),
-)
+MOST_LINES, N_FIRST = 44, 14
 
 
 def tour(*, json: Json = False) -> None:
@@ -98,16 +43,15 @@ def tour(*, json: Json = False) -> None:
         if json:
             answers = [reply.text for reply in replies]
             print_json({"skill": example.skill, "command": example.command, "answers": answers})
-    stops = [(title, f"$ {command}", partial(shell, command)) for title, command in SHELL]
-    stops += [(title, code.strip(), partial(python, llm, code)) for title, code in PYTHON]
-    for title, shown, run in stops:
-        terminal.heading(title, shown)
-        output = run()
+    for stop in (*PYTHON, *SHELL):
+        terminal.heading(stop.title, stop.shown)
+        output = python(llm, stop.code) if isinstance(stop, Python) else shell(stop)
         if json:
-            print_json({"interface": title, "code": shown, "output": output})
+            print_json({"interface": stop.title, "code": stop.shown, "output": output})
         else:
-            print(output, end="")
-    terminal.note(f"\n{len(EXAMPLES) + len(stops)} stops in {time.perf_counter() - started:.0f} s.")
+            print(shortened(output), end="", flush=True)
+    n_stops = len(EXAMPLES) + len(PYTHON) + len(SHELL)
+    terminal.note(f"\n{n_stops} stops in {time.perf_counter() - started:.0f} s.")
 
 
 def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Reply]:
@@ -127,14 +71,25 @@ def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Reply]:
     return replies
 
 
-def shell(command: str) -> str:
-    """What a command prints, with this Python's `harmonium` first on the path."""
-    folder = str(Path(sys.executable).parent)
-    environment = os.environ | {"PATH": folder + os.pathsep + os.environ.get("PATH", "")}
-    done = subprocess.run(
-        command, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    )
-    return done.stdout
+def shell(stop: Shell) -> str:
+    """What the last of its commands prints, in processes of this Python; no shell is needed."""
+    text = "".join(f"{line}\n" for line in stop.typed)
+    for words in stop.commands:
+        command = [sys.executable, "-m", "harmonium", *words]
+        environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+        text = subprocess.run(
+            command, input=text, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+        ).stdout
+    return text
+
+
+def shortened(text: str) -> str:
+    """A long output without its middle."""
+    lines = text.splitlines(keepends=True)
+    n_left_out = len(lines) - MOST_LINES
+    if n_left_out <= 1:
+        return text
+    return "".join([*lines[:N_FIRST], f"... {n_left_out} more lines ...\n", *lines[N_FIRST + n_left_out :]])
 
 
 def python(llm: LLM, code: str) -> str:
