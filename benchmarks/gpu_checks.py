@@ -17,7 +17,9 @@ from torch import Tensor
 from harmonium import kernels
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.triton import experts
 from harmonium.kernels.triton.mxfp4 import Packed, decoded
+from harmonium.kernels.triton.tiles import Tiles
 from harmonium.model import mxfp4
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Cache, Transformer
@@ -39,6 +41,22 @@ def part(name: str) -> Iterator[None]:
 
 def relative(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+@contextlib.contextmanager
+def poisoned() -> Iterator[None]:
+    """New memory holds NaN, so that what nothing has written shows."""
+    empty = torch.empty
+
+    def poison(*shape: Any, **options: Any) -> Tensor:
+        tensor = empty(*shape, **options)
+        return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor.zero_()
+
+    torch.empty = poison  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.empty = empty
 
 
 def events_us(call: Callable[[], object], repeat: int) -> float:
@@ -124,6 +142,48 @@ def check_decoding() -> None:
         print(f"  decoding, PTX {is_ptx}: exact {is_exact}")
 
 
+def check_grouping(n_experts: int, n_pairs: int, n: int) -> None:
+    """Pairs by expert, and their tiles, against a stable sort."""
+    indices = (torch.rand(n_pairs, device="cuda") ** 2 * (n_experts - 1)).long().view(-1, 1)  # the last expert is idle
+    order, places = torch.full((2, n_pairs), -1, device="cuda", dtype=torch.int32)
+    tiles = torch.full((n_pairs // n + n_experts, 3), -2, device="cuda", dtype=torch.int32)
+    block = min(4096, triton.next_power_of_2(n_pairs))
+    warps = 4 if block <= 1024 else 8
+    experts.group[(n_experts,)](indices, order, places, tiles, n_pairs, n, block, PDL=False, num_warps=warps)
+    expected = indices.flatten().argsort(stable=True)
+    is_right = torch.equal(order.long(), expected) and torch.equal(
+        places[expected].cpu().int(), torch.arange(n_pairs).int()
+    )
+    seen = 0
+    for expert, first, last in tiles.tolist():
+        is_right &= expert != -2
+        if expert >= 0:
+            is_right &= 0 < last - first <= n and bool((indices.flatten()[expected[first:last]] == expert).all())
+            seen += last - first
+    RESULTS[f"grouping {n_pairs} by {n}"] = is_right and seen == n_pairs
+    print(f"  grouping {n_pairs} by {n}: right {is_right and seen == n_pairs}")
+
+
+def check_expert_tiles(model: Transformer) -> None:
+    """Every width of tile over uneven groups, two also without overlapped launches: relative errors."""
+    layer, weights, columns = model._layers[1].experts, model.weights.layers[1].experts, Tiles.columns
+    x = torch.randn(600, model.config.hidden_size, device="cuda").bfloat16()
+    indices = (torch.rand(600, 4, device="cuda") ** 2 * 31).long()
+    shares = torch.rand(600, 4, device="cuda")
+    exact = reference.experts(x.float(), indices, shares, weights)
+    options = layer.options
+    for n in (8, 16, 32, 64, 128, 256):
+        errors = []
+        for its in (options, {"PDL": False})[: 2 if n in (8, 128) else 1]:
+            layer.options, Tiles.columns = its, staticmethod(lambda pairs, n=n: n)  # type: ignore[assignment, misc]
+            with poisoned():
+                errors.append(relative(layer(torch.zeros_like(x), x, indices, shares), exact))
+        RESULTS.setdefault("expert tiles' errors", {})[n] = errors
+        verdict = "right" if max(errors) < 1e-2 else "WRONG"
+        print(f"  {n} columns: {', without overlapped launches '.join(f'{error:.1e}' for error in errors)}: {verdict}")
+    layer.options, Tiles.columns = options, columns  # type: ignore[method-assign]
+
+
 def check(model: Transformer) -> None:
     """Every operation at 20b's shapes, on fresh inputs, against the reference in float32."""
     w, config = model.weights.layers[1], model.config
@@ -131,6 +191,11 @@ def check(model: Transformer) -> None:
     table: dict[str, dict[str, float]] = {}
     with part("check decoding"):
         check_decoding()
+    with part("check grouping"):
+        for n_pairs, n in ((20, 8), (2400, 128), (2400, 8), (32768, 256)):
+            check_grouping(model.config.n_experts, n_pairs, n)
+    with part("check expert tiles"):
+        check_expert_tiles(model)
     for tokens in (1, 2, 4, 16, 70, 600):
         row: dict[str, float] = {}
         table[str(tokens)] = row

@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import triton
@@ -31,14 +30,12 @@ from benchmarks.gpu_checks import (
     new_batch,
     new_cache,
     part,
-    relative,
 )
 from benchmarks.gpu_experts import expert_tiles
-from harmonium import kernels
+from benchmarks.gpu_numerics import numerics
 from harmonium.kernels import triton as backend
 from harmonium.kernels.batch import StepBatch
 from harmonium.kernels.triton.tiles import Tiles
-from harmonium.model.config import PAGE_SIZE
 from harmonium.model.dummy import CONFIGS, Dummy
 from harmonium.model.transformer import Cache, Transformer
 
@@ -121,69 +118,18 @@ class Bench:
             print(f"  {name:16}{row['us']:8.2f}{row['floor_us']:8.2f}{share:8.0%}{row['step_us']:11.0f}")
         print(f"  {'sum':16}{'':24}{sum(row['step_us'] for row in found.values()):11.0f}")
 
-    def try_tiles(self, name: str, field: str | tuple[str, ...], choices: list[Any]) -> None:
-        """Times an operation with each choice of tile and keeps the best."""
-        fields = (field,) if isinstance(field, str) else field
-        kept = [getattr(Tiles, f) for f in fields]
-        call, _, n = self.operations()[name]
-        times: dict[str, float] = {}
-        best = float("inf")
-        for choice in choices:
-            values = (choice,) if isinstance(field, str) else choice
-            for f, value in zip(fields, values, strict=True):
-                setattr(Tiles, f, value)
-            label = str(choice)
-            try:
-                each = graph_us(call, 10) / n
-            except Exception as error:  # noqa: BLE001 - a tile that does not compile or fit is one result of many
-                print(f"  {name} {label}: {type(error).__name__} {str(error)[:80]}")
-                continue
-            times[label] = round(each, 2)
-            if each < best:
-                best, kept = each, list(values)
-        for f, value in zip(fields, kept, strict=True):
-            setattr(Tiles, f, value)
-        RESULTS.setdefault("tiles", {})[f"{name} {'/'.join(fields)}"] = times
-        ordered = sorted(times.items(), key=lambda item: item[1])
-        print(f"  {name}: " + "; ".join(f"{label} {us}" for label, us in ordered), flush=True)
 
-
-def tune(bench: Bench) -> None:
-    warps = ("qkv_pairs", "qkv_warps")
-    bench.try_tiles("norm_qkv", warps, [(2, 4), (1, 4), (4, 4)])
-    bench.try_tiles("project_add", ("project_rows", "project_warps"), [(2, 8), (4, 8), (2, 4)])
-    bench.try_tiles("norm_head", ("head_rows", "head_tiles", "head_warps"), [(4, 1, 8), (2, 1, 8), (2, 1, 4)])
-    keys = [(128, 128), (128, 64), (128, 256), (64, 64)]
-    bench.try_tiles("attend full", ("one_keys", "one_programs"), keys)
-
-
-def prompt_tiles(model: Transformer, length: int = 8192) -> None:
-    """Attention of a prompt, in a full and in a sliding layer, with several tiles; keeps the best."""
-    batch = new_batch([length], [length])
-    k, v = torch.randn(2, batch.full.table.numel(), 8, PAGE_SIZE, 64, device="cuda").bfloat16()
-    q = torch.randn(length, 64, 64, device="cuda").bfloat16()
-    names = ("many_queries", "many_keys", "many_warps", "many_stages")
-    times: dict[tuple[int, ...], tuple[float, ...]] = {}
-    for sizes in (
-        (128, 64, 8, 3),
-        (64, 64, 4, 3),
-        (128, 128, 8, 2),
-        (128, 128, 8, 3),
-        (128, 32, 8, 4),
-        (64, 128, 4, 2),
-    ):
-        for name, value in zip(names, sizes, strict=True):
-            setattr(Tiles, name, value)
-        us = []
-        for layer in (model._layers[0], model._layers[1]):
-            layer.attend(q, k, v, batch, batch.full)
-            us.append(events_us(lambda layer=layer: layer.attend(q, k, v, batch, batch.full), 5))
-        times[sizes] = tuple(us)
-        print(f"  {sizes}: sliding {us[0]:.0f} us, full {us[1]:.0f} us", flush=True)
-    best = min(times, key=lambda sizes: sum(times[sizes]))
-    for name, value in zip(names, best, strict=True):
+def fetching_ahead(bench: Bench) -> None:
+    """What a whole step takes with weights fetched ahead into the L2 cache: keeps each choice that helps."""
+    best = whole_step(bench, "step, nothing fetched ahead")
+    for name, value in (("is_down_ahead", True), ("qkv_ahead", 41), ("project_ahead", 660)):
+        kept = getattr(Tiles, name)
         setattr(Tiles, name, value)
-    RESULTS["prompt attention"] = {str(sizes): us for sizes, us in times.items()}
+        step_us = whole_step(bench, f"step, {name} {value}")
+        if step_us < best:
+            best = step_us
+        else:
+            setattr(Tiles, name, kept)
 
 
 def without_overlap(model: Transformer, is_off: bool) -> None:
@@ -192,7 +138,7 @@ def without_overlap(model: Transformer, is_off: bool) -> None:
         operation.options = {"PDL": False} if is_off else backend.launch_options(model.weights.head)  # type: ignore[union-attr]
 
 
-def whole_step(bench: Bench, name: str) -> None:
+def whole_step(bench: Bench, name: str) -> float:
     graph, logits = captured(bench.step)
     eager = bench.step().clone()
     graph.replay()
@@ -200,6 +146,7 @@ def whole_step(bench: Bench, name: str) -> None:
     step_us = events_us(graph.replay, 100)
     RESULTS[name] = {"step_us": step_us, "tok_s": 1e6 / step_us, "graph_equals_eager": torch.equal(logits, eager)}
     print(f"  {name}: {step_us:.0f} us, {1e6 / step_us:.0f} tok/s; graph equals eager: {torch.equal(logits, eager)}")
+    return step_us
 
 
 def eager_step(bench: Bench) -> None:
@@ -237,20 +184,6 @@ def profile(call: Callable[[], object], name: str, folder: Path) -> None:
         print(f"  {key:50} {row['n']:5.0f} x {row['us']:7.2f} = {row['step_us']:7.0f} us")
 
 
-def against_reference(model: Transformer, bench: Bench) -> None:
-    """The whole step's logits beside the same step by the reference's operations, in bfloat16 too."""
-    found = bench.step().clone()
-    module = kernels.BACKENDS.pop("cuda")
-    try:
-        plain = Transformer(model.config, model.weights)
-        expected = plain.step(bench.ids, bench.batch, bench.cache, bench.last)
-    finally:
-        kernels.BACKENDS["cuda"] = module
-    RESULTS["logits_vs_bf16_reference"] = relative(found, expected)
-    print(f"  logits against the bf16 reference: {relative(found, expected):.2e} relative, "
-          f"same choice: {bool((found.argmax() == expected.argmax()).item())}")  # fmt: skip
-
-
 def batches(model: Transformer, name: str, folder: Path | None = None) -> None:
     """Decoding of several rows by graph, and prompts; with a folder, their profiles too."""
     for rows, length, new in ((2, CONTEXT, 1), (4, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1), (1, 1024, 1024),
@@ -271,8 +204,11 @@ def batches(model: Transformer, name: str, folder: Path | None = None) -> None:
             step_us = events_us(call, 20 if new == 1 else 3)
             RESULTS[label] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
             print(f"  {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
-            if folder is not None:
+            if folder is not None and label.startswith(("16 x", "64 x", "8 x")):
+                without_overlap(model, True)
+                call = captured(step)[0].replay if new == 1 else step
                 profile(call, f"profile {label}".replace(" ", "_").replace(",", ""), folder)
+                without_overlap(model, False)
 
 
 def main() -> None:
@@ -289,28 +225,25 @@ def main() -> None:
         check(model)
     bench = Bench(model, rate)
     with torch.no_grad():
+        with part("the whole model against float32"):
+            numerics(model, CONTEXT, 1)
+            numerics(model, 300, 300)
         with part("step as it is"):
             whole_step(bench, "step")
-            against_reference(model, bench)
             eager_step(bench)
-        with part("operations as they are"):
-            bench.table()
         batches(model, "untuned")
         with part("experts' tiles (us per layer)"):
             expert_tiles(model, rate)
-        with part("attention of a prompt"):
-            prompt_tiles(model)
-        with part("tiles (us per call)"):
-            tune(bench)
+        with part("weights fetched ahead"):
+            fetching_ahead(bench)
             chosen = {key: str(value) for key, value in vars(Tiles).items() if not key.startswith("_")}
             RESULTS["chosen"] = chosen
             print("  chosen:", chosen)
+            (folder / "gpu_decode.json").write_text(json.dumps(RESULTS, indent=1))
         with part("operations, best tiles"):
             bench.table()
         with part("step, best tiles"):
             whole_step(bench, "step_tuned")
-        with part("profile"):
-            profile(captured(bench.step)[0].replay, "profile", folder)
         with part("step without overlapped launches"):
             without_overlap(model, True)
             whole_step(bench, "step_no_overlap")

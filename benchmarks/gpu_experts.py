@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.gpu_checks import RESULTS, events_us, graph_us, part
+from benchmarks.gpu_checks import RESULTS, events_us, graph_us, part, poisoned, relative
+from harmonium.kernels import reference
 from harmonium.kernels import triton as backend
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 from harmonium.model.transformer import Transformer
 
 EXPERT_BYTES = 2880 * 2880 * 3 * 17 / 32
+WRONG = 1e-2
 CHOICES = {
-    ("gate_up", 0): ((1, 3, 4, 4), (1, 3, 4, 3), (1, 3, 4, 6), (1, 5, 4, 3), (1, 5, 4, 4), (1, 9, 4, 2), (1, 15, 4, 2),
-                     (1, 1, 4, 8), (2, 3, 4, 3), (2, 3, 8, 4), (2, 5, 8, 3)),
-    ("down", 0): ((1, 3, 4, 4, 3), (1, 3, 4, 4, 1), (1, 3, 4, 4, 5), (1, 3, 4, 3, 15), (1, 5, 4, 3, 3), (1, 5, 4, 4, 1),
-                  (1, 9, 4, 2, 5), (1, 15, 4, 2, 3), (1, 5, 4, 2, 9), (2, 5, 8, 3, 3)),
-    ("gate_up", 16): ((1, 3, 4, 4), (1, 5, 4, 3), (2, 3, 4, 3), (2, 3, 8, 4), (2, 1, 4, 6), (2, 5, 8, 3), (4, 1, 8, 4)),
-    ("down", 16): ((1, 3, 4, 4), (1, 5, 4, 3), (2, 3, 4, 3), (2, 3, 8, 4), (2, 1, 4, 6), (2, 5, 8, 3), (4, 1, 8, 4)),
-    ("gate_up", 64): ((2, 1, 4, 4), (2, 1, 8, 4), (4, 1, 8, 4), (2, 3, 8, 2)),
-    ("down", 64): ((2, 1, 4, 4), (2, 1, 8, 4), (4, 1, 8, 4), (2, 3, 8, 2)),
-    ("gate_up", 128): ((2, 1, 8, 4), (2, 1, 8, 3), (4, 1, 8, 3), (4, 1, 8, 4), (1, 1, 4, 4), (2, 1, 4, 4)),
-    ("down", 128): ((2, 1, 8, 4), (2, 1, 8, 3), (4, 1, 8, 3), (4, 1, 8, 4), (1, 1, 4, 4), (2, 1, 4, 4)),
+    ("gate_up", 0): ((1, 3, 4, 4), (1, 3, 4, 6), (1, 5, 4, 3), (1, 5, 4, 4), (1, 9, 4, 2), (2, 3, 4, 3), (1, 3, 2, 4)),
+    ("down", 0): ((1, 3, 4, 4, 3), (1, 3, 4, 4, 5), (1, 5, 4, 3, 3), (1, 5, 4, 2, 9), (1, 5, 4, 4, 1), (1, 3, 2, 4, 5)),
+    ("gate_up", 8): ((2, 3, 4, 3), (1, 3, 4, 4), (1, 5, 4, 3), (2, 1, 4, 6), (2, 3, 2, 3)),
+    ("down", 8): ((2, 3, 4, 3), (1, 3, 4, 4), (1, 5, 4, 3), (2, 1, 4, 6), (2, 3, 2, 3)),
+    ("gate_up", 16): ((2, 3, 4, 3), (2, 3, 2, 3)),
+    ("down", 16): ((2, 3, 4, 3), (2, 3, 2, 3)),
+    ("gate_up", 64): ((2, 1, 4, 4), (2, 1, 8, 3), (1, 1, 4, 4)),
+    ("down", 64): ((2, 1, 4, 4), (2, 1, 8, 3), (1, 1, 4, 4)),
+    ("gate_up", 128): ((2, 1, 8, 3), (2, 1, 8, 4), (1, 1, 4, 3), (1, 3, 4, 2)),
+    ("down", 128): ((2, 1, 8, 3), (2, 1, 8, 4), (1, 1, 4, 3), (1, 3, 4, 2)),
     ("gate_up", 256): ((2, 1, 8, 3), (2, 1, 8, 4)),
     ("down", 256): ((2, 1, 8, 3), (2, 1, 8, 4)),
-}  # fmt: skip
+}
 """(product, pairs of a tile, 0 for one) to tiles worth trying."""
 
 
@@ -38,12 +40,20 @@ class Experts:
         self.out = self.x.clone()
         self.shares = torch.rand(tokens, 4, device="cuda")
         self.indices = [torch.rand(tokens, config.n_experts, device="cuda").topk(4).indices for _ in self.layers]
+        weights = model.weights.layers[0].experts
+        self.exact = reference.experts(self.x.float(), self.indices[0], self.shares, weights)
         n_hit = sum(len(indices.unique()) for indices in self.indices) / len(self.layers)
         self.floor_us = max(n_hit * EXPERT_BYTES / rate, tokens * 4 * 2880 * 2880 * 6 / 800e12) * 1e6
 
     def run(self) -> None:
         for layer, indices in zip(self.layers, self.indices, strict=True):
             layer.experts(self.out, self.x, indices, self.shares)
+
+    def error(self) -> float:
+        """Of the first layer, against float32, over memory that holds no earlier result."""
+        with poisoned():
+            found = self.layers[0].experts(torch.zeros_like(self.x), self.x, self.indices[0], self.shares)
+        return relative(found, self.exact)
 
     def us(self) -> float:
         if not self.is_long:
@@ -60,9 +70,14 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
     for sizes in CHOICES[product, n]:
         tiles[n] = ExpertTile(*sizes)
         try:
+            error = bench.error()
             each = bench.us()
         except Exception as error:  # noqa: BLE001 - a tile that does not compile or fit is one result of many
             print(f"  {label} {product} {sizes}: {type(error).__name__} {str(error)[:80]}")
+            continue
+        if not error < WRONG:
+            print(f"  {label} {product} {sizes}: WRONG, relative error {error:.1e}")
+            RESULTS.setdefault("wrong tiles", []).append(f"{label} {product} {sizes}: {error:.1e}")
             continue
         times[str(sizes)] = round(each, 2)
         if each < best:
@@ -75,18 +90,29 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
     return best
 
 
+def one_columns(bench: Experts) -> None:
+    """Whether one token's product is better 16 columns wide, by a warp group, or 8."""
+    times = {}
+    for n in (16, 8):
+        Tiles.one_columns = n
+        times[n] = bench.us()
+        print(f"  {n} columns for one pair: {times[n]:.2f} us, relative error {bench.error():.1e}")
+    Tiles.one_columns = min(times, key=lambda n: times[n])
+    RESULTS["one_columns"] = times
+
+
 def expert_tiles(model: Transformer, rate: float) -> None:
     """Tries tiles from one token to a long prompt; where two sizes of tiles could do, both."""
     columns, few = Tiles.columns, backend.FEW_PAIRS
-    for tokens, sizes in ((4, [0, 16]), (2, [0, 16]), (1, [0]), (64, [16]), (16, [16]), (256, [64]), (1024, [128, 64]),
-                          (8192, [256, 128])):  # fmt: skip
+    for tokens, sizes in ((4, [0, 8]), (1, [0]), (16, [16, 8]), (64, [16]), (256, [64]), (1024, [64, 128]),
+                          (8192, [128, 256])):  # fmt: skip
         bench = Experts(model, tokens, rate)
         for n in sizes:
             with part(f"experts of {tokens} tokens, tiles of {n} pairs: floor {bench.floor_us:.1f} us"):
                 backend.FEW_PAIRS = 0 if n else tokens * 4
                 Tiles.columns = staticmethod(lambda pairs, n=n: n)  # type: ignore[assignment, misc]
-                Tiles.gate_up.setdefault(n, Tiles.gate_up[128])
-                Tiles.down.setdefault(n, Tiles.down[128])
+                if tokens == 1:
+                    one_columns(bench)
                 first = try_tiles(bench, f"{tokens} by {n}", "gate_up", n)
                 best = min(first, try_tiles(bench, f"{tokens} by {n}", "down", n))
                 row = {"us": best, "floor_us": bench.floor_us, "share": bench.floor_us / best}
