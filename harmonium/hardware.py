@@ -1,7 +1,8 @@
-"""What this machine is: its device, memory, cores, and which kernels it runs."""
+"""What this machine is, and what machines there are: device, memory, cores, and which kernels they run."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import sys
@@ -11,9 +12,16 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
+LEAST_CAPABILITY = (8, 0)
+"""Compute capability from which on tensor cores and instructions know bfloat16. Source: NVIDIA, PTX ISA."""
+
+
 @dataclass(frozen=True)
 class Hardware:
-    """device is "cuda" or "cpu"; memory is the device's, in bytes; kernels says what its operations run on."""
+    """device is "cuda" or "cpu"; memory is the device's, in bytes; kernels says what its operations run on.
+
+    Of a GPU: maker is NVIDIA or AMD, capability its compute capability.
+    """
 
     device: str
     name: str
@@ -21,6 +29,66 @@ class Hardware:
     free_bytes: int
     n_cores: int
     kernels: str
+    maker: str = ""
+    capability: tuple[int, int] = (0, 0)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no model runs on this device, and what to do about it; None where it does."""
+        if self.device == "cpu":
+            return None
+        instead = "or run on the CPU, with --device cpu"
+        if self.maker == "AMD":
+            return (
+                f"{self.name} is an AMD GPU, and the kernels decode MXFP4 with NVIDIA's instructions; take an NVIDIA "
+                f"GPU of compute capability 8.0 or later, {instead}."
+            )
+        if self.capability < LEAST_CAPABILITY:
+            return (
+                f"{self.name} has compute capability {'{}.{}'.format(*self.capability)}, and the kernels compute in "
+                f"bfloat16, which begins at 8.0; take a GPU of Ampere or later, {instead}."
+            )
+        if not self.kernels:
+            return f"{self.name} needs Triton, which is not installed here: pip install triton, {instead}."
+        return None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A kind of GPU as its maker states it: memory in 10**9 bytes (drivers report a little more), and where it says so.
+
+    Capabilities: https://developer.nvidia.com/cuda-gpus
+    """
+
+    name: str
+    maker: str
+    capability: tuple[int, int]
+    memory_gb: int
+    source: str
+
+    def hardware(self, memory_bytes: int | None = None) -> Hardware:
+        """One such GPU, whole and free, or with so much memory."""
+        memory = memory_bytes or self.memory_gb * 10**9
+        return Hardware("cuda", self.name, memory, memory, 0, "triton", self.maker, self.capability)
+
+
+NVIDIA = "https://www.nvidia.com/en-us/"
+PRESETS = {
+    "h100": Preset("NVIDIA H100 80GB", "NVIDIA", (9, 0), 80, f"{NVIDIA}data-center/h100/"),
+    "h200": Preset("NVIDIA H200", "NVIDIA", (9, 0), 141, f"{NVIDIA}data-center/h200/"),
+    "gb200": Preset("NVIDIA GB200, one GPU", "NVIDIA", (10, 0), 186, f"{NVIDIA}data-center/gb200-nvl72/"),
+    "rtx5090": Preset("NVIDIA RTX 5090", "NVIDIA", (12, 0), 32, f"{NVIDIA}geforce/graphics-cards/50-series/rtx-5090/"),
+    "rtx4090": Preset("NVIDIA RTX 4090", "NVIDIA", (8, 9), 24, f"{NVIDIA}geforce/graphics-cards/40-series/rtx-4090/"),
+    "a100": Preset("NVIDIA A100 80GB", "NVIDIA", (8, 0), 80, f"{NVIDIA}data-center/a100/"),
+    "l4": Preset("NVIDIA L4", "NVIDIA", (8, 9), 24, f"{NVIDIA}data-center/l4/"),
+    "mi300x": Preset(
+        "AMD Instinct MI300X",
+        "AMD",
+        (0, 0),
+        192,
+        "https://www.amd.com/en/products/accelerators/instinct/mi300/mi300x.html",
+    ),
+}
 
 
 def detect(device: str | None = None) -> Hardware:
@@ -29,10 +97,64 @@ def detect(device: str | None = None) -> Hardware:
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda"):
-        free, total = torch.cuda.mem_get_info(device)
-        return Hardware("cuda", torch.cuda.get_device_name(device), total, free, n_cores(), "torch")
-    total = memory_bytes()
-    free = min(free_memory_bytes(), total)
+        total = torch.cuda.get_device_properties(device).total_memory
+        maker = "AMD" if torch.version.hip else "NVIDIA"
+        kernels = "triton" if importlib.util.find_spec("triton") else ""
+        name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+        return Hardware("cuda", name, total, free_bytes(device), n_cores(), kernels, maker, capability)
+    return plain_cpu()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """NVIDIA's driver: the newest CUDA that it runs, and its GPUs by name and compute capability."""
+
+    cuda: tuple[int, int]
+    gpus: tuple[tuple[str, tuple[int, int]], ...]
+
+
+def driver() -> Driver | None:
+    """NVIDIA's driver, asked without PyTorch; None where there is none. Source: NVIDIA, CUDA Driver API."""
+    import ctypes
+
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    number, name, gpus = ctypes.c_int(), ctypes.create_string_buffer(256), []
+    if library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(number)):
+        return Driver((0, 0), ())
+    for place in range(number.value):
+        device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        library.cuDeviceGet(ctypes.byref(device), place)
+        library.cuDeviceGetName(name, len(name), device)
+        library.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
+        library.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
+        gpus.append((name.value.decode(), (major.value, minor.value)))
+    library.cuDriverGetVersion(ctypes.byref(number))
+    return Driver((number.value // 1000, number.value % 1000 // 10), tuple(gpus))
+
+
+def has_gpu() -> bool:
+    """PyTorch would see a GPU, if it is built for one; without importing it."""
+    found = driver()
+    return Path("/dev/kfd").exists() or (found is not None and bool(found.gpus))
+
+
+def free_bytes(device: str) -> int:
+    """Memory that could be had now on cpu, cuda or cuda:N, what PyTorch holds there unused included."""
+    if device == "cpu":
+        return min(free_memory_bytes(), memory_bytes())
+    import torch
+
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def plain_cpu(memory: int | None = None) -> Hardware:
+    """This machine without its GPUs, as it is now or with so much memory, all of it free."""
+    total = memory or memory_bytes()
+    free = memory or min(free_memory_bytes(), total)
     return Hardware("cpu", cpu_name(), total, free, n_cores(), f"numba, {instruction_set()}")
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import torch
 
+from harmonium import hardware
 from harmonium.chat.options import did_you_mean
+from harmonium.engine import plan
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadCheckpoint, BadRequest, Unsupported
 from harmonium.harmony.vocabulary import Vocabulary
-from harmonium.model import checkpoint, dummy, hub
+from harmonium.model import checkpoint, dummy, hub, outline
 from harmonium.model.checkpoint import Checkpoint
+from harmonium.model.config import PAGE_SIZE
+from harmonium.model.outline import Outline
 from harmonium.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -42,7 +46,8 @@ def load(
 ) -> Loaded:
     """A model by name, alias or folder: its `transformer` to work on, or for one LLM or several to share.
 
-    Raises what hub, checkpoint, device_of and dtype_of raise.
+    Raises what hub, checkpoint, device_of and dtype_of raise, and NotEnoughMemory or Unsupported, before the weights
+    are read, where the plan does not allow it.
     """
     where, precision = device_of(device), dtype_of(dtype)
     folder = hub.resolve(model)
@@ -50,7 +55,8 @@ def load(
     vocabulary = Vocabulary.from_file(folder / "tokenizer.json")
     sampling = preferred_sampling(folder / "generation_config.json")
     name = folder.resolve().name if isinstance(model, Path) or Path(model).is_dir() else model
-    return Loaded(name, _transformer(opened, where, precision), vocabulary, sampling)
+    model_outline = Outline(name, opened.config, outline.is_packed(opened.folder))
+    return Loaded(name, _transformer(opened, model_outline, where, precision), vocabulary, sampling)
 
 
 def load_dummy(
@@ -60,10 +66,14 @@ def load_dummy(
     where, precision = device_of(device), dtype_of(dtype)
     made = dummy.Dummy(dummy.parse(size, n_layers), device=where)
     vocabulary = Vocabulary.from_file(hub.resolve("nano") / "tokenizer.json")
-    return Loaded(f"dummy-{size}", _transformer(made, where, precision), vocabulary)
+    name = f"dummy-{size}"
+    return Loaded(name, _transformer(made, Outline(name, made.config), where, precision), vocabulary)
 
 
-def _transformer(source: Checkpoint, device: torch.device, dtype: torch.dtype | None) -> Transformer:
+def _transformer(source: Checkpoint, model: Outline, device: torch.device, dtype: torch.dtype | None) -> Transformer:
+    """Loads what the plan allows: the weights, and one request of a page."""
+    named = None if dtype is None else str(dtype).removeprefix("torch.")
+    plan.make(model, hardware.detect(str(device)), context=PAGE_SIZE, dtype=named).check()
     return Transformer.load(source, device=device, dtype=dtype)
 
 

@@ -10,9 +10,11 @@ import heapq
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 
+from harmonium import hardware
+from harmonium.engine import sizes
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.kv_cache import KvCache, pages_for
@@ -24,27 +26,14 @@ from harmonium.engine.request import (
     StepOutput,
     TokenLogprob,
 )
-from harmonium.engine.runner import PageCounts, Runner, Sampled
+from harmonium.engine.runner import Runner, Sampled
 from harmonium.engine.sampler import BAD, Sampler
 from harmonium.engine.scheduler import Row, Scheduler
+from harmonium.engine.sizes import PageCounts
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest, PromptTooLong
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What an engine takes on a kind of device unless it is told otherwise."""
-
-    n_rows: int
-    token_budget: int
-    cache_bytes: int
-    kept_tokens: int | None
-
-
-CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**15)
-ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
 
 
 class Engine:
@@ -53,7 +42,8 @@ class Engine:
     context: tokens of one request, prompt and answer; n_rows: requests that run at once; token_budget: tokens computed
     in one step; cache_bytes: keys and values of all, which a CPU only spends as they fill; queue_limit: requests that
     may wait; kept_tokens: tokens whose keys and values stay when nobody runs with them, for requests that begin alike.
-    Left out, they are modest ones for the device, and context is the model's or what cache_bytes allow.
+    Left out, they are modest ones for the device and what is free on it (`sizes.cache_bytes`), and context is the
+    model's or what cache_bytes allow.
     end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
     Raises NotEnoughMemory where the context asked for does not fit.
@@ -75,10 +65,15 @@ class Engine:
         config = model.config
         if context is not None and not 1 < context <= config.context:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
-        defaults = CPU if model.device.type == "cpu" else ACCELERATOR
+        device, stored = model.device.type, str(model.weights.embedding.dtype).removeprefix("torch.")
+        defaults, dtype = sizes.defaults_for(device), sizes.cache_dtype(device, stored)
         n_rows = n_rows or defaults.n_rows
         token_budget = max(token_budget or defaults.token_budget, n_rows)
-        pages = PageCounts.fitting(model, context, n_rows, token_budget, cache_bytes or defaults.cache_bytes)
+        if cache_bytes is None:
+            is_packed = model.weights.layers[0].experts.is_packed
+            free = hardware.free_bytes(str(model.device)) - sizes.arranged_bytes(config, is_packed, device)
+            cache_bytes = sizes.cache_bytes(config, device, stored, context, n_rows, token_budget, free)
+        pages = PageCounts.fitting(config, dtype, context, n_rows, token_budget, cache_bytes)
         self.context = min(context or config.context, pages.full * PAGE_SIZE)
         kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
         n_kept = None if kept_tokens is None else pages_for(kept_tokens)

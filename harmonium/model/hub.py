@@ -30,6 +30,20 @@ def resolve(name: str | Path) -> Path:
     Raises ModelNotFound where there is no such model or no network to fetch it over, BadCheckpoint where it is no
     gpt-oss, CannotWrite where there is no room for it.
     """
+    found = _here(name)
+    return found if isinstance(found, Path) else _download(found)
+
+
+def find(name: str | Path) -> Path:
+    """The same, of what is on this machine; raises ModelNotFound for what would have to be fetched first."""
+    found = _here(name)
+    if isinstance(found, Path):
+        return found
+    raise ModelNotFound(f"{found} is not on this machine; fetch it with `harmonium chat --model {found}`.")
+
+
+def _here(name: str | Path) -> Path | str:
+    """The folder of a model that is here, or else the repository to fetch it from."""
     if str(name) == "nano":
         return NANO_FOLDER
     repository = REPOSITORIES.get(str(name))
@@ -41,7 +55,7 @@ def resolve(name: str | Path) -> Path:
             raise ModelNotFound(f"{name} is a file; give the folder that it is in.")
         if isinstance(name, Path) or repository.count("/") != 1 or repository[0] in "./~":
             raise ModelNotFound(f"There is no model {repository!r}{_did_you_mean(repository)}")
-    return _cached(repository) or _download(repository)
+    return _cached(repository) or repository
 
 
 def _did_you_mean(name: str) -> str:

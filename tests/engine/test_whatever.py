@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 from harmonium.engine.batch import Inputs
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
-from harmonium.engine.runner import PageCounts, Sampled
+from harmonium.engine.runner import Sampled
+from harmonium.engine.sizes import PageCounts
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit, may_write
@@ -90,7 +91,7 @@ class Whatever(RuleBasedStateMachine):
         model = self.alone.model
         one = model.new_cache(1, 1)
         page = sum(k.nbytes + v.nbytes for k, v in zip(one.k, one.v, strict=True)) // 2
-        n_sliding = PageCounts.fitting(model, CONTEXT, n_rows, max(n_rows, token_budget), 2**30).sliding
+        n_sliding = PageCounts.needed(model.config, CONTEXT, n_rows, max(n_rows, token_budget)).sliding
         self.engine = Engine(
             model,
             context=CONTEXT,

@@ -1,0 +1,168 @@
+"""How many bytes a model and its engine take: weights, keys and values, what a step needs besides. No torch.
+
+The engine allocates by these numbers, and `plan` adds them up before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from harmonium.engine.kv_cache import pages_for
+from harmonium.errors import NotEnoughMemory
+from harmonium.model import layout
+from harmonium.model.config import PAGE_SIZE, ModelConfig
+
+BYTES = {"float32": 4, "bfloat16": 2}
+FEW_ON_CPU = 16
+"""Tokens or rows from which on a CPU multiplies in torch, by float32 copies of matrices that are not."""
+LOGIT_BYTES = {"cpu": 36, "cuda": 48}
+"""What sampling takes for a logit at its worst, with noise and top-p: logits, masked and sorted, and their places."""
+PROGRAM_BYTES = {"cpu": 500 * 10**6, "cuda": 10**9}
+"""Python and its libraries; on a GPU the driver's context, loaded kernels, and what the allocator leaves over."""
+TILE = 64
+"""Rows and columns of a tile, to which Triton's order of packed experts is filled up."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What an engine takes on a kind of device unless it is told otherwise."""
+
+    n_rows: int
+    token_budget: int
+    cache_bytes: int
+    kept_tokens: int | None
+
+
+CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**15)
+ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
+
+
+def defaults_for(device: str) -> Defaults:
+    return CPU if device == "cpu" else ACCELERATOR
+
+
+def weight_bytes(config: ModelConfig, is_packed: bool, dtype: str) -> dict[str, int]:
+    """Hugging Face's name of every tensor to its bytes once loaded. is_packed: the experts are MXFP4."""
+    shapes = layout.shapes(config, lambda projection: not is_packed)
+    is_byte = ("_blocks", "_scales")
+    return {name: prod(shape) * (1 if name.endswith(is_byte) else BYTES[dtype]) for name, shape in shapes.items()}
+
+
+def arranged_bytes(config: ModelConfig, is_packed: bool, device: str) -> int:
+    """Packed experts in the order that Triton's kernels read, which a GPU holds beside the checkpoint's own."""
+    if device == "cpu" or not is_packed:
+        return 0
+    tiles = sum(
+        -(-rows // TILE) * -(-columns // TILE)
+        for rows, columns in (
+            (2 * config.intermediate_size, config.hidden_size),
+            (config.hidden_size, config.intermediate_size),
+        )
+    )
+    return config.n_layers * config.n_experts * tiles * TILE * (TILE // 2 + TILE // 32)
+
+
+@dataclass(frozen=True)
+class PageCounts:
+    """Pages of each group."""
+
+    full: int
+    sliding: int
+
+    @classmethod
+    def needed(cls, config: ModelConfig, context: int, n_rows: int, token_budget: int) -> PageCounts:
+        """For n_rows requests of that length at once. Sliding layers hold windows, whatever the length.
+
+        A row holds its window, wherever its pages begin, and the page of its next token; a step's new tokens add
+        theirs.
+        """
+        return cls(n_rows * pages_for(context), n_rows * (pages_for(config.window) + 2) + pages_for(token_budget))
+
+    @classmethod
+    def fitting(
+        cls,
+        config: ModelConfig,
+        dtype: str,
+        context: int | None,
+        n_rows: int,
+        token_budget: int,
+        cache_bytes: int,
+    ) -> PageCounts:
+        """Sliding pages for n_rows windows and a step's new tokens, full pages for what cache_bytes leave.
+
+        dtype is that of keys and values. Full pages are no more than n_rows contexts need, and no fewer than one
+        context of that length, or of one page where None leaves it open; raises NotEnoughMemory where these do not fit.
+        """
+        most = cls.needed(config, context or config.context, n_rows, token_budget)
+        full_bytes, sliding_bytes = page_bytes(config, dtype)
+        full = min((cache_bytes - most.sliding * sliding_bytes) // max(1, full_bytes), most.full)
+        least = cls(pages_for(context or PAGE_SIZE), most.sliding)
+        if full < least.full:
+            raise NotEnoughMemory(
+                f"{n_rows} requests at once, one of them with {context or PAGE_SIZE:,} tokens of context, need "
+                f"{shown(least.bytes(config, dtype))} for keys and values, and {shown(cache_bytes)} are left for them; "
+                "lower the context or n_rows, or raise cache_bytes where memory allows."
+            )
+        return cls(full, most.sliding)
+
+    def bytes(self, config: ModelConfig, dtype: str) -> int:
+        full_bytes, sliding_bytes = page_bytes(config, dtype)
+        return self.full * full_bytes + self.sliding * sliding_bytes
+
+
+def page_bytes(config: ModelConfig, dtype: str) -> tuple[int, int]:
+    """Keys and values of a full and of a sliding page, in all layers of its group."""
+    one = 2 * config.n_kv_heads * PAGE_SIZE * config.head_dim * BYTES[dtype]
+    n_sliding = sum(config.is_sliding(layer) for layer in range(config.n_layers))
+    return one * (config.n_layers - n_sliding), one * n_sliding
+
+
+def workspace_bytes(config: ModelConfig, device: str, dtype: str, context: int, n_rows: int, token_budget: int) -> int:
+    """What a step of token_budget tokens, n_rows of them sampled, takes at most beside weights and cache.
+
+    dtype is that of the weights that are not packed.
+    """
+    size = BYTES["float32" if device == "cpu" else dtype]
+    hidden, k = config.hidden_size, config.experts_per_token
+    q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    # x and its norms; q, what was attended, and scratch; k and v; of each choice what is between and after the products
+    token = 4 * hidden + 4 * q + 2 * kv + k * (config.intermediate_size + 3 * hidden)
+    total = token_budget * token * size + n_rows * config.vocab_size * LOGIT_BYTES[device]
+    if device == "cpu":
+        total += 2 * 2 * context * kv * size  # a prompt's keys and values in one piece, gathered and turned
+        total += 2 * config.intermediate_size * hidden * size  # an expert's larger matrix, decoded
+        if dtype != "float32":
+            total += max(q, config.vocab_size if n_rows > FEW_ON_CPU else 0) * hidden * size
+    return total
+
+
+def cache_bytes(
+    config: ModelConfig, device: str, dtype: str, context: int | None, n_rows: int, token_budget: int, free_bytes: int
+) -> int:
+    """What an engine may take for keys and values, of the memory that is free once the weights are there.
+
+    It is the device's default or, where a context was asked for that needs more, that, as far as there is room beside a
+    step's workspace. dtype is that of the weights that are not packed.
+    """
+    cached = cache_dtype(device, dtype)
+    wanted = defaults_for(device).cache_bytes
+    if context is not None:
+        windows = PageCounts.needed(config, PAGE_SIZE, n_rows, token_budget).sliding
+        wanted = max(wanted, PageCounts(pages_for(context), windows).bytes(config, cached))
+    room = free_bytes - workspace_bytes(config, device, dtype, context or PAGE_SIZE, n_rows, token_budget)
+    return max(0, min(wanted, room))
+
+
+def cache_dtype(device: str, dtype: str) -> str:
+    """That of keys and values, where dtype is that of the weights that are not packed."""
+    return "float32" if device == "cpu" else dtype
+
+
+def shown(n_bytes: int) -> str:
+    """Bytes as people and makers of memory count them: GB of 10**9."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if abs(n_bytes) >= size:
+            value = n_bytes / size
+            return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{n_bytes} B"
