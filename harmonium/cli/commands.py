@@ -12,12 +12,14 @@ from harmonium import __version__
 from harmonium.cli.ask import ask
 from harmonium.cli.bench import bench
 from harmonium.cli.chat import chat
+from harmonium.cli.doctor import doctor
 from harmonium.cli.examples import examples
+from harmonium.cli.plan import plan
 from harmonium.cli.tokens import tokens
 from harmonium.cli.tour import tour
 from harmonium.errors import BadRequest
 
-COMMANDS = {command.__name__: command for command in (chat, tokens, examples, tour, bench)}
+COMMANDS = {command.__name__: command for command in (chat, tokens, examples, tour, plan, doctor, bench)}
 
 app = App(
     name="harmonium",

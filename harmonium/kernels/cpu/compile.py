@@ -42,3 +42,12 @@ def inlined(function: Function) -> Function:
     """Decorates what only kernels call. It is part of their machine code and not stored by itself."""
     kernel: Any = _numba(function)
     return cast(Function, kernel)
+
+
+def is_kept() -> bool:
+    """Whether there is a folder in which compiled kernels can stay for the next process."""
+    try:
+        _SourceCache(is_kept)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,194 @@
+"""`harmonium plan`: what a model takes on a device, by which kernels, and how much of it fits; nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from harmonium.cli.options import Json
+from harmonium.errors import BadRequest, NotEnoughMemory
+
+if TYPE_CHECKING:
+    from harmonium.engine.plan import Plan
+    from harmonium.hardware import Hardware
+
+Gpu = Literal["h100", "h200", "gb200", "rtx5090", "rtx4090", "a100", "l4", "mi300x"]
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def plan(
+    model: str = "nano",
+    /,
+    *,
+    gpu: Gpu | None = None,
+    memory: str | None = None,
+    device: str | None = None,
+    context: int | None = None,
+    concurrency: int = 1,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    tensor_parallel: Annotated[int, Parameter(show_default=False)] = 1,
+    json: Json = False,
+) -> int:
+    """Show what a model takes on a device, before anything is loaded, and what to change where it does not fit.
+
+    For example:
+
+        harmonium plan 20b --gpu h100
+        harmonium plan 20b --memory 16GB --dtype bfloat16 --context 8192
+
+    Without --gpu it is this machine. Exits with 3 where the model does not fit, with 7 where the device cannot run it.
+
+    Parameters
+    ----------
+    model
+        nano, 20b, 120b, a folder (its config.json is enough), or a repository that was downloaded before.
+    gpu
+        A kind of GPU instead of this machine; none needs to be here.
+    memory
+        So much memory instead of the device's, as in 16GB or 80GiB.
+    device
+        cpu, cuda or cuda:N of this machine.
+    context
+        Tokens of each request, prompt and answer; by default the most that the model was made for.
+    concurrency
+        Requests of that length at once.
+    dtype
+        Precision of what is not packed; by default what suits the device.
+    tensor_parallel
+        GPUs that share the model; this version runs it on 1.
+    json
+        Print one JSON object.
+    """
+    from harmonium.cli.terminal import print_json
+    from harmonium.engine import plan as planning
+    from harmonium.model import outline
+
+    wanted = outline.of(model)
+    target = _target(gpu, device, None if memory is None else parse_memory(memory))
+    made = planning.make(
+        wanted, target, context=context, concurrency=concurrency, dtype=dtype, tensor_parallel=tensor_parallel
+    )
+    if json:
+        print_json(as_json(made))
+    else:
+        print("\n".join(lines(made)))
+    return 0 if made.fits else NotEnoughMemory.exit_code
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of "16GB", "80 GiB" or a plain number; BadRequest for what is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)", text.strip().upper())
+    number, unit = found.groups() if found else ("0", "")
+    n_bytes = int(float(number) * UNITS.get(unit, UNITS.get(f"{unit}B", 0)))
+    if not n_bytes:
+        raise BadRequest(f"--memory {text} is no size; write it as 16GB or 80GiB.")
+    return n_bytes
+
+
+def _target(gpu: str | None, device: str | None, memory: int | None) -> Hardware:
+    """What is planned for. PyTorch is asked only for a GPU of this machine."""
+    from dataclasses import replace
+
+    from harmonium import hardware
+
+    if gpu is not None:
+        if device is not None:
+            raise BadRequest("--gpu and --device exclude each other; give one of them.")
+        return hardware.PRESETS[gpu].hardware(memory)
+    if device == "cpu" or (device is None and not hardware.has_gpu()):
+        return hardware.plain_cpu(memory)
+    from harmonium.chat.loading import device_of
+
+    found = hardware.detect(str(device_of(device)))
+    return replace(found, memory_bytes=memory, free_bytes=memory) if memory else found
+
+
+def lines(made: Plan) -> list[str]:
+    """The plan for a person: parts, sums, what fits, and what to change."""
+    from harmonium.engine.sizes import shown
+
+    many = f"{made.concurrency} requests at once, each" if made.concurrency > 1 else "one request"
+    text = [f"{made.model.name} on {made.hardware.name}: {many} of up to {made.context:,} tokens", ""]
+    rows: list[tuple[str, ...]] = [("part", "bytes", "stored", "computed", "kernel")]
+    rows += [(p.name, shown(p.n_bytes) if p.n_bytes else "", p.stored, p.computed, p.kernel) for p in made.parts]
+    text += _aligned(rows)
+    text += ["", *_aligned(_sums(made)), ""]
+    text.append(_verdict(made))
+    if made.advice():
+        text += ["What would fit:", *(f"  {one}" for one in made.advice())]
+    if any(most for _, most in made.table()):
+        text += ["", f"  {'context':>9}   requests at once"]
+        text += [f"  {length:>9,}   {most or '-'}" for length, most in made.table()]
+    return text
+
+
+def _verdict(made: Plan) -> str:
+    from harmonium.engine.sizes import shown
+
+    has = f"{shown(made.hardware.free_bytes)} free"
+    if made.fits:
+        return f"It fits: {shown(made.total_bytes)} of {has}."
+    return f"It does not fit: {shown(made.total_bytes)} needed, {has}."
+
+
+def _sums(made: Plan) -> list[tuple[str, ...]]:
+    from harmonium.engine.sizes import PageCounts, page_bytes, shown
+    from harmonium.model.config import PAGE_SIZE
+
+    config = made.config
+    full, _ = page_bytes(config, made.cache_dtype)
+    n_full = sum(not config.is_sliding(layer) for layer in range(config.n_layers))
+    per_token = shown(full // PAGE_SIZE)
+    windows = shown(PageCounts(0, made.pages.sliding).bytes(config, made.cache_dtype))
+    rows: list[tuple[str, ...]] = [("weights", shown(made.weights_bytes), "the checkpoint's")]
+    if made.arranged_bytes:
+        rows.append(("arranged", shown(made.arranged_bytes), "experts once more, in the order of their kernel"))
+    rows.append(
+        (
+            "cache",
+            shown(made.cache_bytes),
+            f"{per_token} a token in {n_full} full layers; {windows} for the last {config.window} tokens in the "
+            f"{config.n_layers - n_full} sliding ones",
+        )
+    )
+    rows += [
+        ("graphs", shown(made.graphs_bytes), "none are captured"),
+        ("workspace", shown(made.workspace_bytes), f"a step of at most {made.token_budget:,} tokens, and its sampling"),
+        ("program", shown(made.program_bytes), "the process and its libraries"),
+        ("total", shown(made.total_bytes), ""),
+    ]
+    return rows
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns two spaces apart, the second (bytes) to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  " + "   ".join(
+            cell.rjust(width) if i == 1 else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def as_json(made: Plan) -> dict[str, Any]:
+    """The same for programs; bytes throughout."""
+    sums = ("weights", "arranged", "cache", "graphs", "workspace", "program", "total")
+    return {
+        "model": made.model.name,
+        "device": made.hardware.name,
+        "free_bytes": made.hardware.free_bytes,
+        "dtype": made.dtype,
+        "cache_dtype": made.cache_dtype,
+        "context": made.context,
+        "concurrency": made.concurrency,
+        "parts": [asdict(part) for part in made.parts],
+        **{f"{name}_bytes": getattr(made, f"{name}_bytes") for name in sums},
+        "fits": made.fits,
+        "advice": made.advice(),
+        "most_requests": [{"context": context, "requests": most} for context, most in made.table()],
+    }
