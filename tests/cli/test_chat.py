@@ -78,7 +78,7 @@ def test_commands_change_what_follows(
 def test_mistakes_do_not_end_the_conversation(
     nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    mistakes = [
+    mistakes: list[str | bytes] = [
         "/foo",
         b"caf\xe9",
         "/effort huge",

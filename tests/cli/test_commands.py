@@ -97,7 +97,7 @@ def test_a_path_may_be_any_bytes(tmp_path: Path, capfd: pytest.CaptureFixture[st
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full: run it on Linux")
-@pytest.mark.parametrize("arguments", [["--quiet"], ["chat", "--quiet"], ["tokens"], ["tokens", "--json"]])
+@pytest.mark.parametrize("arguments", [["chat", "--quiet"], ["tokens"], ["tokens", "--json"]])
 def test_a_full_disk_is_one_sentence_that_says_what_is_full(nano: Path, arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*HARMONIUM, *arguments], input=b"hi\n", stdout=full, stderr=subprocess.PIPE)
