@@ -119,6 +119,9 @@ def expert_tiles(model: Transformer, rate: float) -> None:
                 RESULTS.setdefault("experts", {})[f"{tokens} by {n}"] = row
                 print(f"  {tokens} tokens by {n}: {best:.1f} us, {row['share']:.0%} of the floor's rate")
     Tiles.columns, backend.FEW_PAIRS = columns, few  # type: ignore[method-assign]
+    found = RESULTS.get("experts", {})
+    narrow, wide = (found.get(f"8192 by {n}", {}).get("us", float("inf")) for n in (128, 256))
+    Tiles.most_columns = 256 if wide < narrow else 128
     RESULTS["chosen tiles"] = {
         name: {n: str(t) for n, t in getattr(Tiles, name).items()} for name in ("gate_up", "down")
     }

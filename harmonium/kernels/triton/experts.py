@@ -7,7 +7,8 @@ the second in the parts of a token, which the program that comes last, or `sum_a
 
 The floor is the bytes of the chosen experts: at 20b's sizes 13.2 MB each, 12.4 us a layer for four at 4.26 TB/s.
 Decoding takes 15 instructions for eight values, 6 us a layer of issue slots for four experts at 1.8 GHz and 132
-processors: less than the bytes take, so bytes in flight set the time.
+processors: less than the bytes take. Eight columns go through instructions of one warp (mma), more through those of
+four (wgmma), whose end has to be waited for.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def rows_product(
                 x = tl.load(x_at + tile * 64, is_column[None, :] & (tile * 64 + column < WIDTH)[:, None], 0)
             weights = decoded(words, scales, TILES, x_ptr.dtype.element_ty, PTX)
             if PTX and N <= 16:
-                # Keeps Triton from choosing its order of an operand by how this one came about: fragments stay put.
+                # In no instructions: else Triton sees from what these came, and wants another order, by shuffles.
                 weights = tl.inline_asm_elementwise("// $0", "=r,0", [weights], tl.bfloat16, is_pure=False, pack=2)
             acc = tl.dot(weights, x, acc, input_precision="ieee")
             if PTX:
@@ -214,6 +215,10 @@ def down(
     row = row_tile * 64 + tl.arange(0, TILES * 64)
     is_row = row < OUT
     bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
+    token = tl.program_id(1) // K  # if DIRECT
+    if DIRECT:
+        total_at = total_ptr + token * OUT + row
+        total = tl.load(total_at, is_row, 0).to(tl.float32)  # nobody adds to it before this program has arrived
     acc = rows_product(
         x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
         WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
@@ -223,17 +228,15 @@ def down(
     at = parts_ptr + (split * n_pairs + place).to(tl.int64)[None, :] * OUT + row[:, None]
     tl.store(at, acc.to(parts_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
     if DIRECT:
-        token = tl.program_id(1) // K
         counter = arrived_ptr + token * tl.num_programs(0) + tl.program_id(0)
         tl.debug_barrier()
         if tl.atomic_add(counter, 1, sem="acq_rel") == K * SPLITS - 1:
             tl.store(counter, 0)
-            total = tl.load(total_ptr + token * OUT + row, is_row, 0).to(tl.float32)
             for i in tl.static_range(K * SPLITS):
                 pair = token * K + i % K
                 part = tl.load(parts_ptr + (i // K * n_pairs + pair) * OUT + row, is_row, 0, cache_modifier=".cg")
                 total += part.to(tl.float32) * tl.load(shares_ptr + pair)
-            tl.store(total_ptr + token * OUT + row, total.to(total_ptr.dtype.element_ty), is_row)
+            tl.store(total_at, total.to(total_ptr.dtype.element_ty), is_row)
 
 
 @triton.jit

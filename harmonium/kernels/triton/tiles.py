@@ -26,7 +26,7 @@ class Tiles:
     head_rows, head_tiles, head_warps = 2, 1, 4
     one_keys, one_programs = 128, 128
     many_queries, many_keys, many_warps, many_stages = 64, 128, 4, 2
-    one_columns, is_down_ahead = 8, False
+    one_columns, most_columns, is_down_ahead = 8, 128, False
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 3, 4, 4),
         8: ExpertTile(2, 3, 4, 3),
@@ -38,7 +38,7 @@ class Tiles:
     }
     down: ClassVar[dict[int, ExpertTile]] = gate_up | {0: ExpertTile(1, 3, 4, 4, 3)}
 
-    @staticmethod
-    def columns(pairs: float) -> int:
+    @classmethod
+    def columns(cls, pairs: float) -> int:
         """How many pairs a tile holds where an expert has so many on average."""
-        return next((n for n in (8, 16, 32, 64, 128) if pairs <= n * 0.6), 256)
+        return min(cls.most_columns, next((n for n in (8, 16, 32, 64, 128) if pairs <= n * 0.6), 256))
