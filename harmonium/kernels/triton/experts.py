@@ -7,8 +7,8 @@ the second in the parts of a token, which the program that comes last, or `sum_a
 
 The floor is the bytes of the chosen experts: at 20b's sizes 13.2 MB each, 12.4 us a layer for four at 4.26 TB/s.
 Decoding takes 15 instructions for eight values, 6 us a layer of issue slots for four experts at 1.8 GHz and 132
-processors: less than the bytes take. Eight columns go through instructions of one warp (mma), more through those of
-four (wgmma), whose end has to be waited for.
+processors: less than the bytes take. Triton 3.6 sends eight columns through instructions of one warp (mma), more
+through those of four (wgmma), whose end has to be waited for.
 """
 
 from __future__ import annotations
