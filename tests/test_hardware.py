@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from harmonium import hardware
+from harmonium.hardware import PRESETS
 
 
 def test_this_machine():
@@ -29,3 +31,56 @@ def test_a_containers_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "memory.max").write_text("1000000\n")
     assert (hardware.n_cores(), hardware.memory_bytes()) == (1, 1_000_000)
     assert hardware.detect("cpu").free_bytes == 1_000_000
+
+
+def test_kinds_of_gpu():
+    for preset in PRESETS.values():
+        found = preset.hardware()
+        assert found.free_bytes == found.memory_bytes == preset.memory_gb * 10**9
+        assert preset.hardware(10**9).free_bytes == 10**9
+        assert (found.refusal is None) == (preset.maker == "NVIDIA")
+    assert hardware.plain_cpu(10**9).refusal is None
+
+
+def test_a_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch):
+    def none(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", none)
+    assert hardware.driver() is None
+    assert hardware.has_gpu() == Path("/dev/kfd").exists()
+
+
+class Library:
+    """NVIDIA's driver for CUDA 12.8 with one GPU, as the CUDA Driver API answers."""
+
+    def cuInit(self, flags: int) -> int:
+        return flags
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = 1
+        return 0
+
+    def cuDeviceGet(self, device: Any, place: int) -> int:
+        device._obj.value = place
+        return 0
+
+    def cuDeviceGetName(self, name: Any, length: int, device: Any) -> int:
+        name.value = b"NVIDIA L4"
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
+        value._obj.value = {75: 8, 76: 9}[attribute]
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = 12080
+        return 0
+
+
+def test_a_driver_and_its_gpus(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Library())
+    assert hardware.driver() == hardware.Driver((12, 8), (("NVIDIA L4", (8, 9)),))
+    assert hardware.has_gpu()
+    monkeypatch.setattr(Library, "cuInit", lambda self, flags: 100)  # CUDA_ERROR_NO_DEVICE
+    assert hardware.driver() == hardware.Driver((0, 0), ())

@@ -168,7 +168,10 @@ class Plan:
 
     def advice(self) -> list[str]:
         """What to change where it does not fit; each of it is enough."""
-        return [] if self.fits else list(self._advice())
+        if self.fits:
+            return []
+        memory = replace(self, hardware=Hardware("cpu", "", 0, 0, 0, "numba")).total_bytes
+        return list(self._advice()) or [f"a CPU, --device cpu, with {shown(memory)} of memory"]
 
     def _advice(self) -> Iterator[str]:
         if self.concurrency > 1 and (most := self.most_requests(self.context)):
@@ -185,27 +188,21 @@ class Plan:
                 yield f"the model {other.model.name}"
         if fitting := self._fitting_gpus():
             yield f"a GPU with more memory: {', '.join(fitting)}"
-        elif self.hardware.device != "cpu":
-            yield f"the CPU of a machine with {shown(self._on_cpu().total_bytes)} of memory: --device cpu"
 
     def _fitting_gpus(self) -> list[str]:
         dtype = "bfloat16" if self.model.is_packed else self.dtype
         gpus = {name: preset.hardware() for name, preset in hardware.PRESETS.items()}
         return [name for name, gpu in gpus.items() if not gpu.refusal and replace(self, hardware=gpu, dtype=dtype).fits]
 
-    def _on_cpu(self) -> Plan:
-        return replace(self, hardware=Hardware("cpu", "", 0, 0, 0, "numba"))
-
     def check(self) -> None:
         """Raises NotEnoughMemory where it does not fit."""
         if self.fits:
             return
-        advice = self.advice()
-        remedy = f"What would fit: {'; '.join(advice)}." if advice else "Take a device with more memory."
         weights = self.weights_bytes + self.arranged_bytes
         raise NotEnoughMemory(
             f"{self.model.name} needs {shown(weights)} for weights and {shown(self.total_bytes - weights)} besides; "
-            f"{self.hardware.name} has {shown(self.hardware.free_bytes)} free. {remedy}"
+            f"{self.hardware.name} has {shown(self.hardware.free_bytes)} free. "
+            f"What would fit: {'; '.join(self.advice())}."
         )
 
 

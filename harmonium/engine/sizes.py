@@ -96,9 +96,10 @@ class PageCounts:
         """
         most = cls.needed(config, context or config.context, n_rows, token_budget)
         full_bytes, sliding_bytes = page_bytes(config, dtype)
-        full = min((cache_bytes - most.sliding * sliding_bytes) // max(1, full_bytes), most.full)
         least = cls(pages_for(context or PAGE_SIZE), most.sliding)
-        if full < least.full:
+        room = cache_bytes - most.sliding * sliding_bytes
+        full = min(room // full_bytes, most.full) if full_bytes else most.full
+        if room < 0 or full < least.full:
             raise NotEnoughMemory(
                 f"{n_rows} requests at once, one of them with {context or PAGE_SIZE:,} tokens of context, need "
                 f"{shown(least.bytes(config, dtype))} for keys and values, and {shown(cache_bytes)} are left for them; "

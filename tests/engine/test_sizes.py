@@ -1,0 +1,180 @@
+"""What is planned is what is allocated: weights, keys and values, the kernels' copies, a step's workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
+
+from harmonium.engine import plan, sizes
+from harmonium.engine.engine import Engine
+from harmonium.engine.request import SamplingParams
+from harmonium.engine.sizes import PageCounts
+from harmonium.errors import NotEnoughMemory
+from harmonium.hardware import PRESETS, plain_cpu
+from harmonium.model import checkpoint, outline
+from harmonium.model.config import NANO, TINY, ModelConfig
+from harmonium.model.dummy import Dummy
+from harmonium.model.outline import Outline
+from harmonium.model.transformer import Transformer
+
+CPU = plain_cpu(2**36)
+GPU = PRESETS["h200"].hardware()
+CONFIGS = st.builds(
+    ModelConfig,
+    hidden_size=st.sampled_from([64, 96]),
+    intermediate_size=st.sampled_from([32, 160]),
+    n_layers=st.integers(1, 5),
+    n_experts=st.integers(4, 6),
+    n_heads=st.just(4),
+    n_kv_heads=st.sampled_from([1, 2]),
+    head_dim=st.sampled_from([32, 64]),
+    vocab_size=st.integers(100, 400),
+    window=st.sampled_from([32, 128]),
+    context=st.just(4096),
+)
+
+
+def loaded_bytes(model: Transformer) -> int:
+    return sum(tensor.nbytes for _, tensor in model.tensors())
+
+
+def cache_bytes(engine: Engine) -> int:
+    cache = engine._runner.cache
+    return sum(tensor.nbytes for tensor in (*cache.k, *cache.v))
+
+
+@given(CONFIGS, st.sampled_from(["float32", "bfloat16"]), st.integers(2, 4096), st.integers(1, 40))
+@settings(max_examples=12)
+def test_a_random_model(config: ModelConfig, dtype: str, context: int, n_rows: int) -> None:
+    made = plan.make(Outline("random", config), CPU, dtype=dtype, context=context, concurrency=n_rows)
+    model = Transformer.load(Dummy(config), dtype=getattr(torch, dtype))
+    assert made.weights_bytes == loaded_bytes(model)
+    engine = Engine(model, context=context, n_rows=n_rows, cache_bytes=made.cache_bytes)
+    assert made.cache_bytes == cache_bytes(engine)
+    assert engine.context == context
+    if (less := made.cache_bytes - 1) and n_rows == 1:
+        with pytest.raises(NotEnoughMemory, match="raise cache_bytes"):
+            Engine(model, context=context, n_rows=1, cache_bytes=less)
+
+
+def test_nano(nano: Path) -> None:
+    made = plan.make(outline.of("nano"), CPU, context=2048, concurrency=3)
+    model = Transformer.load(checkpoint.open(nano))
+    assert made.config == NANO and made.weights_bytes == loaded_bytes(model)
+    assert made.cache_bytes == cache_bytes(Engine(model, context=2048, n_rows=3, cache_bytes=made.cache_bytes))
+
+
+def test_the_published_sizes() -> None:
+    """Source: model.safetensors.index.json of both repositories, total_size."""
+    for name, n_bytes in (("20b", 13_761_264_768), ("120b", 65_248_815_744)):
+        assert plan.make(outline.of(name), GPU).weights_bytes == n_bytes
+
+
+def test_dense_experts() -> None:
+    stored = dict(Dummy(TINY).tensors())
+    dense = {name: t for name, t in stored.items() if not name.endswith(("_blocks", "_scales"))}
+    for layer in range(TINY.n_layers):
+        name = f"model.layers.{layer}.mlp.experts."
+        dense[f"{name}gate_up_proj"] = torch.zeros(8, 64, 128, dtype=torch.bfloat16)
+        dense[f"{name}down_proj"] = torch.zeros(8, 64, 64, dtype=torch.bfloat16)
+    made = plan.make(Outline("dense", TINY, is_packed=False), GPU)
+    assert made.weights_bytes == loaded_bytes(Transformer.from_tensors(TINY, dense))
+    assert made.arranged_bytes == 0
+
+
+@given(CONFIGS)
+@settings(max_examples=5)
+def test_what_tritons_kernels_hold_besides(config: ModelConfig) -> None:
+    packed = pytest.importorskip("harmonium.kernels.triton.mxfp4", exc_type=ImportError).Packed
+    config = config.with_layers(1)
+    tensors = dict(Dummy(config).tensors())
+    experts = Transformer.from_tensors(config, tensors).weights.layers[0].experts
+    first = packed.of(experts.gate_up, experts.gate_up_scales, experts.gate_up_bias, is_paired=True)
+    second = packed.of(experts.down, experts.down_scales, experts.down_bias, is_paired=False)
+    held = sum(tensor.nbytes for one in (first, second) for tensor in (one.words, one.scales))
+    assert sizes.arranged_bytes(config, True, "cuda") == held
+
+
+def test_sliding_layers_cost_their_window_whatever_the_context() -> None:
+    pages = [PageCounts.needed(NANO, context, 4, 512) for context in (2048, 131_072)]
+    assert pages[0].sliding == pages[1].sliding and pages[1].full == 64 * pages[0].full
+    sliding = replace(NANO, layer_types=("sliding_attention",) * 8)
+    assert len({PageCounts.needed(sliding, n, 4, 512).bytes(sliding, "float32") for n in (2048, 131_072)}) == 1
+
+
+def test_an_engine_takes_what_is_left() -> None:
+    """Its default, or what the context needs that was asked for, as far as there is room beside a step's workspace."""
+    wanted = {"n_rows": 4, "token_budget": 512}
+    need = PageCounts.needed(NANO, 131_072, 1, 0).full * sum(sizes.page_bytes(NANO, "float32")[:1])
+
+    def cache(context: int | None, free: int) -> int:
+        return sizes.cache_bytes(NANO, "cpu", "float32", context, free_bytes=free, **wanted)
+
+    assert cache(None, 2**40) == cache(1024, 2**40) == sizes.CPU.cache_bytes
+    large = replace(NANO, n_kv_heads=64)
+    grown = sizes.cache_bytes(large, "cpu", "float32", 131_072, free_bytes=2**40, **wanted)
+    assert grown >= 32 * need > sizes.CPU.cache_bytes
+    assert 0 < cache(None, 2**30) < 2**30
+    assert cache(None, 10**6) == 0
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """The most that torch had allocated at once on the CPU, above what it had before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_steps_workspace_is_within_its_bound(dtype: str) -> None:
+    """Where sampling is most of it, and where a long prompt's attention is; the bounds are not idle either."""
+    wide = replace(TINY, vocab_size=20_000)
+    cases = ((wide, 32, 64, 256, [[1, 2]] * 32), (TINY, 4, 512, 2048, [[3] * 1500]))
+    for config, n_rows, budget, context, prompts in cases:
+        model = Transformer.load(Dummy(config), dtype=getattr(torch, dtype))
+        engine = Engine(model, n_rows=n_rows, token_budget=budget, context=context)
+        params = SamplingParams(max_tokens=3, seed=1, top_p=0.9, min_p=0.1, logprobs=20)
+        engine.generate([[1]], params)
+        bound = sizes.workspace_bytes(config, "cpu", dtype, context, n_rows, budget)
+        assert bound / 4 < peak_bytes(partial(engine.generate, prompts, params)) < bound
+
+
+def test_few_is_what_the_cpu_kernels_call_few() -> None:
+    from harmonium.kernels import cpu
+
+    assert sizes.FEW_ON_CPU == cpu.FEW
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (3072, "3.1 kB"),
+        (15_400_000, "15.4 MB"),
+        (13_761_264_768, "13.8 GB"),
+        (10**12, "1,000 GB"),
+    ],
+)
+def test_bytes_for_people(n_bytes: int, text: str) -> None:
+    assert sizes.shown(n_bytes) == text
+
+
+def test_a_device_without_room_is_refused_before_the_cache_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Transformer.load(Dummy(TINY))
+    monkeypatch.setattr("harmonium.hardware.free_memory_bytes", lambda: 10**7)
+    with pytest.raises(NotEnoughMemory, match="lower the context"):
+        Engine(model, context=131_072)

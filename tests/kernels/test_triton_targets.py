@@ -1,0 +1,59 @@
+"""The largest kernels, compiled for every kind of GPU in the presets, without having one: do they fit its processors?
+
+Shared memory of a block: NVIDIA, CUDA C++ Programming Guide, technical specifications per compute capability.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harmonium.hardware import PRESETS
+
+pytestmark = pytest.mark.deep
+pytest.importorskip("triton", reason="needs triton: pip install triton", exc_type=ImportError)
+
+SHARED_KB = {(8, 0): 163, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
+COMPILE = """
+import json, sys
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from harmonium.kernels.triton import attention, experts
+from harmonium.kernels.triton.tiles import Tiles
+
+target, found = GPUTarget("cuda", int(sys.argv[1]), 32), {}
+POINTERS = dict.fromkeys(["order_ptr", "places_ptr", "tiles_ptr", "words_ptr", "scales_ptr", "ahead_ptr", "arrived_ptr",
+                          "table_ptr", "starts_ptr", "lengths_ptr"], "*i32")
+POINTERS |= {"indices_ptr": "*i64", "shares_ptr": "*fp32", "unit": "fp32", "scale": "fp32"}
+
+
+def shared(name, kernel, constants, **options):
+    constants = {a: constants.get(a, 0) for a in kernel.arg_names if a.isupper()}
+    kinds = {a: POINTERS.get(a) or ("*bf16" if a.endswith("_ptr") else "i32") for a in kernel.arg_names}
+    signature = kinds | dict.fromkeys(constants, "constexpr")
+    found[name] = compile(ASTSource(kernel, signature, constants), target=target, options=options).metadata.shared
+
+
+for pairs, tile in Tiles.gate_up.items():
+    width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=tile.rows, STEPS=tile.steps,
+                 DIRECT=not pairs, PTX=True, PDL=target.arch >= 90)
+    shared(f"gate_up {pairs}", experts.gate_up, width, num_warps=tile.warps, num_stages=tile.stages)
+constants = dict(M=Tiles.many_queries, N=Tiles.many_keys, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, HEADS=64, WINDOW=0)
+shared("attend_many", attention.attend_many, constants, num_warps=Tiles.many_warps, num_stages=Tiles.many_stages)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("capability", sorted({p.capability for p in PRESETS.values() if p.maker == "NVIDIA"}))
+def test_kernels_fit_the_processors_of(capability: tuple[int, int]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    number = str(10 * capability[0] + capability[1])
+    done = subprocess.run([sys.executable, "-c", COMPILE, number], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found and all(n_bytes <= SHARED_KB[capability] * 1024 for n_bytes in found.values()), found
