@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harmonium.engine import plan
+from harmonium.engine import plan, sizes
 from harmonium.engine.plan import Plan
 from harmonium.errors import Unsupported
 from harmonium.hardware import PRESETS, Hardware
@@ -23,8 +23,9 @@ sentence, and no precision changes by itself.
 
 ## What fits
 
-Requests at once of 8,192 tokens each / of 131,072, the whole context. An engine takes 256 on a GPU and 32 on a CPU
-unless it is told otherwise. Memory is what the maker states, in GB of 10**9 bytes.
+Requests at once of 8,192 tokens each / of 131,072, the whole context. Unless it is told otherwise (`n_rows`,
+`cache_bytes`), an engine takes {gpu.n_rows} on a GPU and {cpu.n_rows} on a CPU, with {gpu_cache} and {cpu_cache} for keys
+and values. Memory is what the maker states, in GB of 10**9 bytes.
 
 """
 NOTES = """
@@ -67,8 +68,14 @@ def page() -> str:
     sources = "\nCompute capabilities: https://developer.nvidia.com/cuda-gpus. Each name links to its maker's page.\n"
     notes = NOTES + (TWICE if gpu.arranged_bytes else "")
     refused = [f"| {what} | {answer} |" for what, answer in refusals()]
+    introduction = INTRODUCTION.format(
+        gpu=sizes.ACCELERATOR,
+        cpu=sizes.CPU,
+        gpu_cache=sizes.shown(sizes.ACCELERATOR.cache_bytes),
+        cpu_cache=sizes.shown(sizes.CPU.cache_bytes),
+    )
     tables = ("\n".join(lines) + "\n" for lines in (rows, table, refused))
-    return "".join(map("".join, zip((INTRODUCTION, sources + notes + PRECISION, AFTER), tables, strict=True)))
+    return "".join(map("".join, zip((introduction, sources + notes + PRECISION, AFTER), tables, strict=True)))
 
 
 def refusals() -> list[tuple[str, str]]:

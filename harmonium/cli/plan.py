@@ -108,7 +108,7 @@ def _target(gpu: str | None, device: str | None, memory: int | None) -> Hardware
 
 def lines(made: Plan) -> list[str]:
     """The plan for a person: parts, sums, what fits, and what to change."""
-    from harmonium.engine.sizes import shown
+    from harmonium.engine.sizes import defaults_for, shown
 
     many = f"{made.concurrency} requests at once, each" if made.concurrency > 1 else "one request"
     text = [f"{made.model.name} on {made.hardware.name}: {many} of up to {made.context:,} tokens", ""]
@@ -122,6 +122,11 @@ def lines(made: Plan) -> list[str]:
     if any(most for _, most in made.table()):
         text += ["", f"  {'context':>9}   requests at once"]
         text += [f"  {length:>9,}   {most or '-'}" for length, most in made.table()]
+        cache = shown(defaults_for(made.hardware.device).cache_bytes)
+        text += [
+            "",
+            f"An engine takes up to {cache} for keys and values unless a context needs more; cache_bytes sets it.",
+        ]
     return text
 
 
