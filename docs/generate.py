@@ -16,7 +16,7 @@ ROOMS = {
     "harmonium/chat": "where language and engine meet: LLM, its events, its loop",
     "harmonium/engine": "many requests, one model; token ids in, token ids out",
     "harmonium/model": "gpt-oss itself, and its checkpoints",
-    "harmonium/kernels": "arithmetic on tensors: the reference in torch, fast on CPUs with numba",
+    "harmonium/kernels": "arithmetic on tensors: the reference in torch, fast in numba on CPUs, in Triton on GPUs",
     "harmonium/harmony": "the language gpt-oss speaks; no torch",
     "harmonium/assets/nano": "the embedded model",
     "recipes/nano": "the curriculum and the training run that made it",
