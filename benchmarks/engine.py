@@ -1,17 +1,21 @@
-"""Many requests on one engine: throughput, the host's share of a step, and what one schema request costs the others.
+"""Many requests on one engine: throughput, the host's share of a step, and what one schema request costs the others;
+and how much faster answers come when ids are guessed ahead.
 
     python benchmarks/engine.py [MODEL]
 
 The embedded model by default, on the CPU or GPU that `harmonium` would take. Prompts are of 64 random ids each, answers
-of 64 at temperature 1. Prints the machine, a table and, last, one JSON line.
+of 64 at temperature 1. Guesses are measured on text that repeats a line of the prompt, and on random ids, where they
+earn nothing: engines with and without them in turn, median of ten ratios. Prints the machine, a table and, last, one
+JSON line.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -22,10 +26,12 @@ from harmonium.cli.bench import machine
 from harmonium.engine.constraint import TableConstraint, body
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams
+from harmonium.engine.speculative import NgramDrafter
 from harmonium.harmony.grammar import Compiler, Grammar
 
 N_PROMPT, N_ANSWER = 64, 64
-REPEATS = 3
+REPEATS, PAIRS = 3, 10
+WORDS = ("grey", "sea", "old", "ship", "red", "stone", "green", "water", "small", "house", "garden", "hill", "road")
 STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1000}
 """No answer of N_ANSWER ids comes to its end."""
 
@@ -63,7 +69,7 @@ def host_share(engine: Engine, n: int, n_ids: int) -> tuple[float, float]:
         engine.add(prompt, SamplingParams(max_tokens=N_ANSWER))
     while engine.scheduler.waiting or any(request.n_pending > 1 for request in engine.scheduler.running):
         engine.step()
-    engine._runner.run = timed  # type: ignore[method-assign]
+    engine._runner.run = timed  # type: ignore[method-assign, assignment]
     steps: list[float] = []
     for _ in range(N_ANSWER // 2):
         started = time.perf_counter()
@@ -96,6 +102,37 @@ def schema_cost(engine: Engine, n: int, n_ids: int, constraint: Callable[[], Tab
     return median(ratios) - 1
 
 
+def speedup(engines: Sequence[Engine], params: SamplingParams, texts: Callable[[], list[list[int]]]) -> float:
+    """How many times as fast as the first engine the second answers: median of the ratios of PAIRS runs, in turn."""
+
+    def seconds(engine: Engine, asked: list[list[int]]) -> float:
+        started = time.perf_counter()
+        engine.generate(asked, params)
+        return time.perf_counter() - started
+
+    ratios = []
+    for number in range(PAIRS + 2):
+        asked = texts()
+        taken = [seconds(engine, asked) for engine in (engines if number % 2 else engines[::-1])]
+        ratios.append(taken[0] / taken[1] if number % 2 else taken[1] / taken[0])
+    return median(ratios[2:])
+
+
+def guesses(llm: LLM, n: int, n_ids: int) -> dict[str, float]:
+    """By text, how much faster n answers together are with guesses."""
+    model = llm.engine._runner.model
+    engines = [Engine(model, n_rows=n, drafter=drafter) for drafter in (None, NgramDrafter())]
+    line = SamplingParams(temperature=0, max_tokens=2 * N_ANSWER)
+    drawn = SamplingParams(temperature=1, seed=1, max_tokens=N_ANSWER)
+
+    def copying() -> list[list[int]]:
+        words = [" ".join(random.sample(WORDS, 5)) for _ in range(n)]
+        return [llm.render(f"Repeat exactly: {text}, {text}", effort="high") for text in words]
+
+    found = {"copying": speedup(engines, line, copying), "random": speedup(engines, drawn, lambda: prompts(n, n_ids))}
+    return {f"guesses_{n}_{name}_ratio": round(ratio, 3) for name, ratio in found.items()}
+
+
 def main() -> None:
     llm = LLM(*sys.argv[1:2])
     n_ids, vocab_size = llm.vocabulary.size - 100, llm.engine._runner.model.config.vocab_size
@@ -111,6 +148,8 @@ def main() -> None:
         "host_share_64_percent": round(100 * share, 2),
         "schema_cost_percent": round(100 * cost, 2),
     }
+    for n in (1, 8, 32):
+        figures |= guesses(llm, n, n_ids)
     where = machine() | {"model": llm.name, "device": str(engine.arena.device)}
     print("  ".join(f"{name}: {value}" for name, value in where.items()))
     for name, value in figures.items():

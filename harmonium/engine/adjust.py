@@ -65,12 +65,12 @@ class Wishes:
         if self._slots[lane] >= 0:
             self._free_slots.append(self._slots[lane])
             self._slots[lane] = -1
-        if is_penalized(params):
+        if params.is_penalized:
             if not self._free_slots:
                 self._free_slots.append(self.n_slots)
                 self.n_slots += 1
             self._slots[lane] = self._free_slots.pop()
-        if is_penalized(params) or params.logit_bias:
+        if params.is_penalized or params.logit_bias:
             self.lanes.add(lane)
         else:
             self.lanes.discard(lane)
@@ -80,7 +80,7 @@ class Wishes:
         return self._penalties(sampled) | _biases(sampled)
 
     def _penalties(self, sampled: list[Request]) -> Arrays:
-        rows = [row for row, request in enumerate(sampled) if is_penalized(request.params)]
+        rows = [row for row, request in enumerate(sampled) if request.params.is_penalized]
         if not rows:
             return {}
         requests = [sampled[row] for row in rows]
@@ -102,10 +102,6 @@ class Wishes:
             "new_ids": np.array(list(chain.from_iterable(new)), np.int64),
             "new_counts": (positions >= np.repeat(n_prompt, n_new)).astype(np.float32),
         }
-
-
-def is_penalized(params: SamplingParams) -> bool:
-    return _factors(params) != (1.0, 0.0, 0.0)
 
 
 def _factors(params: SamplingParams) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harmonium.engine import adjust, noise
 from harmonium.engine.adjust import Arrays, Biases, Penalties, Wishes
-from harmonium.engine.constraint import UNLIMITED, Table
+from harmonium.engine.constraint import UNLIMITED, Place, Table
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.logprobs import Reports
 from harmonium.engine.request import Request
@@ -47,7 +47,8 @@ SETTINGS = np.dtype(
 
 @dataclass(frozen=True)
 class Inputs:
-    """One step. ids: (tokens,) int64. logits_at: (n,) int64, where the n sampled rows end in ids.
+    """One step. ids: (tokens,) int64. logits_at: (n,) int64, the n places in ids after which one is sampled:
+    where sampled rows end, and before each of their drafts.
 
     randomness is None where every sampled row is greedy, masking where none has a constraint, and penalties, biases and
     reports where no row wants them.
@@ -85,13 +86,13 @@ class BatchBuilder:
         for row in rows:
             if self._seated[row.request.lane] != row.request.id:
                 self._seat(row.request)
-        sampled = [row.request for row in rows if row.is_sampled]
+        sampled, offsets = _sampled(rows)
         lanes = np.array([request.lane for request in sampled], np.int64)
         arrays = self._step_arrays(rows)
         if is_random := bool(self._settings["is_random"][lanes].any()):
-            arrays |= self._random_arrays(sampled, lanes)
+            arrays |= self._random_arrays(sampled, offsets, lanes)
         if is_masked := any(request.cursor is not None for request in sampled):
-            arrays |= self._forbidden(sampled) if self.masks_on_host else self._mask_arrays(sampled, lanes)
+            arrays |= self._masks(rows, sampled, lanes)
         if self._wishes.lanes:
             arrays |= self._wishes.arrays(sampled)
         reporting = [row for row, request in enumerate(sampled) if request.params.logprobs is not None]
@@ -104,8 +105,8 @@ class BatchBuilder:
             lengths=at["lengths"],
             full=PageGroup(at["full_table"], at["full_slots"]),
             sliding=PageGroup(at["sliding_table"], at["sliding_slots"]),
-            max_query=max(row.n_tokens for row in rows),
-            max_length=max(row.start + row.n_tokens for row in rows),
+            max_query=max(row.stop - row.start for row in rows),
+            max_length=max(row.stop for row in rows),
         )
         largest = int(arrays["top_k"].max()) if "top_k" in arrays else 0
         randomness = _randomness(at, largest) if is_random else None
@@ -143,18 +144,18 @@ class BatchBuilder:
 
     def _step_arrays(self, rows: list[Row]) -> Arrays:
         lanes = np.array([row.request.lane for row in rows])
-        width = pages_for(max(row.start + row.n_tokens for row in rows))
+        width = pages_for(max(row.stop for row in rows))
         full, sliding = self.cache.full_table[lanes, :width], self.cache.sliding_table[lanes, :width]
-        lengths = np.array([row.start + row.n_tokens for row in rows], np.int64)
-        if all(row.n_tokens == 1 for row in rows):  # decoding, the common case
+        lengths = np.array([row.stop for row in rows], np.int64)
+        if all(row.n_tokens == 1 and not row.drafts for row in rows):  # decoding, the common case
             row_of, positions = np.arange(len(rows)), lengths - 1
             ends = row_of + 1
             ids = np.array([row.request.tokens[row.start] for row in rows], np.int64)
         else:
-            n_tokens = np.array([row.n_tokens for row in rows], np.int64)
+            n_tokens = np.array([row.stop - row.start for row in rows], np.int64)
             row_of, ends = np.repeat(np.arange(len(rows)), n_tokens), n_tokens.cumsum()
             positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
-            known = [row.request.tokens[row.start : row.start + row.n_tokens] for row in rows]
+            known = [(*row.request.tokens[row.start : row.start + row.n_tokens], *row.drafts) for row in rows]
             ids = np.array([token for tokens in known for token in tokens], np.int64)
         query_starts = np.zeros(len(rows) + 1, np.int32)
         query_starts[1:] = ends
@@ -168,12 +169,12 @@ class BatchBuilder:
             "full_slots": full[row_of, pages].astype(np.int64) * PAGE_SIZE + offsets,
             "sliding_table": sliding,
             "sliding_slots": sliding[row_of, pages].astype(np.int64) * PAGE_SIZE + offsets,
-            "logits_at": ends[[row.is_sampled for row in rows]] - 1,
+            "logits_at": _logits_at(rows, ends),
         }
 
-    def _random_arrays(self, sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+    def _random_arrays(self, sampled: list[Request], offsets: list[int], lanes: NDArray[np.int64]) -> Arrays:
         wanted = self._settings[lanes]
-        positions = np.array([len(request.tokens) for request in sampled], np.int64)
+        positions = np.array([len(r.tokens) + offset for r, offset in zip(sampled, offsets, strict=True)], np.int64)
         arrays: Arrays = {
             "inverse_temperature": wanted["inverse_temperature"][:, None],
             "scale": wanted["is_random"].astype(np.float32)[:, None],
@@ -187,10 +188,21 @@ class BatchBuilder:
             arrays["top_k"], arrays["top_p"] = (wanted[name][is_sorted][:, None] for name in ("top_k", "top_p"))
         return arrays
 
-    def _mask_arrays(self, sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+    def _masks(self, rows: list[Row], sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+        places: list[Place | None] = []  # None for rows without drafts, whose place is their cursor's
+        for row in rows:
+            if row.is_sampled:
+                cursor = row.request.cursor if row.drafts else None
+                places += (
+                    [None] * (1 + len(row.drafts)) if cursor is None else [cursor.place, *cursor.ahead(row.drafts)]
+                )
+        return self._forbidden(sampled, places) if self.masks_on_host else self._mask_arrays(sampled, places, lanes)
+
+    def _mask_arrays(self, sampled: list[Request], places: list[Place | None], lanes: NDArray[np.int64]) -> Arrays:
+        each = zip(sampled, places, strict=True)
         arrays: Arrays = {
             "lanes": lanes,
-            "places": np.array([self._place(request) for request in sampled], np.int64),
+            "places": np.array([self._place(request, place) for request, place in each], np.int64),
         }
         budgets = [UNLIMITED if request.cursor is None else request.cursor.budget for request in sampled]
         if min(budgets) < UNLIMITED:
@@ -201,25 +213,48 @@ class BatchBuilder:
             arrays["host_masks"] = np.stack([mask for _, mask in decided])
         return arrays
 
-    def _forbidden(self, sampled: list[Request]) -> Arrays:
+    def _forbidden(self, sampled: list[Request], places: list[Place | None]) -> Arrays:
         forbidden = np.zeros((len(sampled), self.vocab_size), np.bool_)
-        for request, ids in zip(sampled, forbidden, strict=True):
+        for request, place, ids in zip(sampled, places, forbidden, strict=True):
             if request.mask is not None:
                 bits = np.unpackbits((~request.mask).astype("<i4").view(np.uint8), bitorder="little")
                 ids[:] = bits[: self.vocab_size]
             elif request.cursor is not None:
-                request.cursor.forbid(ids)
+                request.cursor.forbid(ids, None if place is None else place[0])
         return {"forbidden": forbidden}
 
-    def _place(self, request: Request) -> tuple[int, int]:
+    def _place(self, request: Request, place: Place | None) -> Place:
         """State and what was spent, to send; -1 for what the device's lane already holds."""
         cursor = request.cursor
         if cursor is None:
             return FREE, 0
+        if place is not None:
+            request.synced_at = -1  # which of the drafts' places the device keeps is left open
+            return self.arena.base(cursor.table) + place[0], place[1]
         if request.synced_at == self.arena.generation:
             return -1, -1
         request.synced_at = self.arena.generation
         return self.arena.base(cursor.table) + cursor.state, cursor.spent
+
+
+def _sampled(rows: list[Row]) -> tuple[list[Request], list[int]]:
+    """The request of every place that is sampled, and how many drafts are before it."""
+    sampled: list[Request] = []
+    offsets: list[int] = []
+    for row in rows:
+        if row.is_sampled:
+            n_places = 1 + len(row.drafts)
+            sampled += [row.request] * n_places
+            offsets += range(n_places)
+    return sampled, offsets
+
+
+def _logits_at(rows: list[Row], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the sampled places are among the step's tokens; ends (rows,): where the rows end there."""
+    if not any(row.drafts for row in rows):
+        return ends[[row.is_sampled for row in rows]] - 1
+    sampled = [(end, len(row.drafts)) for row, end in zip(rows, ends.tolist(), strict=True) if row.is_sampled]
+    return np.array([place for end, n in sampled for place in range(end - 1 - n, end)], np.int64)
 
 
 class Transfer:

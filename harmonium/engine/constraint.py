@@ -20,6 +20,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Place = tuple[int, int]
+"""A state, and how much of the budget was spent on the way to it."""
+
 UNLIMITED = 2**40
 """The budget of a request that has none."""
 
@@ -190,14 +193,47 @@ class Cursor:
         set_bits(words, tokens, is_allowed=True)
         return words
 
-    def forbid(self, ids: NDArray[np.bool_]) -> None:
-        """Marks in ids (vocab_size,) those that are not allowed now: what `mask` says, where no matcher decides."""
-        ids[:] = self.table.forbidden[self.table.mask_of[self.state]]
-        ids[list(self._edges[self.state])] = False
+    def forbid(self, ids: NDArray[np.bool_], state: int | None = None) -> None:
+        """Marks in ids (vocab_size,) those that are not allowed now: what `mask` says, where no matcher decides.
+
+        state: another than the cursor's, as `ahead` gives them.
+        """
+        state = self.state if state is None else state
+        ids[:] = self.table.forbidden[self.table.mask_of[state]]
+        ids[list(self._edges[state])] = False
+
+    def ahead(self, tokens: Sequence[int]) -> list[Place]:
+        """Where each of these ids would lead, one after the other; the cursor and its watch do not notice.
+
+        It ends before an id that is not allowed, and before one after which a matcher decides.
+        """
+        places: list[Place] = []
+        state, spent = self.place
+        for token in tokens:
+            after = self._edges[state].get(token, -1)
+            if after < 0 and self._is_in_row(state, token):
+                after = self._default[state]
+            if after < 0:
+                break
+            spent += self._exits[state] >= 0 and self._exits[after] >= 0
+            exit_state = self._exits[after]
+            state = exit_state if exit_state >= 0 and spent >= self.budget else after
+            if self._matcher_of[state] >= 0:
+                break
+            places.append((state, spent))
+        return places
+
+    @property
+    def place(self) -> Place:
+        return self.state, self.spent
 
     def forced(self) -> Sequence[int]:
         """Ids that a matcher says must follow; take each with `advance`."""
         return () if self.matcher is None else self.matcher.forced()
+
+    def _is_in_row(self, state: int, token: int) -> bool:
+        row = self.table.mask_of[state]
+        return row >= 0 and bool(self.table.masks[row, token // 32] >> (token % 32) & 1)
 
     def _settle(self, state: int) -> int:
         exit_state: int = self._exits[state]

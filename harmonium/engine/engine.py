@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import count
 
 from harmonium import hardware
 from harmonium.engine import sizes
@@ -30,10 +29,14 @@ from harmonium.engine.runner import Runner, Sampled
 from harmonium.engine.sampler import BAD, Sampler
 from harmonium.engine.scheduler import Row, Scheduler
 from harmonium.engine.sizes import PageCounts
+from harmonium.engine.speculative import Drafter, Speculation
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest, PromptTooLong
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
+
+Outcome = tuple[FinishReason, str | None, bool]
+"""Why a request ends, what failed, and whether what it computed may be wrong."""
 
 
 class Engine:
@@ -46,6 +49,7 @@ class Engine:
     model's or what cache_bytes allow.
     end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
+    drafter: what guesses ids ahead, which changes no id and is faster where the guesses are good; none by default.
     Raises NotEnoughMemory where the context asked for does not fit.
     """
 
@@ -61,6 +65,7 @@ class Engine:
         kept_tokens: int | None = None,
         end_ids: Collection[int] = (),
         masks_on_host: bool | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         config = model.config
         if context is not None and not 1 < context <= config.context:
@@ -83,6 +88,7 @@ class Engine:
         on_host = model.device.type == "cpu" if masks_on_host is None else masks_on_host
         self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device, on_host)
         self._runner = Runner(model, Sampler(config.vocab_size, n_rows, self.arena, model.device), pages)
+        self._speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
         self._deadlines: list[tuple[float, int]] = []  # a heap, with the ids of their requests
@@ -164,8 +170,11 @@ class Engine:
         What fails in a step is run again request by request, and ends those that fail alone; the others go on.
         """
         self._expire()
-        if rows := self.scheduler.schedule():
-            self._run(rows)
+        if self._speculation is None:
+            if rows := self.scheduler.schedule():
+                self._run(rows)
+        else:
+            self._speculate(self._speculation)
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -242,19 +251,36 @@ class Engine:
             if request is not None:
                 self._end(request, FinishReason.ERROR, "The request did not end within the time that it was given.")
 
+    def _speculate(self, speculation: Speculation) -> None:
+        """The step, with drafts; how long steps take is noted where all requests decode."""
+        speculation.draft(self.scheduler.running)
+        started = time.perf_counter()
+        rows = self.scheduler.schedule()
+        is_decoding = all(row.is_sampled and row.n_tokens == 1 for row in rows)
+        if rows:
+            self._run(rows)
+        if rows and is_decoding:
+            n_tokens = sum(row.stop - row.start for row in rows)
+            speculation.costs.observe(n_tokens, time.perf_counter() - started)
+
     def _run(self, rows: list[Row]) -> None:
         """Computes these rows and gives their requests the new ids; where that fails, each row alone."""
         found = self._compute(rows)
         if isinstance(found, Sampled):
-            places = count()
+            place = 0
             for row in rows:
-                self.scheduler.complete(row)
-                if row.is_sampled:
-                    place = next(places)
-                    self._take(row.request, found.ids[place], found.logprobs.get(place))
+                if not row.is_sampled:
+                    self.scheduler.complete(row)
+                    continue
+                n_places = 1 + len(row.drafts)
+                ids = found.ids[place : place + n_places]
+                self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places)])
+                place += n_places
         elif len(rows) > 1:
             for row in rows:
                 self._run([row])
+        elif rows[0].drafts:
+            self._run([replace(rows[0], drafts=())])
         else:
             self._end(rows[0].request, FinishReason.ERROR, f"The step failed: {found}", is_faulty=True)
 
@@ -269,17 +295,22 @@ class Engine:
                 raise
             return repr(error)
 
-    def _take(self, request: Request, token: int, logprob: TokenLogprob | None) -> None:
-        """Gives a request its sampled id, and the ids that its matcher forces after it."""
-        if token == BAD:
-            message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
-            return self._end(request, FinishReason.ERROR, message, is_faulty=True)
-        n_before = len(request.tokens)
-        reason, error = _follow(request, token)
+    def _take(self, row: Row, sampled: list[int], reported: list[TokenLogprob | None]) -> None:
+        """Gives a request its sampled id, and the ids that its matcher forces after it.
+
+        Behind drafts, sampled has an id for each place: those count that were sampled after nothing but tokens.
+        """
+        request, n_before = row.request, len(row.request.tokens)
+        outcome, n_stood = _follow_all(row, sampled)
+        self.scheduler.complete(row, n_stood)
+        if row.drafts and self._speculation is not None:
+            self._speculation.learn(request, len(row.drafts), n_stood)
         ids = tuple(request.tokens[n_before:])
-        logprobs = () if logprob is None else (replace(logprob, top=logprob.top[: request.params.logprobs]),)
-        if reason is not None:
-            return self._end(request, reason, error, ids=ids, logprobs=logprobs)
+        n_top = request.params.logprobs
+        logprobs = tuple(replace(one, top=one.top[:n_top]) for one in reported[: len(ids)] if one is not None)
+        if outcome is not None:
+            reason, error, is_faulty = outcome
+            return self._end(request, reason, error, ids=ids, logprobs=logprobs, is_faulty=is_faulty)
         self._outputs.append(StepOutput(request.id, ids, n_cached=request.n_cached, logprobs=logprobs))
 
     def _end(
@@ -294,6 +325,8 @@ class Engine:
     ) -> None:
         """Takes a request out. is_faulty: what it computed may be wrong, and no other request may use it."""
         self.scheduler.remove(request, is_faulty=is_faulty)
+        if self._speculation is not None:
+            self._speculation.forget(request)
         del self._requests[request.id]
         self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached), logprobs))
 
@@ -308,9 +341,28 @@ def _constrain(request: Request, constraint: TableConstraint) -> str | None:
     return None
 
 
+def _follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
+    """Appends what was sampled, as far as the drafts before it stand; returns the request's end and how many stood."""
+    request, drafts, cursor = row.request, row.drafts, row.request.cursor
+    places = [] if cursor is None else cursor.ahead(drafts)
+    for n_stood, token in enumerate(sampled):
+        if token == BAD:
+            message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
+            return (FinishReason.ERROR, message, True), n_stood
+        n_before = len(request.tokens)
+        reason, error = _follow(request, token)
+        if reason is not None:
+            return (reason, error, False), n_stood
+        if n_stood == len(drafts) or token != drafts[n_stood] or len(request.tokens) > n_before + 1:
+            break
+        if cursor is not None and cursor.place != places[n_stood]:
+            break
+    return None, n_stood
+
+
 def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | None]:
     """Appends a sampled id and what is forced after it; returns why the request ends, if it does, and what failed."""
-    cursor, following = request.cursor, [token]
+    cursor, following, n_before = request.cursor, [token], len(request.tokens)
     try:
         while following:
             request.tokens.append(following.pop(0))
@@ -325,6 +377,6 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | No
             request.mask = cursor.mask() if cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
         return FinishReason.ERROR, f"The constraint failed: {error!r}"
-    if request.n_pending > 1 or (cursor is not None and cursor.is_moved):
+    if len(request.tokens) > n_before + 1 or (cursor is not None and cursor.is_moved):
         request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
     return None, None

@@ -202,6 +202,15 @@ class KvCache:
             self.sliding_table[lane, index] = self.sliding.take()
             held.n_pages = index + 1
 
+    def shrink(self, lane: int, length: int) -> None:
+        """Gives back the pages that were reserved for positions from `length` on, where that is a page's begin."""
+        held, n_pages = self._lanes[lane], pages_for(length)
+        assert max(held.n_named, held.first) <= n_pages, "what is given back was written for nothing"
+        for index in range(held.n_pages - 1, n_pages - 1, -1):
+            self.full.give(int(self.full_table[lane, index]))
+            self.sliding.give(int(self.sliding_table[lane, index]))
+        held.n_pages = min(held.n_pages, n_pages)
+
     def name(self, lane: int, names: Sequence[bytes], n_pages: int) -> None:
         """Offers the lane's pages up to n_pages, which are full of computed tokens and not yet released, to others."""
         held = self._lanes[lane]

@@ -68,6 +68,11 @@ class SamplingParams:
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.")
 
+    @property
+    def is_penalized(self) -> bool:
+        """What has been said changes what is likely."""
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
@@ -119,7 +124,7 @@ class Request:
     the page that it waits for, because another request computes it, or none.
     cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
     generation in which the device last had the cursor's place, and n_counted the tokens that it has counted for
-    penalties, -1 where it must be sent all.
+    penalties, -1 where it must be sent all. drafts: ids guessed to follow its tokens, for the next step to try.
     """
 
     id: int
@@ -138,6 +143,7 @@ class Request:
     mask: NDArray[np.int32] | None = None
     synced_at: int = -1
     n_counted: int = -1
+    drafts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)

@@ -32,13 +32,20 @@ RANK = attrgetter("rank")
 class Row:
     """One request's part of a step: its tokens [start, start + n_tokens).
 
-    is_sampled: they end with the last token known, so that the step brings a new one.
+    is_sampled: they end with the last token known, so that the step brings a new one. drafts: ids computed after it,
+    which n_tokens does not count, to see whether they are what would be sampled.
     """
 
     request: Request
     start: int
     n_tokens: int
     is_sampled: bool
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def stop(self) -> int:
+        """The position after the last that is computed."""
+        return self.start + self.n_tokens + len(self.drafts)
 
 
 class Scheduler:
@@ -100,12 +107,22 @@ class Scheduler:
             left -= self._place(admitted, (left + 1) // 2, chosen)
         for request in prefilling:
             left -= self._place(request, left, chosen)
-        return [Row(request, request.n_computed, n, n == request.n_pending) for request, n in chosen.items()]
+        rows = []
+        for request, n in chosen.items():
+            drafts = self._drafts(request, left) if request.drafts and request.n_pending == 1 else ()
+            left -= len(drafts)
+            rows.append(Row(request, request.n_computed, n, n == request.n_pending, drafts))
+        return rows
 
-    def complete(self, row: Row) -> None:
-        """Notes that the row's tokens are computed, offers its full pages, gives back those out of its window."""
-        request, stop = row.request, row.start + row.n_tokens
+    def complete(self, row: Row, n_stood: int = 0) -> None:
+        """Notes that the row's tokens are computed, offers its full pages, gives back those out of its window.
+
+        n_stood: how many of its drafts are now tokens; what was computed for the others is as if it had never been.
+        """
+        request, stop = row.request, row.start + row.n_tokens + n_stood
         request.n_computed = stop
+        if n_stood < len(row.drafts):
+            self.cache.shrink(request.lane, stop)
         n_full = stop // PAGE_SIZE
         if n_full > row.start // PAGE_SIZE:
             extend_names(request.names, request.tokens, n_full)
@@ -131,6 +148,14 @@ class Scheduler:
         self.cache.extend(request.lane, length)
         chosen[request] = length - request.n_computed
         return chosen[request] - had
+
+    def _drafts(self, request: Request, most: int) -> tuple[int, ...]:
+        """As many of the request's drafts as fit, with their pages reserved: nobody gives way for a guess."""
+        known = len(request.tokens)
+        fitting = min(most, request.max_length - known - 1, self.cache.room(request.lane) - known)
+        drafts = request.drafts[: max(0, fitting)]
+        self.cache.extend(request.lane, known + len(drafts))
+        return drafts
 
     def _admit(self, chosen: dict[Request, int]) -> Request | None:
         """Gives a lane to the first waiting request that waits for no other, if it finds one, and pages."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,7 +23,8 @@ from hypothesis.stateful import (
 
 from harmonium.engine.batch import Inputs
 from harmonium.engine.engine import Engine
-from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.engine.kv_cache import pages_for
+from harmonium.engine.request import FinishReason, Request, SamplingParams
 from harmonium.engine.runner import Sampled
 from harmonium.engine.sizes import PageCounts
 from harmonium.model.config import PAGE_SIZE
@@ -75,6 +77,26 @@ def checked(engine: Engine) -> None:
     engine._runner.run = checking  # type: ignore[method-assign]
 
 
+class Guesses:
+    """Some right, some wrong, and now and then a failure."""
+
+    def __init__(self, alone: Alone, keys: dict[int, Key]) -> None:
+        self.alone, self.keys, self.draw = alone, keys, random.Random(0)
+
+    def propose(self, wanted: Sequence[tuple[Request, int]]) -> list[list[int]]:
+        if self.draw.random() < 0.005:
+            raise ValueError("nothing comes to mind")
+        return [self._propose(request, n) for request, n in wanted]
+
+    def _propose(self, request: Request, n: int) -> list[int]:
+        said = len(request.tokens) - request.n_prompt
+        ids = self.alone.ids(self.keys[request.id])[said:][: self.draw.randrange(n + 1)]
+        return [self.draw.randrange(500) if self.draw.random() < 0.15 else id_ for id_ in ids]
+
+    def forget(self, request_id: int) -> None:
+        pass
+
+
 class Whatever(RuleBasedStateMachine):
     """alone is set by the test."""
 
@@ -86,9 +108,11 @@ class Whatever(RuleBasedStateMachine):
         token_budget=st.integers(6, 200),
         n_full=st.integers(CONTEXT // PAGE_SIZE, 60),
         kept_tokens=st.none() | st.integers(0, 400),
+        speculates=st.booleans(),
     )
-    def begin(self, n_rows: int, token_budget: int, n_full: int, kept_tokens: int | None) -> None:
+    def begin(self, n_rows: int, token_budget: int, n_full: int, kept_tokens: int | None, speculates: bool) -> None:
         model = self.alone.model
+        self.keys: dict[int, Key] = {}
         one = model.new_cache(1, 1)
         page = sum(k.nbytes + v.nbytes for k, v in zip(one.k, one.v, strict=True)) // 2
         n_sliding = PageCounts.needed(model.config, CONTEXT, n_rows, max(n_rows, token_budget)).sliding
@@ -99,9 +123,11 @@ class Whatever(RuleBasedStateMachine):
             token_budget=token_budget,
             kept_tokens=kept_tokens,
             cache_bytes=page * (n_full + n_sliding),
+            drafter=Guesses(self.alone, self.keys) if speculates else None,
         )
+        if self.engine._speculation is not None:  # whatever it costs
+            self.engine._speculation.costs.least_chance = lambda n_rows: 0.01  # type: ignore[method-assign]
         checked(self.engine)
-        self.keys: dict[int, Key] = {}
         self.got: dict[int, list[int]] = {}
 
     @rule(
@@ -160,6 +186,9 @@ class Whatever(RuleBasedStateMachine):
     def books(self) -> None:
         if hasattr(self, "engine"):
             audit(self.engine.cache)
+            for request in self.engine.scheduler.running:
+                n_full, _ = self.engine.cache.n_held(request.lane)
+                assert n_full == pages_for(request.n_computed), "nothing is held for drafts that fell"
 
     def teardown(self) -> None:
         if not hasattr(self, "engine"):

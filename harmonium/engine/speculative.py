@@ -1,0 +1,216 @@
+"""Guessing ids ahead, so that one step can bring several: drafters, and how far ahead it pays. Plain Python, no torch.
+
+A step computes a request's last id and the drafted ones after it, and draws an id at every one of these places with the
+noise of its position, exactly as it would without drafts. A draft stands as long as it is what was drawn; the first id
+that differs is taken, and what follows it is dropped. So drafts change how many ids a step brings, and no id.
+
+What a draft earns is the chance that it stands times the ids a second that steps bring without drafts; what it costs is
+the time of one more token in a step. Both are measured, and drafts end where the cost begins to be more.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from harmonium.engine.request import Request
+
+MOST = 7
+"""Drafts of one request in a step."""
+
+LONGEST_PAUSE = 256
+"""Steps without a draft before it is tried again, where drafts earned nothing again and again."""
+
+FIRST_PAUSE = 4
+UNKNOWN_SHARE = 0.3
+"""What one more token costs relative to a step without tokens, until it has been measured."""
+
+
+class Drafter(Protocol):
+    """A source of guesses. What it raises switches speculation off for the requests that it was asked for."""
+
+    def propose(self, wanted: Sequence[tuple[Request, int]]) -> Sequence[Sequence[int]]:
+        """For each request and number n: up to n ids, all in the vocabulary, that may follow its tokens."""
+
+    def forget(self, request_id: int) -> None:
+        """The request has ended, or is not asked about any more."""
+
+
+class NgramDrafter:
+    """Guesses that what followed the last few ids earlier, in the prompt or in the answer, follows them again.
+
+    The latest earlier place counts, of the last three ids if there is one, else of the last two. When a request is
+    first asked about, its latest LOOK_BACK ids are looked at.
+    """
+
+    SIZES = (3, 2)
+    LOOK_BACK = 8192
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[list[int], dict[tuple[int, ...], int]]] = {}
+
+    def propose(self, wanted: Sequence[tuple[Request, int]]) -> list[list[int]]:
+        return [self._propose(request, n) for request, n in wanted]
+
+    def forget(self, request_id: int) -> None:
+        self._seen.pop(request_id, None)
+
+    def _propose(self, request: Request, n: int) -> list[int]:
+        tokens = request.tokens
+        done, places = self._seen.setdefault(request.id, ([max(0, len(tokens) - self.LOOK_BACK)], {}))
+        for stop in range(done[0] + 1, len(tokens)):  # all but the last, whose successor is asked for
+            for size in self.SIZES:
+                places[tuple(tokens[max(0, stop - size) : stop])] = stop
+        done[0] = max(done[0], len(tokens) - 1)
+        place = next((at for size in self.SIZES if (at := places.get(tuple(tokens[-size:]), -1)) >= 0), -1)
+        if place < 0:
+            return []
+        period = len(tokens) - place
+        return [tokens[place + i % period] for i in range(n)]
+
+
+class Costs:
+    """What steps of decoding requests take: base + per_token * tokens, a line through the latest steps.
+
+    drafter_s: seconds that the drafter takes for one draft.
+    """
+
+    DECAY = 0.98
+
+    def __init__(self) -> None:
+        self.drafter_s = 0.0
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def observe(self, n_tokens: int, seconds: float) -> None:
+        if self._weight > 8:  # a step that was held up says little
+            seconds = min(seconds, 3 * self._y / self._weight)
+        keep = self.DECAY
+        self._weight = self._weight * keep + 1
+        self._x = self._x * keep + n_tokens
+        self._y = self._y * keep + seconds
+        self._xx = self._xx * keep + n_tokens**2
+        self._xy = self._xy * keep + n_tokens * seconds
+
+    def observe_drafter(self, n_drafts: int, seconds: float) -> None:
+        self.drafter_s += (seconds / n_drafts - self.drafter_s) / 8
+
+    def least_chance(self, n_rows: int) -> float:
+        """The chance with which a draft has to stand to earn its cost, in a step of n_rows requests; 1 is never."""
+        if not self._weight:
+            return n_rows * UNKNOWN_SHARE / (1 + n_rows * UNKNOWN_SHARE)
+        x, y = self._x / self._weight, self._y / self._weight
+        variance = self._xx / self._weight - x * x
+        if variance > 0.02 * x:
+            per_token = (self._xy / self._weight - x * y) / variance
+            per_token = min(max(per_token, 0.02 * y / x), y / x)
+        else:
+            per_token = y * UNKNOWN_SHARE / (1 + x * UNKNOWN_SHARE)
+        plain = y + (n_rows - x) * per_token  # a step without drafts
+        return min(1.0, n_rows * (per_token + self.drafter_s) / plain)
+
+
+@dataclass(slots=True)
+class Record:
+    """How drafts fared, the latest counting most: how many stood of those that were put to the test."""
+
+    stood: float
+    tested: float
+    pause: int = FIRST_PAUSE
+    wait: int = 0
+
+    @property
+    def chance(self) -> float:
+        return self.stood / self.tested
+
+    def note(self, n_drafts: int, n_stood: int, keep: float) -> None:
+        n_tested = min(n_stood + 1, n_drafts)
+        self.stood = self.stood * keep**n_tested + n_stood
+        self.tested = self.tested * keep**n_tested + n_tested
+
+
+class Speculation:
+    """Gives running requests their drafts, as many as earn something. n_drafted, n_stood: of all drafts so far."""
+
+    def __init__(self, drafter: Drafter, vocab_size: int) -> None:
+        self.drafter, self.costs, self.vocab_size = drafter, Costs(), vocab_size
+        self.n_drafted = self.n_stood = 0
+        self._all = Record(6.0, 10.0)
+        self._records: dict[int, Record | None] = {}  # None: its drafter failed
+
+    def draft(self, running: Sequence[Request]) -> None:
+        """Sets the drafts of all these requests for the next step, most of them perhaps to none."""
+        least = self.costs.least_chance(max(1, sum(request.n_pending == 1 for request in running)))
+        wanted = []
+        for request in running:
+            request.drafts = ()
+            if can_speculate(request) and (n := self._length(request, least)):
+                wanted.append((request, n))
+        if not wanted:
+            return
+        started = time.perf_counter()
+        found = self._propose(wanted)
+        n_drafts = 0
+        for request, ids in found:
+            if request.cursor is not None:
+                ids = ids[: len(request.cursor.ahead(ids))]
+            request.drafts = tuple(ids)
+            n_drafts += len(ids)
+        if n_drafts:
+            self.costs.observe_drafter(n_drafts, time.perf_counter() - started)
+
+    def learn(self, request: Request, n_drafts: int, n_stood: int) -> None:
+        """Notes how a request's drafts fared in a step."""
+        self.n_drafted += n_drafts
+        self.n_stood += n_stood
+        self._all.note(n_drafts, n_stood, 0.99)
+        record = self._records.get(request.id)
+        if record is None:
+            return
+        record.note(n_drafts, n_stood, 0.9)
+        if record.wait < 0:  # it was a trial
+            record.pause = FIRST_PAUSE if n_stood else min(2 * record.pause, LONGEST_PAUSE)
+            record.wait = record.pause
+
+    def forget(self, request: Request) -> None:
+        """The request has ended."""
+        self._records.pop(request.id, None)
+        self.drafter.forget(request.id)
+
+    def _length(self, request: Request, least: float) -> int:
+        """How many drafts earn more than they cost: those whose chance to stand, with all before, is `least`."""
+        if request.id not in self._records:
+            chance = min(max(self._all.chance, 0.01), 0.9)
+            self._records[request.id] = Record(2 * chance, 2.0)
+        record = self._records[request.id]
+        if record is None:
+            return 0
+        if record.chance >= least and least < 1:
+            record.wait = record.pause
+            return MOST if record.chance > 0.999 else min(MOST, int(math.log(least) / math.log(record.chance)))
+        record.wait -= 1
+        return 1 if record.wait < 0 else 0
+
+    def _propose(self, wanted: list[tuple[Request, int]]) -> list[tuple[Request, Sequence[int]]]:
+        """Requests and their drafts. Where the drafter fails, each is tried alone, and those that fail have no more."""
+        try:
+            found = self.drafter.propose(wanted)
+            assert all(0 <= id_ < self.vocab_size for ids in found for id_ in ids), "a draft is no id of the model"
+            return [(request, list(ids[:n])) for (request, n), ids in zip(wanted, found, strict=True)]
+        except Exception:  # noqa: BLE001 - a guess that cannot be made is no reason to end a request
+            if len(wanted) > 1:
+                return [pair for one in wanted for pair in self._propose([one])]
+            self._records[wanted[0][0].id] = None
+            return []
+
+
+def can_speculate(request: Request) -> bool:
+    """It decodes, and what may come next can be told without the ids before being final.
+
+    Penalties count ids that have been said, and a matcher has to see each id before it says what follows.
+    """
+    if request.n_pending != 1 or request.params.is_penalized:
+        return False
+    return request.cursor is None or not request.cursor.needs_host
