@@ -2,38 +2,46 @@
 
 A well-formed header is one match of a regular expression. Anything else is read field by field: what is recognised
 counts, the rest is set aside as leftover text, and every deviation is named with its place. Reading never fails.
-In header text the two control tokens are the private characters CHANNEL_MARK and CONSTRAIN_MARK.
+In header text the two control tokens are CHANNEL_MARK and CONSTRAIN_MARK, lone surrogates, which no text decodes to.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from harmonium.harmony.messages import Author, Channel, Role
 
-CHANNEL_MARK, CONSTRAIN_MARK = "\ue005", "\ue003"
-# Of a name: letters and digits of any script, with their accents and joiners, and _ . - / @ : $, of which - . / @ : do
-# not end it. Other signs are taken for noise.
+CHANNEL_MARK, CONSTRAIN_MARK = "\udc05", "\udc03"
+# Of a name as a well-formed header holds it: all but the blanks at which the reference divides a header.
+_BLANK = r" \t\n\f\r"
+_HELD = rf"[^{_BLANK}{CHANNEL_MARK}{CONSTRAIN_MARK}]+"
+# Of a name in a header that is not well formed: letters and digits of any script, with their accents and joiners, and
+# _ . - / @ : $, of which - . / @ : do not end it. Other signs are taken for noise.
 _NO_SIGN = rf"\s\x00-\x23\x25-\x2c\x3b-\x3f\x5b-\x5e\x60\x7b-\x7f\ufffd{CHANNEL_MARK}{CONSTRAIN_MARK}"
 _NAME = rf"[^{_NO_SIGN}]*[^{_NO_SIGN}\x2d-\x2f\x3a\x40]"
 _TYPE = r"[\w/+.-]+"
 _ROLES = frozenset(Role)
 _WELL_FORMED = re.compile(
-    rf"(?P<author>{_NAME})?(?: to=(?P<before>{_NAME}))?"
-    rf"(?:{CHANNEL_MARK}(?P<channel>{'|'.join(Channel)}))?(?: to=(?P<after>{_NAME}))?"
+    rf"(?P<author>{_HELD})?(?: to=(?P<before>{_HELD}))?"
+    rf"(?:{CHANNEL_MARK}(?P<channel>{'|'.join(Channel)}))?(?: to=(?P<after>{_HELD}))?"
     rf"(?: ?{CONSTRAIN_MARK}(?P<constrained>(?:{_TYPE})?)| (?P<type>{_TYPE}))?"
 )
 _GLUED_AUTHOR = re.compile(rf"assistant(?=to=|{'|'.join(Channel)})")
 _AUTHOR = re.compile(_NAME)
-_FOREIGN = re.compile(f"[{_NO_SIGN}]")
+_STARTS_WITH_ROLE = re.compile("|".join(Role))
+_UNHELD = re.compile(rf"[{_BLANK}\ud800-\udfff]|<(?=\|(?:channel|constrain)\|>)")
 _BEHIND_AUTHOR = re.compile(rf"\s*(?:$|to=|[{CHANNEL_MARK}{CONSTRAIN_MARK}])")
 _WORD = re.compile(rf"[^\s{CHANNEL_MARK}{CONSTRAIN_MARK}]+")
 _SPACE = re.compile(r"\s*")
 _KNOWN_CHANNEL = re.compile("|".join(Channel), re.IGNORECASE)
 _RECIPIENT = re.compile(rf"to=\s*({_NAME})|((?:functions|browser)\.{_NAME})")
+_TO = re.compile(r"to=\s*")
+_HELD_RECIPIENT = re.compile(rf"to=({_HELD})")
+_MAY_GO_ON = re.compile(rf"to=\s*{_HELD}(?:\s*{CONSTRAIN_MARK}?{_TYPE})?")
 _CONSTRAINED = re.compile(rf"json|{_TYPE}")
 _KNOWN_TYPE = re.compile(r"(?:json|code)(?!\w)")
 
@@ -84,25 +92,25 @@ class Header:
 
 def is_recipient(name: str) -> bool:
     """Can a header name it, so that it is read back as it is?"""
-    return _AUTHOR.fullmatch(name) is not None
+    return bool(name) and _UNHELD.search(name) is None
 
 
 def sayable(name: str) -> str:
-    """The name itself if a header can hold it, else one like it, with low lines for what is foreign to headers."""
-    if is_recipient(name):
-        return name
-    written = _FOREIGN.sub("_", name)
-    return written if is_recipient(written) else f"{written}_"
+    """The name itself if a header can hold it, else one like it, with low lines for what a header cannot hold."""
+    return _UNHELD.sub("_", name) or "_"
 
 
-def read_header(text: str, role: Role | None, is_closed: bool) -> Header:
+def read_header(
+    text: str, role: Role | None, is_closed: bool, declared: Collection[str] = (), is_tentative: bool = False
+) -> Header:
     """Reads a header's text. role: already known, from the prompt's `<|start|>assistant`; None: the text says it.
 
     is_closed: `<|message|>` follows, so text that belongs to no field is noise. Otherwise it begins the body.
+    declared: recipients that are known, as headers have them. is_tentative: more may follow.
     """
-    header = _read_well_formed(text, role) if is_closed else None
+    header = _read_well_formed(text, role, declared) if is_closed else None
     if header is None:
-        header = _Reader(text, role, is_closed).read()
+        header = _Reader(text, role, is_closed, declared, is_tentative).read()
     kinds = [deviation.kind for deviation in header.deviations]
     if not is_closed:
         missing = RepairKind.MISSING_HEADER if header.is_bare else RepairKind.MISSING_MESSAGE
@@ -114,11 +122,11 @@ def read_header(text: str, role: Role | None, is_closed: bool) -> Header:
     return header
 
 
-def _read_well_formed(text: str, role: Role | None) -> Header | None:
+def _read_well_formed(text: str, role: Role | None, declared: Collection[str]) -> Header | None:
     match = _WELL_FORMED.fullmatch(text)
     if match is None or (match["author"] is None) == (role is None) or (match["before"] and match["after"]):
         return None
-    if match["author"] is not None and _GLUED_AUTHOR.match(match["author"]):
+    if match["author"] is not None and not _is_author(match["author"], match["before"] is not None):
         return None
     if match["type"] and not (match["before"] or match["after"] or _KNOWN_TYPE.fullmatch(match["type"])):
         return None
@@ -126,7 +134,34 @@ def _read_well_formed(text: str, role: Role | None) -> Header | None:
     header.channel = Channel(match["channel"]) if match["channel"] else None
     header.recipient = match["before"] or match["after"]
     header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] is not None else match["type"]
+    if header.recipient is not None and declared and header.recipient not in declared:
+        start = max(match.start("before"), match.start("after"))
+        meant = _declared_at(text, start, declared)
+        rest = header.recipient[len(meant) :]
+        if meant and not any(character.isalnum() for character in rest):
+            header.recipient = meant
+            header.deviations.append(Deviation(RepairKind.HEADER_TEXT, start + len(meant), rest))
     return header
+
+
+def _is_author(word: str, is_addressed: bool) -> bool:
+    """Is the first word of a header an author? Tools of names with signs are, where they say that they are tools."""
+    if word.partition(":")[0] in _ROLES:
+        return True
+    if word.startswith("to=") or _GLUED_AUTHOR.match(word):
+        return False
+    says_so = (is_addressed or word.startswith("functions.")) and not _STARTS_WITH_ROLE.match(word)
+    return says_so or _AUTHOR.fullmatch(word) is not None
+
+
+def _declared_at(text: str, start: int, declared: Collection[str]) -> str:
+    """The longest declared recipient that stands there and does not go on as a word, or ""."""
+    found = [name for name in declared if text.startswith(name, start) and not _goes_on(text, start + len(name))]
+    return max(found, key=len, default="")
+
+
+def _goes_on(text: str, at: int) -> bool:
+    return text[at - 1].isalnum() and (text[at : at + 1].isalnum() or text[at : at + 1] == "_")
 
 
 def _author(word: str) -> Author:
@@ -140,10 +175,14 @@ def _author(word: str) -> Author:
 class _Reader:
     """Reads a header that is not well formed, field by field from left to right."""
 
-    def __init__(self, text: str, role: Role | None, is_closed: bool) -> None:
+    def __init__(
+        self, text: str, role: Role | None, is_closed: bool, declared: Collection[str], is_tentative: bool
+    ) -> None:
         self._text = text
         self._at = 0
         self._is_closed = is_closed
+        self._declared = declared
+        self._is_tentative = is_tentative
         self._last_mark = text.rfind(CHANNEL_MARK)
         self._has_author = role is not None
         self._is_glued = False  # "assistantfinal": the control tokens were lost
@@ -162,12 +201,7 @@ class _Reader:
                 self._read_channel()
             elif self._text[start] == CONSTRAIN_MARK:
                 self._read_constrained()
-            elif match := _RECIPIENT.match(self._text, start):
-                self._set("recipient", match[1] or match[2], start)
-                self._at = match.end()
-                if match[0] != f"to={match[1]}":
-                    self._deviate(RepairKind.HEADER_TEXT, start)
-            elif not self._read_word():
+            elif not (self._read_recipient() or self._read_word()):
                 self._take_body(start)
         return self._header
 
@@ -195,13 +229,39 @@ class _Reader:
     def _read_author(self) -> None:
         start = self._skip_space()
         word = _WORD.match(self._text, start)
-        if word is None or not _AUTHOR.fullmatch(word[0]) or word[0].startswith("to="):
+        if word and self._is_tentative and word.end() == len(self._text) and word[0].startswith("functions."):
+            self._at = word.end()
+        elif word is None or not _AUTHOR.fullmatch(word[0]) or word[0].startswith("to="):
             self._deviate(RepairKind.MISSING_ROLE, start)
         elif self._is_closed or _BEHIND_AUTHOR.match(self._text, word.end()):
             self._header.author = _author(word[0])
             self._at = word.end()
         else:
             self._deviate(RepairKind.MISSING_ROLE, start)
+
+    def _read_recipient(self) -> bool:
+        """The longest name that may be meant. Where more may follow, all that may yet turn out to be the name."""
+        text, start = self._text, self._at
+        if self._is_tentative and _MAY_GO_ON.fullmatch(text, start):
+            self._at = len(text)
+            return True
+        held = _HELD_RECIPIENT.match(text, start) if self._is_closed else None
+        if held and held[1] in self._declared:
+            self._set("recipient", held[1], start)
+            self._at = held.end()
+            return True
+        match = _RECIPIENT.match(text, start)
+        to = _TO.match(text, start)
+        at = to.end() if to else start
+        name, declared = (match[1] or match[2]) if match else "", _declared_at(text, at, self._declared)
+        name = max(name, declared, key=len)
+        if not name:
+            return False
+        self._set("recipient", name, start)
+        self._at = at + len(name)
+        if at - start != len("to="):
+            self._deviate(RepairKind.HEADER_TEXT, start)
+        return True
 
     def _read_channel(self) -> None:
         start = self._at

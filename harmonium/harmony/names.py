@@ -1,8 +1,8 @@
-"""Names for headers, both ways: a tool called "look up (v2)" is called `functions.look_up__v2_`, and known again.
+"""Names for headers, both ways: a tool called "look up" is called `functions.look_up`, and known again.
 
-A header holds letters and digits of any script and the signs _ . - / @ : $; a name of these stands for itself, as the
-reference renderer writes it. In any other name each foreign character becomes a low line, and names that would thereby
-become one are numbered.
+A header holds any name without blanks and without the texts of `<|channel|>` and `<|constrain|>`; it stands for itself,
+as the reference renderer writes it. In other names low lines stand for these, and names that would thereby become one
+are numbered.
 """
 
 from __future__ import annotations

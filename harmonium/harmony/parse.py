@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from harmonium.harmony.header import CHANNEL_MARK, CONSTRAIN_MARK, Deviation, Header, RepairKind, read_header
 from harmonium.harmony.messages import Author, Channel, Message, Role
 from harmonium.harmony.names import meant_recipient, spoken_names
+from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import NO_TOKEN, Vocabulary
 
 # A header's text that is longer is looked at, whether it is not a body already; then at twice the length, and so on.
 LONG_HEADER = 24
-_NO_MARKS = {ord(CHANNEL_MARK): "\ufffd", ord(CONSTRAIN_MARK): "\ufffd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ class Parser:
     ) -> None:
         """role: the ids go on behind `<|start|>` and this role; None: they begin with `<|start|>`.
 
-        functions: names of the functions that were declared; those that a header cannot hold are known again.
+        functions: names of the functions that were declared; those that a header cannot hold are known again, and
+        noise behind a recipient is told from a name.
         """
         control = vocabulary.control
         self._vocabulary = vocabulary
@@ -96,7 +97,10 @@ class Parser:
         self._enders = vocabulary.message_end_ids | vocabulary.stop_ids
         self._marks = {control.channel: CHANNEL_MARK, control.constrain: CONSTRAIN_MARK}
         self._decoder = vocabulary.decoder()
-        self._meant = {spoken: name for name, spoken in spoken_names(functions).items()}
+        names = list(functions)
+        spoken = spoken_names(names)
+        self._declared = frozenset(f"{FUNCTIONS}.{spoken.get(name, name)}" for name in names)
+        self._meant = {written: name for name, written in spoken.items()}
         self._n_fed = 0
         self._events: list[Event] = []
         self._ids: list[int] = []
@@ -171,7 +175,7 @@ class Parser:
         self._look_at = LONG_HEADER
 
     def _text_in_header(self, id_: int, at: int) -> None:
-        self._add_header_text(self._decoder.feed(id_).translate(_NO_MARKS), at)
+        self._add_header_text(self._decoder.feed(id_), at)
         if len(self._header_text) < self._look_at:
             return
         self._look_at *= 2
@@ -188,7 +192,7 @@ class Parser:
         if id_ == control.message:
             self._start_message(self._read_header(is_closed=True))
         elif id_ in self._marks:
-            self._add_header_text(self._decoder.flush().translate(_NO_MARKS) + self._marks[id_], at)
+            self._add_header_text(self._decoder.flush() + self._marks[id_], at)
         elif id_ in self._enders:
             self._start_message(self._read_header(is_closed=False))
             self._end_message(id_, at)
@@ -216,7 +220,7 @@ class Parser:
         """is_tentative: leaves an unfinished character in the decoder, for more text may follow."""
         if not is_tentative and (rest := self._decoder.flush()):
             self._add_header_text(rest, self._n_fed - 1)
-        return read_header("".join(self._header_text), self._role, is_closed)
+        return read_header("".join(self._header_text), self._role, is_closed, self._declared, is_tentative)
 
     def _start_message(self, header: Header) -> None:
         for kind, at, text in self._placed(header.deviations):

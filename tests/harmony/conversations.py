@@ -8,7 +8,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harmonium.harmony.header import is_recipient
 from harmonium.harmony.messages import (
     Author,
     Channel,
@@ -33,8 +32,9 @@ texts = st.sampled_from(
 )
 parts = texts.map(lambda text: (text,)) | st.lists(texts, min_size=1, max_size=3).map(tuple)
 SAYABLE = ("get_weather", "my-tool.v2", "server/list:all", "погода", "f")
-UNSAYABLE = ("look up", "look_up", "look?up", "<|call|>", "résumé!", "नमस्ते")
-function_names = st.sampled_from((*SAYABLE, *SAYABLE, *UNSAYABLE))
+SIGNS = ("f-", "end.", "f/", "look?up", "f+g", "a,b", "résumé!", "f(x)", "[f]", "~f", "<|call|>", "नमस्ते")
+UNSAYABLE = ("look up", "look_up", "look\tup", "up<|channel|>", " ", "f up", "<|constrain|>")
+function_names = st.sampled_from((*SAYABLE, *SAYABLE, *SIGNS, *UNSAYABLE))
 specs = st.builds(
     ToolSpec,
     function_names,
@@ -128,7 +128,7 @@ def _features(message: Message) -> Iterator[str]:
         yield f"name: {message.role}"
     if message.recipient is not None:
         kind = message.recipient.partition(".")[0]
-        yield f"recipient: {message.role} {kind if is_recipient(message.recipient) else 'no header can hold'}"
+        yield f"recipient: {message.role} {kind if is_held(message.recipient) else 'no header can hold'}"
     for part in message.content:
         yield f"content: {type(part).__name__}"
         if isinstance(part, SystemContent):
@@ -212,11 +212,16 @@ def _mapped(conversation: Conversation, change: Callable[[ToolSpec], ToolSpec]) 
     return Conversation(tuple(messages))
 
 
+def is_held(name: str) -> bool:
+    """Does the reference read the name in the header that it writes?"""
+    return len(name.split()) == 1 and not any(mark in name for mark in (" ", "\t", "<|channel|>", "<|constrain|>"))
+
+
 def for_the_reference(conversation: Conversation) -> Conversation:
     """What it lacks put into what it has: names for headers; response formats as text, which is encoded on its own."""
     contents = [part for message in conversation.messages for part in message.content]
     tools = [tool.name for part in contents if isinstance(part, DeveloperContent) for tool in part.tools]
-    spoken = spoken_names(tools)
+    spoken = {name: written for name, written in spoken_names(tools).items() if not is_held(name)}
 
     def parts_(message: Message) -> Iterator[Content]:
         for part in message.content:
@@ -231,9 +236,10 @@ def for_the_reference(conversation: Conversation) -> Conversation:
 
     def one(message: Message) -> Message:
         name, recipient = message.author.name, message.recipient
-        if message.role is Role.TOOL and name is not None:
+        if message.role is Role.TOOL and name is not None and not is_held(name):
             name = spoken_recipient(name, spoken)
-        recipient = None if recipient is None else spoken_recipient(recipient, spoken)
+        if recipient is not None and not is_held(recipient):
+            recipient = spoken_recipient(recipient, spoken)
         author = replace(message.author, name=name)
         return replace(message, author=author, recipient=recipient, content=tuple(parts_(message)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import openai_harmony as oh
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,22 +13,93 @@ from harmonium.harmony.names import spoken_names
 from harmonium.harmony.parse import parse
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
+from tests.harmony.oracle import ours, theirs
 
 
 @pytest.mark.parametrize(
-    "name", ["get_weather", "my-tool.v2", "github/list-issues", "a:b@c$", "Größe", "погода", "देखो", "天気", "🦊", "f.2"]
+    "name",
+    [
+        *("get_weather", "my-tool.v2", "github/list-issues", "a:b@c$", "Größe", "погода", "देखो", "天気", "🦊", "f.2"),
+        *(
+            "f-",
+            "end.",
+            "f/",
+            "look?up",
+            "f+g",
+            "a,b",
+            "résumé!",
+            "f(x)",
+            "[f]",
+            "~f",
+            "<|call|>",
+            "user",
+            "to=x",
+            "\xa0",
+        ),
+        *("a\u2028b", "\ue005", "\x00", "f" + "(x)" * 30, "json", "?"),
+    ],
 )
-def test_names_that_headers_hold_stand_for_themselves(name: str) -> None:
+def test_names_that_headers_hold_stand_for_themselves(
+    name: str, o200k: Vocabulary, reference: oh.HarmonyEncoding
+) -> None:
+    """Written and read as the reference does, whether declared or not, before the channel, behind it and as author."""
     assert spoken_names([name]) == {}
+    said = (Message.call(name, "{}"), Message.tool(f"functions.{name}", "1"), Message.call(name, "[]"))
+    ids = render(Conversation(said), o200k, next_role=None)
+    assert ids == reference.render_conversation(theirs(Conversation(said)))
+    behind = [*o200k.encode("<|start|>assistant<|channel|>commentary to=functions.", parse_special=True)]
+    behind += [*o200k.encode(name), *o200k.encode(" <|constrain|>json<|message|>{}<|call|>", parse_special=True)]
+    for written, expected in ((ids, said), (behind, said[:1])):
+        assert list(map(ours, reference.parse_messages_from_completion_tokens(written, role=None))) == list(expected)
+        for declared in ([], [name], [name, "f", "x"]):
+            parsed = parse(written, o200k, role=None, functions=declared)
+            assert (parsed.messages, parsed.repairs) == (expected, ())
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "meant", "repairs"),
+    [
+        (["f"], "f??", "f", ["header_text"]),
+        (["f"], "f-", "f", ["header_text"]),
+        (["f", "f-"], "f-", "f-", []),
+        (["f", "f-"], "f-?", "f-", ["header_text"]),
+        (["f(x)", "f"], "f(x)", "f(x)", []),
+        (["f"], "f(x)", "f(x)", []),
+        (["f"], "fg", "fg", []),
+        (["f"], "f_", "f_", []),
+        (["g"], "f??", "f??", []),
+        ([], "f??", "f??", []),
+    ],
+)
+def test_a_declared_name_is_told_from_noise(
+    declared: list[str], written: str, meant: str, repairs: list[str], o200k: Vocabulary
+) -> None:
+    ids = o200k.encode(f"<|channel|>commentary to=functions.{written} json<|message|>{{}}<|call|>", parse_special=True)
+    parsed = parse(ids, o200k, functions=declared)
+    assert [(message.recipient, message.text) for message in parsed.messages] == [(f"functions.{meant}", "{}")]
+    assert [repair.kind for repair in parsed.repairs] == repairs
+
+
+@pytest.mark.parametrize(
+    "header", ["{name}{{}}<|call|>", "{name}??  <|message|>{{}}<|call|>", "{name}  json<|message|>{{}}<|call|>"]
+)
+@pytest.mark.parametrize("name", ["f(x)", "end.", "f-", "f"])
+def test_declared_names_are_found_in_malformed_headers(name: str, header: str, o200k: Vocabulary) -> None:
+    text = "<|channel|>commentary to=functions." + header.format(name=name)
+    parsed = parse(o200k.encode(text, parse_special=True), o200k, functions=[name, "x"])
+    assert [(message.recipient, message.text) for message in parsed.messages] == [(f"functions.{name}", "{}")]
 
 
 @pytest.mark.parametrize(
     ("names", "written"),
     [
-        (["look up (v2)"], ["look_up__v2_"]),
-        (["a b", "a\tb", "a_b", "a?b"], ["a_b_2", "a_b_3", "a_b_4"]),
-        (["up!", "up_", "up.", "up-"], ["up__2", "up._", "up-_"]),
-        (["<|call|>", "\x00", " "], ["__call__", "_", "__2"]),
+        (["look up (v2)"], ["look_up_(v2)"]),
+        (["a b", "a\tb", "a_b", "a?b"], ["a_b_2", "a_b_3"]),
+        (["up ", "up_", "up.", "up-"], ["up__2"]),
+        (
+            ["a<|channel|>", "<|constrain|>", "_", " ", "", "\ud800"],
+            ["a_|channel|>", "_|constrain|>", "__2", "__3", "__4"],
+        ),
         (["a b", "a b"], ["a_b"]),
     ],
 )
