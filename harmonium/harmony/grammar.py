@@ -8,6 +8,7 @@ look at each of its tokens: half a second for 200,000.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,17 +16,32 @@ from typing import Any
 
 import llguidance
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import text_mask
 from harmonium.harmony.convert import response_formats
+from harmonium.harmony.enforceable import REMEDY, enforceable
 from harmonium.harmony.messages import ResponseFormat
 from harmonium.harmony.vocabulary import Vocabulary
 
 WHITESPACE = r"[ \n\t\r]{1,40}"
 """Between the parts of JSON: indented as one likes, but not for ever."""
 ANY_OBJECT = {"type": "object"}
+_LETTERS, _TEXT = "[A-Za-z ]", r'[^"\\\x00-\x1F\x7F]'
+SLICES = (
+    r"[\x20\x0A\x0D\x09]+",
+    *(f"{_LETTERS}{{1,{n}}}" for n in (10, 30)),
+    *(r"[^\x00-\x7F]+", r" [^\x00-\x7F]+"),
+    *(f"{_TEXT}{{1,{n}}}" for n in (4, 7, 10, 30)),
+    f"{_TEXT}+",
+)
+"""Kinds of tokens that a mask takes whole where all of a kind may follow: measured by benchmarks/schema_mask.py, texts
+of bounded length and patterns of letters gain by them. Each costs a tenth of a second, once for a vocabulary."""
+LIMITS = LLParserLimits(verbose_errors=False)
+_LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
+_SPECIAL = re.compile(r"<[^\s>]*>?")
 
 
 @dataclass(frozen=True)
@@ -35,11 +51,26 @@ class Grammar:
     source: str
 
     @staticmethod
-    def json_schema(schema: Mapping[str, Any]) -> Grammar:
-        """JSON that is valid against a schema. Raises BadRequest for a schema that is not JSON."""
+    def json_schema(schema: Mapping[str, Any], is_strict: bool = True) -> Grammar:
+        """JSON that is valid against a schema, or, where not is_strict, against what of it can be enforced.
+
+        Raises BadRequest for a schema that is not JSON.
+        """
         try:
-            text = json.dumps(schema)
-            return Grammar(LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": WHITESPACE}))
+            text = json.dumps(enforceable(schema, is_strict), ensure_ascii=False)
+            text.encode()
+            return Grammar(
+                LLMatcher.grammar_from_json_schema(
+                    text,
+                    overrides={
+                        "whitespace_pattern": WHITESPACE,
+                        "coerce_one_of": not is_strict,
+                        "lenient": not is_strict,
+                    },
+                )
+            )
+        except UnicodeEncodeError:
+            raise BadRequest(f"The schema {_SURROGATE}") from None
         except (TypeError, ValueError, RecursionError) as error:
             raise BadRequest(f"The schema is no JSON ({error}); give a JSON Schema as a dict.") from None
 
@@ -48,11 +79,11 @@ class Grammar:
         """What a response_format asks of the answer, None for free text.
 
         OpenAI's text, json_object and json_schema, and {"type": "grammar", "syntax": "lark" or "regex", "definition":
-        ...}. Raises BadRequest for any other.
+        ...}. A schema with "strict": false is enforced as far as it can be. Raises BadRequest for any other.
         """
         formats = response_formats(given)
         if formats:
-            return Grammar.json_schema(formats[0].schema)
+            return Grammar.json_schema(formats[0].schema, is_strict=not _is_loose(given))
         kind = given.get("type") if isinstance(given, Mapping) else None
         if kind == "grammar":
             assert isinstance(given, Mapping)
@@ -72,27 +103,49 @@ class Grammar:
     @staticmethod
     def regex(pattern: str) -> Grammar:
         """Text that a regular expression (of Rust's regex syntax, without look-around) matches whole."""
-        return Grammar(LLMatcher.grammar_from_regex(pattern))
+        return Grammar(LLMatcher.grammar_from_regex(_utf8(pattern, "regular expression")))
 
     @staticmethod
     def lark(definition: str) -> Grammar:
-        """Text that a Lark grammar derives from its rule `start`."""
-        return Grammar(LLMatcher.grammar_from_lark(definition))
+        """Text that a Lark grammar derives from its rule `start`. Raises BadRequest where it names special tokens."""
+        if found := _SPECIAL.search(_LARK_TEXT.sub('""', definition)):
+            raise BadRequest(
+                f"The grammar names the special token {found[0]}, which no body can hold; leave it out, or put its "
+                "name in quotes to mean the text."
+            )
+        return Grammar(LLMatcher.grammar_from_lark(_utf8(definition, "grammar")))
+
+
+_SURROGATE = "has half of a surrogate pair in it, which is no character; take it out."
+
+
+def _utf8(text: str, what: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"The {what} {_SURROGATE}") from None
+    return text
+
+
+def _is_loose(given: ResponseFormat | Mapping[str, Any] | None) -> bool:
+    """Does a json_schema format say "strict": false?"""
+    inner = given.get("json_schema", given) if isinstance(given, Mapping) else {}
+    return inner.get("strict") is False
 
 
 class Matcher:
     """One body, id by id: the engine's HostMatcher. Raises RuntimeError where the grammar outgrows its limits."""
 
-    def __init__(self, matcher: LLMatcher, n_ids: int, vocab_size: int, end: int) -> None:
-        """matcher: at its beginning, over ids below n_ids; end: the id that stands for the end there, in its masks."""
-        self._matcher, self._end = matcher, end
-        self._words = np.zeros(-(-vocab_size // 32), np.int32)
+    def __init__(self, matcher: LLMatcher, text: NDArray[np.uint32], n_ids: int) -> None:
+        """matcher: at its beginning, over ids below n_ids; text: the ids that a body may have at all, packed."""
+        self._matcher, self._text = matcher, text.view(np.int32)
+        self._words = np.zeros(len(text), np.int32)
         self._n_bytes = -(-n_ids // 32) * 4
 
     def mask(self) -> NDArray[np.int32]:
-        """(ceil(vocab_size / 32),), bit i % 32 of word i // 32 for id i. The same array every time."""
+        """(ceil(vocab_size / 32),), bit i % 32 of word i // 32 for id i: text alone. The same array every time."""
         self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._n_bytes)
-        self._words.view(np.uint32)[self._end // 32] &= ~np.uint32(1 << self._end % 32)
+        self._words &= self._text
         self._check()
         return self._words
 
@@ -105,11 +158,14 @@ class Matcher:
 
     def forced(self) -> Sequence[int]:
         """Ids that must follow, spelled as the vocabulary would; none where the body may end."""
-        return () if self.can_end() else self._matcher.compute_ff_tokens()
+        return () if self.can_end() else [id_ for id_ in self._matcher.compute_ff_tokens() if self._is_text(id_)]
+
+    def _is_text(self, id_: int) -> bool:
+        return bool(self._text[id_ // 32] >> id_ % 32 & 1)
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise RuntimeError(self._matcher.get_error())
+            raise RuntimeError(one_line(self._matcher.get_error()))
 
 
 class Compiler:
@@ -121,19 +177,36 @@ class Compiler:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        return LLTokenizer(llguidance.TokenizerWrapper(_Tokens(self._vocabulary)))
+        return LLTokenizer(llguidance.TokenizerWrapper(_Tokens(self._vocabulary)), slices=list(SLICES))
 
     def _compile(self, grammar: Grammar) -> Callable[[], Matcher]:
-        """What starts a matcher. Raises BadRequest for what cannot be compiled."""
-        tokenizer, n_ids, n_rows = self._tokenizer, self._vocabulary.size, self._vocab_size
-        first = LLMatcher(tokenizer, grammar.source, log_level=0)
+        """What starts a matcher. Raises BadRequest for what cannot be compiled, and for what nothing can match."""
+        tokenizer, n_ids, text = self._tokenizer, self._vocabulary.size, text_mask(self._vocabulary, self._vocab_size)
+        first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=LIMITS)
         if first.is_error():
-            raise BadRequest(_one_line(first.get_error()))
-        return lambda: Matcher(first.deep_copy(), n_ids, n_rows, tokenizer.eos_token)
+            raise BadRequest(one_line(first.get_error()))
+        trial = Matcher(first.deep_copy(), text, n_ids)
+        if not trial.can_end() and not _any_mask(trial):
+            raise BadRequest("No text matches it; give one that allows something.")
+        return lambda: Matcher(first.deep_copy(), text, n_ids)
 
 
-def _one_line(error: str) -> str:
-    return f"{' '.join(error.split()).rstrip('.')}."
+def _any_mask(matcher: Matcher) -> bool:
+    """Does anything follow?"""
+    try:
+        return bool(matcher.mask().any())
+    except RuntimeError:
+        return False
+
+
+def one_line(error: str) -> str:
+    """What llguidance says of an error, without its inner state."""
+    if named := re.match(r"Unimplemented keys: \[(.*)\]", error):
+        return f"{named[1].replace(chr(34), '')} cannot be enforced; {REMEDY}."
+    if error.startswith("oneOf constraints"):
+        return f"Some variants of a oneOf do not exclude one another; write anyOf, or {REMEDY.partition(' or ')[2]}."
+    said = error.partition("<")[0] if error.startswith("panic") else error.replace("<non-verbose/>", "")
+    return f"{' '.join(said.split()).rstrip('.')[:300]}."
 
 
 class _Tokens:

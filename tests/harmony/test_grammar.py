@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher
 
 from harmonium.errors import BadRequest
 from harmonium.harmony.automaton import text_mask
@@ -67,6 +68,11 @@ FORMATS: dict[str, tuple[Grammar, Callable[[str], object]]] = {
     "schema": (Grammar.json_schema(PERSON), is_person),
     "object": (Grammar.json_object(), lambda text: isinstance(json.loads(text), dict)),
     "regex": (Grammar.regex(r"[0-9]{3}-[a-fé]+"), re.compile(r"[0-9]{3}-[a-fé]+").fullmatch),
+    "hostile text": (
+        Grammar.lark(r'start: /(?s:.){0,9}/ "<|end|>" | "<|call|>"'),
+        re.compile(r"(?s).*<\|(end|call)\|>").fullmatch,
+    ),
+    "stop": (Grammar.lark('start: x\nx[stop=""]: /(?s:[^a]){0,9}/'), re.compile("(?s)[^a]{0,9}").fullmatch),
     "lark": (Grammar.lark('start: "yes" | "no" ("," " "? start)?'), re.compile(r"(no(, ?|$))*(yes)?").fullmatch),
 }
 
@@ -80,6 +86,22 @@ def test_random_bodies_are_valid(name: str, vocabulary: Vocabulary) -> None:
     assert all(is_valid(text) for text in whole)
     assert len(set(whole)) > 5
     assert name == "object" or len(whole) >= 54, "bounded formats come to an end"
+
+
+SPECIAL = ("<|channel|>", "<|start|>", "<|end|>", "<|call|>", "<|return|>", "<|endoftext|>", "<[0-4095]>", "<[*]>")
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_no_grammar_lets_a_control_token_into_a_body(special: str, vocabulary: Vocabulary) -> None:
+    """Asked to, it is refused; and were it not, the masks and the forced ids would hold text alone."""
+    for definition in (f'start: "a" {special} "b"', f"start: x // y\nx: {special}", f'start: /<"/ {special} "\\">"'):
+        with pytest.raises(BadRequest, match=f"special token {re.escape(special)}.*in quotes"):
+            Grammar.lark(definition)
+    matcher = Compiler(vocabulary, N_ROWS).compile(Grammar(LLMatcher.grammar_from_lark(f'start: "a" {special} "b"')))()
+    matcher.accept(vocabulary.encode("a")[0])
+    assert not (matcher.mask().view(np.uint32) & ~text_mask(vocabulary, N_ROWS)).any()
+    assert not {*matcher.forced()} & vocabulary.special_ids
+    assert Grammar.lark(f'start: "{special}" // {special}\n# {special}'), "its name is a text like any other"
 
 
 def test_whitespace_ends(vocabulary: Vocabulary) -> None:
@@ -117,11 +139,20 @@ def test_response_formats() -> None:
         Grammar.json_schema({"not": {"type": "string"}}),
         Grammar.regex("("),
         Grammar.lark("start: missing"),
+        Grammar.regex(r"[^\s\S]"),
+        Grammar.lark(r"start: /[^\s\S]/ | /a[^\s\S]/"),
     ],
 )
 def test_what_cannot_be_compiled(grammar: Grammar, vocabulary: Vocabulary) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as refused:
         Compiler(vocabulary, N_ROWS).compile(grammar)
+    assert len(str(refused.value)) < 250 and "\n" not in str(refused.value) and "<state>" not in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [Grammar.regex, Grammar.lark, lambda text: Grammar.json_schema({"const": text})])
+def test_half_a_surrogate_pair_is_refused(make: Callable[[str], Grammar]) -> None:
+    with pytest.raises(BadRequest, match="surrogate"):
+        make('start: "\ud800"')
 
 
 def test_a_schema_that_is_no_json() -> None:
@@ -143,4 +174,17 @@ def test_a_mask_is_fast(o200k: Vocabulary) -> None:
             assert not (mask.view(np.uint32) & ~text).any()
             matcher.accept(id_)
         assert matcher.can_end()
+    assert median(seconds) < 2e-4
+
+
+def test_words_of_bounded_patterns_are_fast(o200k: Vocabulary) -> None:
+    """Kinds of tokens that may follow whole are not looked at one by one."""
+    text = "The quick brown fox jumps over the lazy dog and so on"
+    make = Compiler(o200k, 201088).compile(Grammar.json_schema({"type": "string", "pattern": "^[A-Za-z ]{0,80}$"}))
+    matcher, seconds = make(), list[float]()
+    for id_ in o200k.encode(json.dumps(text)):
+        started = time.perf_counter()
+        matcher.mask()
+        seconds.append(time.perf_counter() - started)
+        matcher.accept(id_)
     assert median(seconds) < 2e-4
