@@ -253,15 +253,15 @@ class Engine:
 
     def _speculate(self, speculation: Speculation) -> None:
         """The step, with drafts; how long steps take is noted where all requests decode."""
+        started, n_stood = time.perf_counter(), speculation.n_stood
         speculation.draft(self.scheduler.running)
-        started = time.perf_counter()
         rows = self.scheduler.schedule()
         is_decoding = all(row.is_sampled and row.n_tokens == 1 for row in rows)
         if rows:
             self._run(rows)
         if rows and is_decoding:
-            n_tokens = sum(row.stop - row.start for row in rows)
-            speculation.costs.observe(n_tokens, time.perf_counter() - started)
+            n_drafts = sum(len(row.drafts) for row in rows)
+            speculation.observe(len(rows), n_drafts, speculation.n_stood - n_stood, time.perf_counter() - started)
 
     def _run(self, rows: list[Row]) -> None:
         """Computes these rows and gives their requests the new ids; where that fails, each row alone."""

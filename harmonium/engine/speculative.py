@@ -114,12 +114,17 @@ class Costs:
 
 @dataclass(slots=True)
 class Record:
-    """How drafts fared, the latest counting most: how many stood of those that were put to the test."""
+    """How drafts fared, the latest counting most: how many stood of those that were put to the test.
+
+    pause: steps to wait where drafts earn nothing, and wait how many are left of it. is_new: the drafter, which may
+    have to read a long prompt then, was not asked yet.
+    """
 
     stood: float
     tested: float
     pause: int = FIRST_PAUSE
     wait: int = 0
+    is_new: bool = True
 
     @property
     def chance(self) -> float:
@@ -131,6 +136,40 @@ class Record:
         self.tested = self.tested * keep**n_tested + n_tested
 
 
+class Worth:
+    """Whether steps with drafts bring more ids a second than steps without, as measured, whatever was expected.
+
+    Where they bring fewer there are none for a while, longer each time; now and then one step goes without anyway.
+    """
+
+    DECAY, TRIAL, SHORTEST, LONGEST = 0.95, 8, 16, 1024
+
+    def __init__(self) -> None:
+        self._plain, self._drafted = [0.0, 0.0], [0.0, 0.0]  # seconds and ids, the latest counting most
+        self._n_steps = self._n_drafted = self._wait = 0
+        self._pause = self.SHORTEST
+
+    def allows(self) -> bool:
+        """Whether the next step may have drafts."""
+        self._n_steps += 1
+        self._wait = max(0, self._wait - 1)
+        return not self._wait and self._n_steps % 32 > 0
+
+    def observe(self, seconds: float, n_ids: int, *, has_drafts: bool) -> None:
+        kept = self._drafted if has_drafts else self._plain
+        if kept[1] > 4 * n_ids:  # a step that was held up says little
+            seconds = min(seconds, 3 * n_ids * kept[0] / kept[1])
+        kept[:] = kept[0] * self.DECAY + seconds, kept[1] * self.DECAY + n_ids
+        self._n_drafted += has_drafts
+        if not has_drafts or self._n_drafted < self.TRIAL or not self._plain[1]:
+            return
+        if self._drafted[1] * self._plain[0] < self._plain[1] * self._drafted[0]:
+            self._wait, self._pause = self._pause, min(2 * self._pause, self.LONGEST)
+            self._n_drafted, self._drafted = 0, [0.0, 0.0]
+        elif self._n_drafted > 4 * self.TRIAL:
+            self._pause = self.SHORTEST
+
+
 class Speculation:
     """Gives running requests their drafts, as many as earn something. n_drafted, n_stood: of all drafts so far."""
 
@@ -138,18 +177,25 @@ class Speculation:
         self.drafter, self.costs, self.vocab_size = drafter, Costs(), vocab_size
         self.n_drafted = self.n_stood = 0
         self._all = Record(6.0, 10.0)
+        self._worth: dict[int, Worth] = {}  # by the number of requests, in powers of two
         self._records: dict[int, Record | None] = {}  # None: its drafter failed
 
     def draft(self, running: Sequence[Request]) -> None:
         """Sets the drafts of all these requests for the next step, most of them perhaps to none."""
-        least = self.costs.least_chance(max(1, sum(request.n_pending == 1 for request in running)))
+        n_rows = sum(request.n_pending == 1 for request in running)
+        is_worth_it = self._worth_of(n_rows).allows()
+        least = self.costs.least_chance(max(1, n_rows))
         wanted = []
         for request in running:
             request.drafts = ()
-            if can_speculate(request) and (n := self._length(request, least)):
+            if is_worth_it and can_speculate(request) and (n := self._length(request, least)):
                 wanted.append((request, n))
         if not wanted:
             return
+        are_known = True
+        for request, _ in wanted:
+            if (record := self._records[request.id]) is not None and record.is_new:
+                record.is_new = are_known = False
         started = time.perf_counter()
         found = self._propose(wanted)
         n_drafts = 0
@@ -158,8 +204,16 @@ class Speculation:
                 ids = ids[: len(request.cursor.ahead(ids))]
             request.drafts = tuple(ids)
             n_drafts += len(ids)
-        if n_drafts:
+        if n_drafts and are_known:
             self.costs.observe_drafter(n_drafts, time.perf_counter() - started)
+
+    def observe(self, n_rows: int, n_drafts: int, n_stood: int, seconds: float) -> None:
+        """Notes how long a step took in which n_rows requests decoded, and what its drafts brought."""
+        self.costs.observe(n_rows + n_drafts, seconds)
+        self._worth_of(n_rows).observe(seconds, n_rows + n_stood, has_drafts=n_drafts > 0)
+
+    def _worth_of(self, n_rows: int) -> Worth:
+        return self._worth.setdefault(n_rows.bit_length(), Worth())
 
     def learn(self, request: Request, n_drafts: int, n_stood: int) -> None:
         """Notes how a request's drafts fared in a step."""

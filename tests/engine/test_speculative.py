@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from harmonium.chat.loading import load
 from harmonium.engine.constraint import Cursor, Place, TableConstraint
+from harmonium.engine.draft_model import ModelDrafter
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, Request, SamplingParams
-from harmonium.engine.speculative import MOST, Costs, NgramDrafter, Speculation
+from harmonium.engine.speculative import MOST, Costs, NgramDrafter, Speculation, Worth
+from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.messages import Role
 from harmonium.harmony.render import render
 from harmonium.model.config import PAGE_SIZE
+from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit
 from tests.engine.conftest import Same, prompt
@@ -60,6 +64,7 @@ def eager(engine: Engine) -> Engine:
     """Whatever it costs, it speculates."""
     assert engine._speculation is not None
     engine._speculation.costs.least_chance = lambda n_rows: 0.001  # type: ignore[method-assign]
+    engine._speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
     return engine
 
 
@@ -280,9 +285,28 @@ def test_what_a_draft_must_promise() -> None:
     assert costs.least_chance(1) < 0.5, "what held a step up is no cost of drafts"
 
 
+def with_drafts(worth: Worth, n: int, seconds: float) -> int:
+    """Of n steps, how many have drafts: those take `seconds` and bring two ids, the others one second and one."""
+    n_drafted = 0
+    for _ in range(n):
+        has_drafts = worth.allows()
+        worth.observe(seconds if has_drafts else 1.0, 1 + has_drafts, has_drafts=has_drafts)
+        n_drafted += has_drafts
+    return n_drafted
+
+
+def test_drafts_that_bring_less_than_they_took_are_left_out() -> None:
+    assert with_drafts(Worth(), 320, 1.9) == 310, "one step in 32 is for comparison"
+    worth = Worth()
+    assert with_drafts(worth, 1000, 2.2) < 100
+    assert with_drafts(worth, 4000, 2.2) < 60, "tried again more and more seldom"
+    assert with_drafts(worth, 4000, 1.5) > 2500, "and again and again, once they are worth it"
+
+
 def served(stands: Callable[[int], bool], n: int = 600) -> list[int]:
     """Lengths of the drafts of steps, where draft number i of a request stands if `stands` says so."""
     speculation = Speculation(NgramDrafter(), 500)
+    speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
     line(speculation.costs, base=3.0, per_token=1.0)
     request = Request(0, [1, 2] * 10, SamplingParams(), 0, 10**6)
     request.n_computed = len(request.tokens) - 1
@@ -321,3 +345,38 @@ def test_nano_copies_in_fewer_steps(nano: Path, question: str) -> None:
     n = n_steps(engine, lambda: found.append(engine.generate([ids], params)[0].ids))
     assert found[0] == expected.ids
     assert n < 0.8 * len(expected.ids), (n, len(expected.ids))
+
+
+def other(model: Transformer, seed: int) -> Transformer:
+    return Transformer.load(Dummy(model.config, seed=seed), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("name", ["greedy", "seeded", "filtered", "biased"])
+def test_a_draft_model_that_thinks_alike_is_right_and_another_does_no_harm(
+    model: Transformer, same: Same, name: str
+) -> None:
+    params = PARAMS[name]
+    prompts = [prompt(length) for length in (1, 17, 120, 129)]
+    expected = Engine(model, context=256).generate(prompts, params)
+    shares = []
+    for guessing in (model, other(model, 5)):
+        engine = eager(Engine(model, context=256, n_rows=3, drafter=ModelDrafter(guessing, model)))
+        for ids, one, answer in zip(prompts, expected, engine.generate(prompts, params), strict=True):
+            same(ids, params, one.ids, answer.ids)
+        audit(engine.cache)
+        assert engine._speculation is not None
+        shares.append(engine._speculation.n_stood / engine._speculation.n_drafted)
+    assert shares[0] > 0.95 and shares[1] < 0.7
+
+
+def test_a_draft_model_has_the_same_vocabulary_and_perhaps_a_smaller_context(model: Transformer) -> None:
+    with pytest.raises(BadRequest, match="same vocabulary"):
+        ModelDrafter(Transformer.load(Dummy(replace(model.config, vocab_size=499)), dtype=torch.float32), model)
+    short = ModelDrafter(model, model)
+    short.engine.context = 30
+    params = SamplingParams(temperature=0, max_tokens=20)
+    [expected] = Engine(model, context=64).generate([prompt(20)], params)
+    engine = eager(Engine(model, context=64, drafter=short))
+    [answer] = engine.generate([prompt(20)], params)
+    assert answer.ids == expected.ids
+    assert engine._speculation is not None and 4 <= engine._speculation.n_stood <= 9

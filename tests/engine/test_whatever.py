@@ -27,6 +27,7 @@ from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.request import FinishReason, Request, SamplingParams
 from harmonium.engine.runner import Sampled
 from harmonium.engine.sizes import PageCounts
+from harmonium.engine.speculative import Worth
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit, may_write
@@ -127,6 +128,7 @@ class Whatever(RuleBasedStateMachine):
         )
         if self.engine._speculation is not None:  # whatever it costs
             self.engine._speculation.costs.least_chance = lambda n_rows: 0.01  # type: ignore[method-assign]
+            self.engine._speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
         checked(self.engine)
         self.got: dict[int, list[int]] = {}
 
