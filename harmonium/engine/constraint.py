@@ -11,9 +11,10 @@ that the device (table_arena.py) equals. The engine reads ids and knows nothing 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -89,11 +90,32 @@ class Table:
         return [dict(pairs[start:stop]) for start, stop in pairwise(starts)]
 
     @cached_property
-    def forbidden(self) -> NDArray[np.bool_]:
-        """(n_masks + 1, vocab_size): the ids that each row of masks forbids; the last row, for -1, forbids all."""
-        bits = np.unpackbits((~self.masks).astype("<u4").view(np.uint8), axis=1, bitorder="little")
-        every = np.ones((1, self.vocab_size), np.bool_)
-        return np.concatenate((bits[:, : self.vocab_size].astype(np.bool_), every))
+    def forbidden(self) -> list[NDArray[np.bool_]]:
+        """(vocab_size,) each: the ids that each row of masks forbids; the last, for -1, forbids all. Shared between
+        tables, not to be changed."""
+        rows = [*self.masks, np.zeros(n_words(self.vocab_size), np.uint32)]
+        return [_unpacked(row.tobytes(), self.vocab_size) for row in rows]
+
+    @cached_property
+    def steps(self) -> tuple[list[int], list[int], list[int]]:
+        """default_next, exits and matcher_of, for the host, which steps one state at a time."""
+        return self.default_next.tolist(), self.exits.tolist(), self.matcher_of.tolist()
+
+    @property
+    def n_bytes(self) -> int:
+        """What the table takes on the host: its arrays and what steps it there. `forbidden` is every table's."""
+        arrays = [getattr(self, field.name) for field in fields(self)]
+        held = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        held += sys.getsizeof(self.edges) + sum(map(sys.getsizeof, (*self.edges, *self.steps)))
+        return held + 2 * sys.getsizeof(2**20) * len(self.edge_tokens)
+
+
+@lru_cache(maxsize=16)
+def _unpacked(words: bytes, vocab_size: int) -> NDArray[np.bool_]:
+    """(vocab_size,): the ids that a packed mask forbids."""
+    bits = np.unpackbits(~np.frombuffer(words, "<u4").view(np.uint8), bitorder="little")[:vocab_size].astype(np.bool_)
+    bits.flags.writeable = False
+    return bits
 
 
 def n_words(vocab_size: int) -> int:
@@ -154,8 +176,8 @@ class Cursor:
         self.spent = 0
         self.is_moved = False
         self._matchers, self._watch = constraint.matchers, constraint.watch
-        self._edges, self._default = self.table.edges, self.table.default_next.tolist()
-        self._exits, self._matcher_of = self.table.exits.tolist(), self.table.matcher_of.tolist()
+        self._edges = self.table.edges
+        self._default, self._exits, self._matcher_of = self.table.steps
         self.matcher: HostMatcher | None = None
         self.state = self._settle(constraint.start)
         self._enter(-1)

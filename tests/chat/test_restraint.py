@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from harmonium.chat.restraint import Compiler, Restraint, Rules, Tools
 from harmonium.engine.constraint import Cursor, TableConstraint, set_bits
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import Offer
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.messages import Channel, Conversation, Message, SystemContent, ToolSpec
 from harmonium.harmony.parse import RepairKind
@@ -299,3 +301,28 @@ def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> 
 def test_mistakes(llm: LLM, options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         llm.chat("Hi", max_tokens=1, **options)
+
+
+def test_a_request_takes_little_memory(vocabulary: Vocabulary) -> None:
+    """Its table with all that steps it on the host, its place in it, and a body's matcher: 256 KB at most, at the rows
+    of gpt-oss. What all tables share is made once."""
+    compiler, names = Compiler(vocabulary, 201_088), [f"{verb}_{n}" for verb in ("get", "set") for n in range(150)]
+    strict = replace(WEATHER, name="strict")
+    Restraint(conversation("Hi", tools=[strict]), Rules(), compiler).constraint(0, 0).table.forbidden
+    tracemalloc.start()
+    forbidden = np.zeros(201_088, np.bool_)
+    said = conversation("Hi", tools=[strict, *map(ToolSpec, names)], builtin_tools=["python", "browser"])
+    constraint = Restraint(said, Rules(), compiler).constraint(0, 0)
+    before, _ = tracemalloc.get_traced_memory()
+    cursor = Cursor(constraint)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    cursor.forbid(forbidden)
+    one, other = (table.forbidden for table in (constraint.table, compiler.table(Offer())[1]))
+    matcher = constraint.matchers[0]()
+    matcher.mask()
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert one[0] is other[0] and one[-1] is other[-1], "shared"
+    assert constraint.table.n_bytes + held < 256 * 1024
+    arrays = sum(array.nbytes for array in compiler.table(Offer())[0].arrays)
+    assert compiler.table(Offer())[1].n_bytes > arrays and constraint.table.n_bytes > taken > 0, "edges are counted"
