@@ -114,7 +114,7 @@ conversations = st.builds(
 
 
 def features(conversation: Conversation) -> set[str]:
-    """Names for what a conversation uses; its schemas' features among them, of what is compared with the reference."""
+    """Names for what a conversation uses; its schemas' features among them, of what is compared."""
     messages = conversation.messages
     return {*_history(messages), *(name for message in messages for name in _features(message))}
 
@@ -141,7 +141,7 @@ def _features(message: Message) -> Iterator[str]:
             yield from ("response format" for _ in part.response_formats)
             yield from (f"parameters: {tool.parameters is not None}" for tool in part.tools)
             for tool in part.tools:
-                yield from schemas.features(schemas.agreed(tool.parameters)) if tool.parameters is not None else ()
+                yield from schemas.compared(tool.parameters) if tool.parameters is not None else ()
 
 
 def _history(messages: tuple[Message, ...]) -> Iterator[str]:

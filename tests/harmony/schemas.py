@@ -8,6 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.harmony.meanings import bare
+
 Schema = Any
 WORDS = ("a city", "one\nof two", "日本語 🦊", 'a "quoted" b', "", "<|end|>", "x | y[]", "tags // of\r\nany kind")
 SCALARS = ("string", "number", "integer", "boolean", "null")
@@ -155,6 +157,11 @@ def inner_schemas(schema: Schema) -> Iterator[Schema]:
         value = schema.get(keyword, [])
         for item in value if isinstance(value, list) else [value]:
             yield from inner_schemas(item)
+
+
+def compared(schema: Schema) -> set[str]:
+    """Features of what is compared: with the reference's text where it writes it, else with the schema's meaning."""
+    return features(as_the_reference_reads(agreed(schema))) | features(bare(schema))
 
 
 def features(schema: Schema) -> set[str]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from harmonium.harmony.messages import Channel, Conversation, DeveloperContent, Message, Role, ToolSpec
 from harmonium.harmony.parse import parse
 from harmonium.harmony.render import Learned, render, render_for_training
+from harmonium.harmony.schema import typescript
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.harmony.conversations import (
     agreed,
@@ -24,6 +25,7 @@ from tests.harmony.conversations import (
     is_misread,
     without_dropped,
 )
+from tests.harmony.meanings import bare, meaning, read
 from tests.harmony.oracle import ours, theirs
 from tests.harmony.schemas import tour
 
@@ -51,6 +53,14 @@ def check_rendering(drawn: Conversation, vocabulary: Vocabulary, reference: oh.H
     lesson, codes = render_for_training(said, vocabulary)
     assert lesson == reference.render_conversation_for_training(whole, config=KEEP_ALL)
     check_mask(said, lesson, codes, vocabulary)
+
+
+def check_types(drawn: Conversation) -> None:
+    """Every keyword is written as it is meant, of those too that the reference does not write."""
+    contents = [part for message in drawn.messages for part in message.content if isinstance(part, DeveloperContent)]
+    for tool in (tool for content in contents for tool in content.tools if tool.parameters is not None):
+        schema = bare(tool.parameters)
+        assert read(typescript(schema)) == meaning(schema)
 
 
 def check_mask(said: Conversation, lesson: list[int], codes: list[int], vocabulary: Vocabulary) -> None:
@@ -102,6 +112,7 @@ def check_many(n: int, vocabulary: Vocabulary, reference: oh.HarmonyEncoding) ->
 
     def check(drawn: Conversation) -> None:
         check_rendering(drawn, vocabulary, reference)
+        check_types(drawn)
         check_parsing(drawn, vocabulary, reference)
         seen.update(features(drawn))
 
