@@ -30,13 +30,16 @@ from harmonium.chat.options import (
 from harmonium.chat.reply import Reply
 from harmonium.chat.restraint import Compiler, Restraint
 from harmonium.chat.shared_engine import SharedEngine
+from harmonium.engine.draft_model import ModelDrafter
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.engine.speculative import Drafter, NgramDrafter
 from harmonium.errors import BadRequest, HarmoniumError, RequestFailed
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.messages import Conversation, Message, Role
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.model.transformer import Transformer
 
 Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
 """A question, or messages as OpenAI's chat API has them, or harmony's own."""
@@ -63,11 +66,14 @@ class LLM:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         context: int | None = None,
+        speculate: str | Path | None = None,
     ) -> None:
         """model: nano, gpt-oss-20b, gpt-oss-120b, a repository on the Hugging Face hub, or a folder.
 
         device: cpu or cuda:N, by default a GPU if there is one; dtype: of what is not packed, float32 or bfloat16, by
         default what suits the device; context: by default what the model was made for, as far as memory allows.
+        speculate: "ngram" guesses ids ahead from what was said, any other name or path is a model that does; answers
+        are the same, and come faster where the guesses are good.
         """
         if isinstance(model, loading.Loaded):
             if device is not None or dtype is not None:
@@ -77,7 +83,12 @@ class LLM:
         self.name = model.name
         self.vocabulary: Vocabulary = model.vocabulary
         self.sampling = model.sampling
-        self.engine = Engine(model.transformer, context=context, end_ids=self.vocabulary.message_end_ids)
+        self.engine = Engine(
+            model.transformer,
+            context=context,
+            end_ids=self.vocabulary.message_end_ids,
+            drafter=_drafter(speculate, model.transformer),
+        )
         self._shared = SharedEngine(self.engine)
         self._compiler = Compiler(self.vocabulary, model.transformer.config.vocab_size)
 
@@ -257,6 +268,14 @@ class LLM:
         if failed:
             raise RequestFailed(failed[0])
         return answers
+
+
+def _drafter(speculate: str | Path | None, target: Transformer) -> Drafter | None:
+    if speculate is None:
+        return None
+    if speculate == "ngram":
+        return NgramDrafter()
+    return ModelDrafter(loading.load(speculate, device=target.device).transformer, target)
 
 
 def _each(what: str | None, given: Iterable[Given], read: Callable[[Given], Made]) -> list[Made]:
