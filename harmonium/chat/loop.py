@@ -116,7 +116,8 @@ def turn(
         if call is None:
             break
         is_offered = offered.has(call.name)
-        if is_offered and call.name not in runnable:
+        is_builtin = (said.messages[-1].recipient or "").partition(".")[0] in offered.builtin
+        if is_offered and (is_builtin or call.name not in runnable):
             reason = FinishReason.TOOL_CALLS
             break
         if n_rounds == max_tool_rounds:

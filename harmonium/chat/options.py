@@ -16,6 +16,7 @@ from harmonium.chat.loop import MAX_TOOL_ROUNDS
 from harmonium.chat.restraint import Rules, tool_choice
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import BUILTIN_RECIPIENTS
 from harmonium.harmony.convert import conversation, response_formats
 from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.messages import Effort, ResponseFormat, ToolSpec
@@ -95,6 +96,9 @@ class ChatSettings:
 def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> ChatSettings:
     """Raises BadRequest for an option that does not exist or cannot be, whatever the messages are."""
     check(options, ChatOptions)
+    for name in ("constrained", "stop_loops", "run_tools"):
+        if not isinstance(options.get(name, True), bool):
+            raise BadRequest(f"{name} is {options[name]!r}; give True or False.")
     tools = _tools(options)
     prompt = prompt_settings({**options, "tools": tools})
     rounds = options.get("max_tool_rounds", MAX_TOOL_ROUNDS)
@@ -110,8 +114,8 @@ def _rules(options: Mapping[str, Any]) -> Rules | None:
     if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 0):
         raise BadRequest(f"reasoning_budget is {budget!r}; give a whole number of tokens, 0 or more.")
     wanted = options.get("response_format")
-    stop_loops = bool(options.get("stop_loops", False))
-    rules = Rules(tool_choice(options.get("tool_choice")), Grammar.of_response_format(wanted), budget, stop_loops)
+    choice, stop_loops = tool_choice(options.get("tool_choice")), options.get("stop_loops", False)
+    rules = Rules(choice, Grammar.of_response_format(wanted), budget, stop_loops)
     if options.get("constrained", True):
         return rules
     is_told = bool(response_formats(wanted))  # to no avail otherwise
@@ -129,8 +133,17 @@ def prompt_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         raise BadRequest(f"There is no effort {effort!r}{did_you_mean(str(effort), Effort)}")
     given = {name: options[name] for name in PromptOptions.__optional_keys__ if options.get(name) is not None}
     given["tools"] = [tool_spec(tool) for tool in _tools(given)]
+    _check_names([tool.name for tool in given["tools"]], given.get("builtin_tools", ()))
     conversation("", **given)  # what is wrong with the options is wrong with any messages
     return given
+
+
+def _check_names(functions: Iterable[str], builtin_tools: Iterable[str]) -> None:
+    """Raises BadRequest for a function that is named like a builtin tool beside it: their calls would be confused."""
+    taken = {name for tool in builtin_tools for name in (tool, *BUILTIN_RECIPIENTS.get(tool, ()))}
+    for name in functions:
+        if name in taken:
+            raise BadRequest(f"{name!r} is a builtin tool and one of the tools, too; rename the function.")
 
 
 def _tools(options: Mapping[str, Any]) -> list[Any]:

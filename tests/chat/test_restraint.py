@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from harmonium import LLM, Reply
 from harmonium.chat.events import Done, FinishReason
 from harmonium.chat.restraint import Compiler, Restraint, Rules, Tools
 from harmonium.engine.constraint import Cursor, TableConstraint, set_bits
+from harmonium.engine.repetition import SHORTEST
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
 from harmonium.harmony.automaton import Offer
@@ -28,7 +30,7 @@ from harmonium.harmony.render import render_for_training
 from harmonium.harmony.vocabulary import Vocabulary
 from recipes.nano.curriculum import exam
 from recipes.nano.drill import Drill
-from tests.chat.conftest import VOCAB_SIZE
+from tests.chat.conftest import VOCAB_SIZE, chain
 
 ARGUMENTS: dict[str, Any] = {
     "type": "object",
@@ -181,6 +183,24 @@ def test_functions_of_any_name(llm: LLM) -> None:
             assert len(calls) >= 2 and all(json.loads(call.arguments)["unit"] in "CF" for call in calls)
 
 
+def test_a_builtin_tool_and_a_function_of_its_name(llm: LLM, say: Callable[..., None]) -> None:
+    """In a conversation that offers both, each call goes where its header says."""
+    said = conversation("Hi", builtin_tools=["python"], tools=[ToolSpec("python", "", {"type": "object"})])
+    ran = []
+
+    def python() -> str:
+        """Runs nothing."""
+        ran.append(1)
+        return "ran"
+
+    say("<|channel|>analysis to=python code<|message|>{}<|call|>")
+    reply = llm.chat(said, tools=[python])
+    assert not ran and reply.finish_reason is FinishReason.TOOL_CALLS and reply.pending_calls
+    end = "<|channel|>final<|message|>Hi<|return|>"
+    say(" to=functions.python<|channel|>commentary json<|message|>{}<|call|>", end)
+    assert llm.chat(said, tools=[python]).text == "Hi" and ran
+
+
 def test_channels_are_those_that_the_system_message_names(llm: LLM) -> None:
     system = Message.system(SystemContent(channels=(Channel.FINAL,)))
     options: dict[str, Any] = {"temperature": 1.0, "max_tokens": 200, "seed": 5}
@@ -258,10 +278,35 @@ def stuck(constraint: TableConstraint, character: int) -> TableConstraint:
     return replace(constraint, table=replace(table, masks=masks, edge_tokens=tokens, edge_nexts=nexts))
 
 
-def test_what_does_not_loop_is_left_alone(nano_llm: LLM) -> None:
-    for question in ("How many b's are in the word 'bubble'?", "What is 12 * 34?"):
-        one, other = (nano_llm.chat(question, stop_loops=stop, temperature=0.0) for stop in (False, True))
-        assert one.token_ids == other.token_ids and not other.is_reasoning_loop
+def test_what_does_not_loop_is_left_alone(llm: LLM, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasoning longer than what is looked at, every id of it seen by the watch: counting is no repetition."""
+    thought = " ".join(f"{n}, {n * n % 97}." for n in range(200))
+    ids = vocabulary.encode(f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant", parse_special=True)
+    add, seen = llm.engine.add, list[int]()
+
+    def scripted(prompt: Any, params: Any, given: TableConstraint) -> int:
+        watch = given.watch
+        assert watch is not None
+
+        def shown(id_: int) -> bool:
+            seen.append(id_)
+            return watch(id_)
+
+        line = chain([*ids, *vocabulary.encode("<|channel|>final<|message|>Hi<|return|>", parse_special=True)])
+        budgeted = replace(line.table, exits=thinking(line.table.exits, len(ids)))
+        return add(prompt, params, replace(line, table=budgeted, watch=shown))
+
+    monkeypatch.setattr(llm.engine, "add", scripted)
+    reply = llm.chat("Count.", stop_loops=True, max_tokens=3000)
+    assert reply.reasoning == thought and reply.text == "Hi" and not reply.is_reasoning_loop
+    assert len(seen) > 4 * SHORTEST
+
+
+def thinking(exits: np.ndarray[Any, np.dtype[np.int32]], n: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The first n states budgeted, with the state behind them as their exit."""
+    given = exits.copy()
+    given[:n] = n
+    return given
 
 
 def test_a_budget_is_for_all_rounds(compiler: Compiler) -> None:
@@ -288,6 +333,11 @@ def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> 
         ({"tool_choice": "later", "tools": [NOW]}, "no tool here"),
         ({"tool_choice": 3, "tools": [NOW]}, "tool_choice is"),
         ({"reasoning_budget": -1}, "reasoning_budget"),
+        ({"constrained": "no"}, "constrained is 'no'; give True or False"),
+        ({"stop_loops": "no"}, "stop_loops is 'no'; give True or False"),
+        ({"run_tools": 0}, "run_tools is 0; give True or False"),
+        ({"tools": [ToolSpec("python")], "builtin_tools": ["python"]}, "'python' is a builtin tool.*rename"),
+        ({"tools": [ToolSpec("browser.open")], "builtin_tools": ["browser"]}, "'browser.open' is a builtin tool"),
         ({"reasoning_budget": True}, "reasoning_budget"),
         ({"response_format": {"type": "yaml"}}, "response_format"),
         ({"response_format": {"type": "grammar", "syntax": "regex", "definition": "("}}, "cannot be enforced"),
@@ -308,7 +358,7 @@ def test_a_request_takes_little_memory(vocabulary: Vocabulary) -> None:
     of gpt-oss. What all tables share is made once."""
     compiler, names = Compiler(vocabulary, 201_088), [f"{verb}_{n}" for verb in ("get", "set") for n in range(150)]
     strict = replace(WEATHER, name="strict")
-    Restraint(conversation("Hi", tools=[strict]), Rules(), compiler).constraint(0, 0).table.forbidden
+    assert Restraint(conversation("Hi", tools=[strict]), Rules(), compiler).constraint(0, 0).table.forbidden
     tracemalloc.start()
     forbidden = np.zeros(201_088, np.bool_)
     said = conversation("Hi", tools=[strict, *map(ToolSpec, names)], builtin_tools=["python", "browser"])
