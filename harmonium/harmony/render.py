@@ -81,9 +81,9 @@ def render_for_training(
     """The whole conversation and, for every id, a Learned code: what a generation has to produce.
 
     learn_from: index of the first message whose assistant messages are learned; what stands before it is rendered as
-    history. A generation continues `<|start|>assistant`, so that prefix is learned only where the model writes it:
-    after a message of its own that did not stop. A final message at the end closes with `<|return|>`; one inside, which
-    history shows with `<|end|>`, does not teach its end.
+    history; from there on reasoning is kept. A generation continues `<|start|>assistant`, so that prefix is learned
+    only where the model writes it: after a message of its own that did not stop. A final message at the end closes with
+    `<|return|>`; one inside, which history shows with `<|end|>`, does not teach its end.
     """
     messages = conversation.messages
     declared = _declared(messages)

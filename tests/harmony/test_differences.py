@@ -11,7 +11,7 @@ import pytest
 
 from harmonium.harmony.messages import Author, Conversation, DeveloperContent, Message, Role, ToolSpec
 from harmonium.harmony.parse import parse
-from harmonium.harmony.render import render
+from harmonium.harmony.render import render, render_for_training
 from harmonium.harmony.schema import typescript
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.harmony import golden
@@ -93,6 +93,19 @@ def test_finished_reasoning(o200k: Vocabulary, reference: oh.HarmonyEncoding) ->
         assert finished in o200k.decode(expected)
         assert finished not in o200k.decode(render(conversation, o200k))
     assert "current" in o200k.decode(render(pending, o200k))
+
+
+def test_lessons_keep_their_reasoning(o200k: Vocabulary, reference: oh.HarmonyEncoding) -> None:
+    """By default the reference drops it from the first turn that a training sequence teaches, if it ends in a final."""
+    once = (golden.ASK, Message.analysis("first"), golden.ANSWER)
+    twice = (*once, golden.LATER, Message.analysis("second"), golden.ANSWER)
+    for said in (once, twice):
+        shown = reference.render_conversation_for_training(theirs(Conversation(said)))
+        assert "first" not in o200k.decode(shown)
+        assert "first" in o200k.decode(render_for_training(Conversation(said), o200k)[0])
+    lesson = o200k.decode(render_for_training(Conversation(twice), o200k, learn_from=len(once))[0])
+    assert "first" not in lesson
+    assert "second" in lesson
 
 
 @pytest.mark.parametrize("name", ["look up", "look\nup", "<|channel|>up", "a<|constrain|>b"])
