@@ -28,6 +28,8 @@ CASES = {
     "malformed headers": MALFORMED,
     "no header, at length": "Well, this has no header at all, and goes on and on. " * 500,
     "a header that never ends": "<|channel|>analysis " + "?? " * 2000,
+    "channel tokens, at length": "?<|channel|>" * 20_000,
+    "start tokens, at length": "<|start|>" * 40_000,
 }
 N_ROUNDS, N_TOKENS = 9, 20_000
 

@@ -36,6 +36,8 @@ _STARTS_WITH_ROLE = re.compile("|".join(Role))
 _UNHELD = re.compile(rf"[{_BLANK}\ud800-\udfff]|<(?=\|(?:channel|constrain)\|>)")
 _BEHIND_AUTHOR = re.compile(rf"\s*(?:$|to=|[{CHANNEL_MARK}{CONSTRAIN_MARK}])")
 _WORD = re.compile(rf"[^\s{CHANNEL_MARK}{CONSTRAIN_MARK}]+")
+_NEEDLESS_BLANK = re.compile(rf"(?<=[\s{CHANNEL_MARK}{CONSTRAIN_MARK}])\s|^\s(?!to=)|\s(?=$|{CHANNEL_MARK})")
+_CHANNEL_OF_CALL = re.compile(rf"(?:{'|'.join(Channel)})\s+to=", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
 _KNOWN_CHANNEL = re.compile("|".join(Channel), re.IGNORECASE)
 _RECIPIENT = re.compile(rf"to=\s*({_NAME})|((?:functions|browser)\.{_NAME})")
@@ -111,6 +113,9 @@ def read_header(
     header = _read_well_formed(text, role, declared) if is_closed else None
     if header is None:
         header = _Reader(text, role, is_closed, declared, is_tentative).read()
+        if is_closed and not header.deviations:
+            blank = _NEEDLESS_BLANK.search(text)
+            header.deviations.append(Deviation(RepairKind.HEADER_TEXT, blank.start() if blank else 0))
     kinds = [deviation.kind for deviation in header.deviations]
     if not is_closed:
         missing = RepairKind.MISSING_HEADER if header.is_bare else RepairKind.MISSING_MESSAGE
@@ -299,7 +304,8 @@ class _Reader:
         word = _WORD.match(self._text, start)
         assert word is not None
         channel = _KNOWN_CHANNEL.match(self._text, start)
-        if channel and self._header.channel is None and (self._is_closed or self._is_glued):
+        is_told = self._is_closed or self._is_glued or _CHANNEL_OF_CALL.match(self._text, start)
+        if channel and self._header.channel is None and is_told:
             self._header.channel = Channel(channel[0].lower())
             self._deviate(RepairKind.HEADER_TEXT, start)
             self._at = channel.end()

@@ -16,7 +16,7 @@ from harmonium.harmony.names import meant_recipient, spoken_names
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import NO_TOKEN, Vocabulary
 
-# A header's text that is longer is looked at, whether it is not a body already; then at twice the length, and so on.
+# A header's text that is longer is looked at, whether it is not a body already; then at four times the length.
 LONG_HEADER = 24
 
 
@@ -178,7 +178,7 @@ class Parser:
         self._add_header_text(self._decoder.feed(id_), at)
         if len(self._header_text) < self._look_at:
             return
-        self._look_at *= 2
+        self._look_at *= 4
         header = self._read_header(is_closed=False, is_tentative=True)
         if _says_something(header.body):
             self._start_message(header)
@@ -203,6 +203,10 @@ class Parser:
 
     def _start_in_header(self, at: int) -> None:
         """A second `<|start|>`: what is there is a message if it says anything, and noise otherwise."""
+        if not self._header_text:
+            self._repair(RepairKind.STRAY_TOKEN, at)
+            self._open_header(None)
+            return
         start = self._ids.pop()
         header = self._read_header(is_closed=False, is_tentative=True)
         if not _says_something(header.body):

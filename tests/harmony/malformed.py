@@ -91,6 +91,26 @@ MALFORMED = {
         [("final", None, "ABC")],
         ["stray_token", "stray_token"],
     ),
+    "a blank behind the constrain token": (
+        " to=functions.f<|channel|>commentary <|constrain|> json<|message|>{}<|call|>",
+        [("commentary", "functions.f", "{}")],
+        ["header_text"],
+    ),
+    "two blanks": (
+        " to=functions.f<|channel|>commentary  json<|message|>{}<|call|>",
+        [("commentary", "functions.f", "{}")],
+        ["header_text"],
+    ),
+    "a call without its channel and message tokens": (
+        'commentary to=functions.f {"a":1}<|call|>',
+        [("commentary", "functions.f", '{"a":1}')],
+        ["header_text", "missing_message"],
+    ),
+    "a long call without its channel and message tokens": (
+        'commentary to=functions.f json {"a":[' + "1," * 60 + "1]}<|call|>",
+        [("commentary", "functions.f", '{"a":[' + "1," * 60 + "1]}")],
+        ["header_text", "missing_message"],
+    ),
     "recipient without to=": (
         "<|channel|>commentary functions.f <|constrain|>json<|message|>{}<|call|>",
         [("commentary", "functions.f", "{}")],
