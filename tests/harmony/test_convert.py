@@ -236,6 +236,14 @@ def test_what_cannot_be_told_is_refused(messages: list[Any], settings: dict[str,
         conversation(messages, **settings)
 
 
+def test_calls_of_one_function_are_told_apart_by_their_ids() -> None:
+    calls = [call("get_weather", {"city": city}, city) for city in ("Lima", "Oslo", "Rome")]
+    results = [{"role": "tool", "tool_call_id": city, "content": city} for city in ("Rome", "Lima", "Oslo")]
+    said = read(ASK, {"role": "assistant", "content": None, "tool_calls": calls}, *results)[1:]
+    assert [message.text for message in said[0::2]] == [f'{{"city":"{city}"}}' for city in ("Rome", "Lima", "Oslo")]
+    assert [message.text for message in said[1::2]] == ["Rome", "Lima", "Oslo"]
+
+
 TEXT = st.text("ab \n🫠{", max_size=6)
 CALLS = st.sampled_from(["now", "get_weather"]).flatmap(
     lambda name: TEXT.map(lambda text: (Message.call(name, text), Message.tool(f"functions.{name}", text)))
