@@ -137,12 +137,13 @@ class Record:
 
 
 class Worth:
-    """Whether steps with drafts bring more ids a second than steps without, as measured, whatever was expected.
+    """Whether steps with drafts bring clearly more ids a second than steps without, whatever was expected of them.
 
-    Where they bring fewer there are none for a while, longer each time; now and then one step goes without anyway.
+    Where they do not, there are none for a while, longer each time; now and then one step goes without anyway.
     """
 
-    DECAY, TRIAL, SHORTEST, LONGEST = 0.95, 8, 16, 1024
+    DECAY, TRIAL, SHORTEST, LONGEST = 0.95, 8, 64, 1024
+    LEAST_GAIN = 1.05
 
     def __init__(self) -> None:
         self._plain, self._drafted = [0.0, 0.0], [0.0, 0.0]  # seconds and ids, the latest counting most
@@ -163,7 +164,7 @@ class Worth:
         self._n_drafted += has_drafts
         if not has_drafts or self._n_drafted < self.TRIAL or not self._plain[1]:
             return
-        if self._drafted[1] * self._plain[0] < self._plain[1] * self._drafted[0]:
+        if self._drafted[1] * self._plain[0] < self.LEAST_GAIN * self._plain[1] * self._drafted[0]:
             self._wait, self._pause = self._pause, min(2 * self._pause, self.LONGEST)
             self._n_drafted, self._drafted = 0, [0.0, 0.0]
         elif self._n_drafted > 4 * self.TRIAL:
