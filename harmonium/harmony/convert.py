@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.contents import result_parts, text_parts
 from harmonium.harmony.messages import (
     Author,
     Channel,
@@ -32,7 +33,6 @@ from harmonium.harmony.schema import compact_json
 from harmonium.harmony.signature import tool_spec
 
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
-_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 
 
 def conversation(
@@ -211,10 +211,10 @@ class _Reader:
         if "recipient" in message:
             yield self._harmony(message)
         elif role in ("system", "developer"):
-            text = "".join(_parts(message.get("content")))
+            text = "".join(text_parts(message.get("content")))
             yield Message.developer(DeveloperContent(instructions=text))
         elif role == "user":
-            yield Message(Author(Role.USER, _name(message)), _parts(message.get("content")) or ("",))
+            yield Message(Author(Role.USER, _name(message)), text_parts(message.get("content")) or ("",))
         elif role == "assistant":
             yield from self._assistant(message)
         elif role in ("tool", "function"):
@@ -232,17 +232,17 @@ class _Reader:
                 raise BadRequest(f"The {name} of a message is text, not {type(value).__name__}.")
         author = Author(Role(message["role"]), fields.pop("name"))
         channel = fields.pop("channel")
-        return Message(author, _parts(message.get("content")) or ("",), channel and _channel(channel), **fields)
+        return Message(author, text_parts(message.get("content")) or ("",), channel and _channel(channel), **fields)
 
     def _assistant(self, message: Mapping[str, Any]) -> Iterator[Message]:
         reasoning = next((message[key] for key in REASONING_KEYS if message.get(key)), None)
         if reasoning is not None:
-            yield Message(Author(Role.ASSISTANT), _parts(reasoning), Channel.ANALYSIS)
+            yield Message(Author(Role.ASSISTANT), text_parts(reasoning), Channel.ANALYSIS)
         made = message.get("tool_calls") or ()
         calls = list(made) if isinstance(made, (list, tuple)) else [made]
         if message.get("function_call"):
             calls.append({"function": message["function_call"]})
-        parts = _parts(message.get("content")) or _parts(message.get("refusal"))
+        parts = text_parts(message.get("content")) or text_parts(message.get("refusal"))
         is_said = any(parts) or not (calls or reasoning is not None)
         if is_said or (parts and not calls):
             channel = message.get("channel") or (Channel.COMMENTARY if calls else Channel.FINAL)
@@ -256,8 +256,8 @@ class _Reader:
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise BadRequest('A tool call is {"id": ..., "function": {"name": ..., "arguments": ...}}.')
         arguments = function.get("arguments")
-        if isinstance(arguments, Mapping) and set(arguments) == {"code"} and self._is_builtin(function["name"]):
-            arguments = arguments["code"]
+        if self._is_builtin(function["name"]):
+            arguments = _code(arguments)
         text = arguments if isinstance(arguments, str) else compact_json({} if arguments is None else arguments)
         recipient = self._recipient(function["name"])
         id_ = call.get("id")
@@ -285,7 +285,7 @@ class _Reader:
             recipient = call.recipient
         if recipient is None:
             raise BadRequest("This tool result answers no call. Give it the tool_call_id or the name of its function.")
-        parts = _result_parts(message.get("content"))
+        parts = result_parts(message.get("content"))
         channel = Channel.COMMENTARY if recipient.startswith(f"{FUNCTIONS}.") else Channel.ANALYSIS
         yield Message(Author(Role.TOOL, recipient), parts, channel, recipient="assistant")
 
@@ -298,31 +298,15 @@ class _Reader:
         return None if chosen is None else self._waiting.pop(chosen)[1]
 
 
-def _parts(content: Any) -> tuple[str, ...]:
-    """The texts of a content: a string, or a list of strings and text parts."""
-    if content is None or isinstance(content, str):
-        return () if content is None else (content,)
-    if not isinstance(content, Sequence):
-        raise BadRequest(f"The content is text or a list of parts, not {type(content).__name__}.")
-    texts = []
-    for part in content:
-        key = _TEXT_PARTS.get(str(part.get("type", "text"))) if isinstance(part, Mapping) else None
-        text = part if isinstance(part, str) else part.get(key) if isinstance(part, Mapping) and key else None
-        if not isinstance(text, str):
-            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-            raise BadRequest(f"gpt-oss reads text only, and this has a part of type {kind!r}. Send it as text.")
-        texts.append(text)
-    return tuple(texts)
-
-
-def _result_parts(content: Any) -> tuple[str, ...]:
-    """What a tool gave: text, a list of parts, or any other value as JSON."""
-    if content is None or isinstance(content, str):
-        return _parts(content) or ("",)
-    is_list = isinstance(content, (list, tuple))
-    if is_list and all(isinstance(part, Mapping) and ("type" in part or set(part) == {"text"}) for part in content):
-        return _parts(content) or ("",)
-    return (compact_json(content),)
+def _code(arguments: Any) -> Any:
+    """What a builtin tool is sent: the code of arguments that hold just that, as a dict or as JSON."""
+    read = arguments
+    if isinstance(arguments, str) and arguments.lstrip().startswith("{"):
+        try:
+            read = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return arguments
+    return read["code"] if isinstance(read, Mapping) and set(read) == {"code"} else arguments
 
 
 def _name(message: Mapping[str, Any]) -> str | None:

@@ -72,7 +72,17 @@ def test_what_gpt_oss_cannot_be_told_is_refused(tokenizer: Any, messages: Any, o
 TEXT = st.text(alphabet="ab 1é日\"'\n\\{}<|>", max_size=8)
 NAME = st.sampled_from(["f", "g", "weather"])
 RESULTS = st.sampled_from(
-    [None, [], 3, True, {"a": [None]}, ["a", "b"], [{"text": "a"}, {"type": "text", "text": "b"}]]
+    [
+        None,
+        [],
+        3,
+        True,
+        {"a": [None]},
+        ["a", "b"],
+        [{"text": "a"}, {"type": "text", "text": "b"}],
+        [{"type": "issue", "id": 3}],
+        [{"type": "text", "id": 3}],
+    ]
 )
 
 

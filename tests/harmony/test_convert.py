@@ -221,6 +221,7 @@ def test_response_formats(wanted: Any) -> None:
         ([ASK, {"role": "bot", "content": "x"}], {}, "Message 1: 'bot' is no role"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], {}, "'image_url'"),
         ([{"role": "user", "content": 3}], {}, "text or a list"),
+        ([{"role": "user", "content": b"Hi"}], {}, "not bytes"),
         ([{"role": "tool", "content": "x"}], {}, "answers no call"),
         ([{"role": "assistant", "tool_calls": [{"id": "x"}]}], {}, "A tool call is"),
         ([{"role": "assistant", "channel": "aside", "content": "x"}], {}, "no channel"),
@@ -242,6 +243,42 @@ def test_calls_of_one_function_are_told_apart_by_their_ids() -> None:
     said = read(ASK, {"role": "assistant", "content": None, "tool_calls": calls}, *results)[1:]
     assert [message.text for message in said[0::2]] == [f'{{"city":"{city}"}}' for city in ("Rome", "Lima", "Oslo")]
     assert [message.text for message in said[1::2]] == ["Rome", "Lima", "Oslo"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"code": "1 + 1"}, "1 + 1"),
+        ('{"code": "print(\\"é\\")\\n1"}', 'print("é")\n1'),
+        ("{1: 2}", "{1: 2}"),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"code": "1", "n": 2}', '{"code": "1", "n": 2}'),
+        ("print(1)", "print(1)"),
+    ],
+)
+def test_code_of_builtin_calls(arguments: Any, code: str) -> None:
+    said = read(ASK, {"role": "assistant", "tool_calls": [call("python", arguments)]}, builtin_tools=["python"])
+    assert said[1:] == (Message.builtin_call("python", code),)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "issue", "id": 3}], '[{"type":"issue","id":3}]'),
+        ([{"type": "text", "id": 3}], '[{"type":"text","id":3}]'),
+        ([{"type": ["text"]}], '[{"type":["text"]}]'),
+        ([{"type": "text", "text": "a"}, {"text": "b"}], "ab"),
+    ],
+)
+def test_results_that_are_data_are_told_from_parts(content: Any, text: str) -> None:
+    calling = {"role": "assistant", "tool_calls": [call("now", {}, "c")]}
+    assert read(ASK, calling, {"role": "tool", "tool_call_id": "c", "content": content})[-1].text == text
+
+
+def test_reasoning_in_parts() -> None:
+    parts = [{"type": "reasoning_text", "text": "Hm"}, {"type": "summary_text", "text": "."}]
+    (_, thought, _) = read(ASK, {"role": "assistant", "reasoning": parts, "content": "4"})
+    assert (thought.channel, thought.text) == (Channel.ANALYSIS, "Hm.")
 
 
 TEXT = st.text("ab \n🫠{", max_size=6)
