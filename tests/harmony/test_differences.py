@@ -34,6 +34,7 @@ ONE_TEXT_FOR_TWO: dict[str, list[tuple[Any, Any]]] = {
         ({"const": "a"}, {"const": "b"}),
         ({"type": "integer", "enum": [1, 2]}, {"type": "integer"}),
         ({"enum": ["a", None]}, {}),
+        ({"enum": ["a", "b"]}, {}),
     ],
     "null and false": [({"type": "null"}, {}), (property_(False), property_(True))],
     "lists of types": [
