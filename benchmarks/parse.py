@@ -30,6 +30,7 @@ CASES = {
     "a header that never ends": "<|channel|>analysis " + "?? " * 2000,
     "channel tokens, at length": "?<|channel|>" * 20_000,
     "start tokens, at length": "<|start|>" * 40_000,
+    "start tokens and a sign, at length": "<|start|>?" * 20_000,
 }
 N_ROUNDS, N_TOKENS = 9, 20_000
 
