@@ -27,20 +27,34 @@ from benchmarks.gpu_checks import (
     check,
     events_us,
     graph_us,
+    launch_options,
     new_batch,
     new_cache,
     part,
 )
 from benchmarks.gpu_experts import expert_tiles
 from benchmarks.gpu_numerics import numerics
-from harmonium.kernels import triton as backend
-from harmonium.kernels.batch import StepBatch
 from harmonium.kernels.triton.tiles import Tiles
 from harmonium.model.dummy import CONFIGS, Dummy
-from harmonium.model.transformer import Cache, Transformer
+from harmonium.model.transformer import Transformer
 
 CONTEXT = 1024
 CONFIG = CONFIGS["20b"]
+PROFILED = ("1 x 1", "16 x 1", "64 x 1", "1 x 1024", "8 x 1024", "1 x 8192")
+MANY_ROWS = ((16, CONTEXT, 1), (64, CONTEXT, 1))
+VARIANTS = {
+    "routing": (tuple({"many_route_rows": n} for n in (2, 1, 4)), MANY_ROWS),
+    "shares of a context": (tuple({"one_programs": n} for n in (512, 128, 256, 1024)), MANY_ROWS),
+    "columns of a sum": (tuple({"sum_columns": n} for n in (1024, 512, 4096)), MANY_ROWS),
+    "prompt attention": (
+        tuple(
+            {"many_queries": queries, "many_keys": keys, "many_warps": warps, "many_stages": stages}
+            for queries, keys, warps, stages in ((64, 128, 4, 2), (128, 128, 8, 2), (64, 64, 4, 3))
+        ),
+        ((1, 8192, 8192),),
+    ),
+}
+"""What to try: settings of Tiles, the present ones first, and the steps to time them by."""
 
 
 class Bench:
@@ -68,8 +82,9 @@ class Bench:
         context = {False: CONTEXT * 2 * 8 * 64 * 2, True: 128 * 2 * 8 * 64 * 2}
 
         def qkv() -> None:
+            cos, sin = self.angles.unbind()
             for i, layer in enumerate(layers):
-                layer.qkv(self.x, *self.angles, cache.k[i], cache.v[i], batch.full.slots)
+                layer.qkv(self.x, cos, sin, cache.k[i], cache.v[i], batch.full.slots)
 
         def attend(is_sliding: bool) -> Callable[[], None]:
             def run() -> None:
@@ -119,23 +134,10 @@ class Bench:
         print(f"  {'sum':16}{'':24}{sum(row['step_us'] for row in found.values()):11.0f}")
 
 
-def fetching_ahead(bench: Bench) -> None:
-    """What a whole step takes with weights fetched ahead into the L2 cache: keeps each choice that helps."""
-    best = whole_step(bench, "step, nothing fetched ahead")
-    for name, value in (("is_down_ahead", True), ("qkv_ahead", 41), ("project_ahead", 660)):
-        kept = getattr(Tiles, name)
-        setattr(Tiles, name, value)
-        step_us = whole_step(bench, f"step, {name} {value}")
-        if step_us < best:
-            best = step_us
-        else:
-            setattr(Tiles, name, kept)
-
-
-def without_overlap(model: Transformer, is_off: bool) -> None:
-    operations = [op for layer in model._layers for op in vars(layer).values()] + [model._head]
-    for operation in operations:
-        operation.options = {"PDL": False} if is_off else backend.launch_options(model.weights.head)  # type: ignore[union-attr]
+def overlap(model: Transformer, is_on: bool) -> None:
+    options = launch_options(is_on)
+    for operation in [*(op for layer in model._layers for op in vars(layer).values()), model._head]:
+        operation.options = options
 
 
 def whole_step(bench: Bench, name: str) -> float:
@@ -173,7 +175,7 @@ def profile(call: Callable[[], object], name: str, folder: Path) -> None:
     (folder / f"{name}.txt").write_text(text)
     totals: dict[str, list[float]] = {}
     for event in seen.events():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type.name == "CUDA":
             totals.setdefault(event.name, []).append(event.time_range.elapsed_us())
     rows = {
         key[:50]: {"n": len(times) / 5, "us": statistics.median(times), "step_us": sum(times) / 5}
@@ -184,31 +186,63 @@ def profile(call: Callable[[], object], name: str, folder: Path) -> None:
         print(f"  {key:50} {row['n']:5.0f} x {row['us']:7.2f} = {row['step_us']:7.0f} us")
 
 
-def batches(model: Transformer, name: str, folder: Path | None = None) -> None:
-    """Decoding of several rows by graph, and prompts; with a folder, their profiles too."""
-    for rows, length, new in ((2, CONTEXT, 1), (4, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1), (1, 1024, 1024),
-                              (8, 1024, 1024), (1, 8192, 8192)):  # fmt: skip
-        label = f"{rows} x {length if new > 1 else 1}, {name}"
+class Rows:
+    """A step of several rows: one new token of each by a graph, or prompts."""
+
+    def __init__(self, model: Transformer, rows: int, length: int, new: int) -> None:
+        self.model, self.rows, self.new = model, rows, new
+        self.batch = new_batch([length] * rows, [new] * rows)
+        self.cache = new_cache(model, self.batch)
+        self.ids = torch.randint(200_000, (rows * new,), device="cuda")
+        self.at = torch.arange(1, rows + 1, device="cuda") * new - 1
+
+    def step(self) -> Tensor:
+        return self.model.step(self.ids, self.batch, self.cache, self.at)
+
+    def call(self) -> Callable[[], object]:
+        """A step that is ready to be timed."""
+        self.step()
+        call: Callable[[], object] = captured(self.step)[0].replay if self.new == 1 else self.step
+        call()
+        return call
+
+    def us(self) -> float:
+        return events_us(self.call(), 20 if self.new == 1 else 3)
+
+
+def batches(model: Transformer, folder: Path) -> None:
+    """Decoding of several rows, with launches one after the other and overlapped, and prompts; profiles of some."""
+    for rows, length, new in ((1, CONTEXT, 1), (2, CONTEXT, 1), (4, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1),
+                              (1, 1024, 1024), (8, 1024, 1024), (1, 8192, 8192)):  # fmt: skip
+        label = f"{rows} x {length if new > 1 else 1}"
         with part(label):
-            batch = new_batch([length] * rows, [new] * rows)
-            cache = new_cache(model, batch)
-            ids = torch.randint(200_000, (rows * new,), device="cuda")
-            at = torch.arange(1, rows + 1, device="cuda") * new - 1
+            step = Rows(model, rows, length, new)
+            for is_on in (False, True)[: 2 if new == 1 else 1]:
+                overlap(model, is_on)
+                step_us, name = step.us(), f"{label}{', overlapped' if is_on else ''}"
+                RESULTS[name] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
+                print(f"  {name}: {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
+            overlap(model, False)
+            if label in PROFILED:
+                profile(step.call(), f"profile {label}".replace(" ", "_"), folder)
 
-            def step(ids: Tensor = ids, batch: StepBatch = batch, cache: Cache = cache, at: Tensor = at) -> Tensor:
-                return model.step(ids, batch, cache, at)
 
-            step()
-            call = captured(step)[0].replay if new == 1 else step
-            call()
-            step_us = events_us(call, 20 if new == 1 else 3)
-            RESULTS[label] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
-            print(f"  {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
-            if folder is not None and label.startswith(("16 x", "64 x", "8 x")):
-                without_overlap(model, True)
-                call = captured(step)[0].replay if new == 1 else step
-                profile(call, f"profile {label}".replace(" ", "_").replace(",", ""), folder)
-                without_overlap(model, False)
+def choose(model: Transformer, variants: tuple[dict[str, int], ...], shapes: tuple[tuple[int, int, int], ...]) -> None:
+    """Sets Tiles to the variant whose steps of all shapes (rows, length, new) take the shortest time together."""
+    steps, best, kept = [Rows(model, *shape) for shape in shapes], float("inf"), variants[0]
+    for variant in variants:
+        set_tiles(variant)
+        times = [step.us() for step in steps]
+        RESULTS.setdefault("variants", {})[str(variant)] = dict(zip(map(str, shapes), times, strict=True))
+        print(f"  {variant}: " + ", ".join(f"{shape} {us:.0f} us" for shape, us in zip(shapes, times, strict=True)))
+        if sum(times) < best:
+            best, kept = sum(times), variant
+    set_tiles(kept)
+
+
+def set_tiles(variant: dict[str, int]) -> None:
+    for name, value in variant.items():
+        setattr(Tiles, name, value)
 
 
 def main() -> None:
@@ -228,31 +262,25 @@ def main() -> None:
         with part("the whole model against float32"):
             numerics(model, CONTEXT, 1)
             numerics(model, 300, 300)
-        with part("step as it is"):
+        with part("one row"):
             whole_step(bench, "step")
             eager_step(bench)
-        batches(model, "untuned")
+            bench.table()
+        batches(model, folder)
+        (folder / "gpu_decode.json").write_text(json.dumps(RESULTS, indent=1))
+        for name, (variants, shapes) in VARIANTS.items():
+            with part(f"variants: {name}"):
+                choose(model, variants, shapes)
         with part("experts' tiles (us per layer)"):
             expert_tiles(model, rate)
-        with part("weights fetched ahead"):
-            fetching_ahead(bench)
-            chosen = {key: str(value) for key, value in vars(Tiles).items() if not key.startswith("_")}
-            RESULTS["chosen"] = chosen
-            print("  chosen:", chosen)
-            (folder / "gpu_decode.json").write_text(json.dumps(RESULTS, indent=1))
-        with part("operations, best tiles"):
-            bench.table()
-        with part("step, best tiles"):
-            whole_step(bench, "step_tuned")
-        with part("step without overlapped launches"):
-            without_overlap(model, True)
-            whole_step(bench, "step_no_overlap")
-            profile(captured(bench.step)[0].replay, "profile_no_overlap", folder)
-            without_overlap(model, False)
-        batches(model, "tuned", folder)
+        with part("with what was chosen"):
+            for shape in ((1, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1), (1, 1024, 1024), (8, 1024, 1024)):
+                step_us = Rows(model, *shape).us()
+                RESULTS.setdefault("chosen", {})[str(shape)] = step_us
+                print(f"  {shape}: {step_us:.0f} us, {shape[0] * shape[2] * 1e6 / step_us:.0f} tok/s")
     (folder / "gpu_decode.json").write_text(json.dumps(RESULTS, indent=1))
     print(f"\n{time.perf_counter() - STARTED:.0f} s")
-    print(json.dumps({key: RESULTS.get(key) for key in ("device", "copy_tb_s", "step", "step_tuned", "failed")}))
+    print(json.dumps({key: RESULTS.get(key) for key in ("device", "copy_tb_s", "step", "chosen", "failed")}))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,12 @@ from harmonium.model.transformer import Transformer
 EXPERT_BYTES = 2880 * 2880 * 3 * 17 / 32
 WRONG = 1e-2
 CHOICES = {
-    ("gate_up", 0): ((1, 3, 4, 4), (1, 3, 4, 6), (1, 5, 4, 3), (1, 5, 4, 4), (1, 9, 4, 2), (2, 3, 4, 3), (1, 3, 2, 4)),
-    ("down", 0): ((1, 3, 4, 4, 3), (1, 3, 4, 4, 5), (1, 5, 4, 3, 3), (1, 5, 4, 2, 9), (1, 5, 4, 4, 1), (1, 3, 2, 4, 5)),
-    ("gate_up", 8): ((2, 3, 4, 3), (1, 3, 4, 4), (1, 5, 4, 3), (2, 1, 4, 6), (2, 3, 2, 3)),
-    ("down", 8): ((2, 3, 4, 3), (1, 3, 4, 4), (1, 5, 4, 3), (2, 1, 4, 6), (2, 3, 2, 3)),
-    ("gate_up", 16): ((2, 3, 4, 3), (2, 3, 2, 3)),
-    ("down", 16): ((2, 3, 4, 3), (2, 3, 2, 3)),
-    ("gate_up", 64): ((2, 1, 4, 4), (2, 1, 8, 3), (1, 1, 4, 4)),
-    ("down", 64): ((2, 1, 4, 4), (2, 1, 8, 3), (1, 1, 4, 4)),
-    ("gate_up", 128): ((2, 1, 8, 3), (2, 1, 8, 4), (1, 1, 4, 3), (1, 3, 4, 2)),
-    ("down", 128): ((2, 1, 8, 3), (2, 1, 8, 4), (1, 1, 4, 3), (1, 3, 4, 2)),
-    ("gate_up", 256): ((2, 1, 8, 3), (2, 1, 8, 4)),
-    ("down", 256): ((2, 1, 8, 3), (2, 1, 8, 4)),
+    ("gate_up", 8): ((2, 3, 4, 3), (2, 5, 4, 2), (2, 3, 4, 4)),
+    ("down", 8): ((1, 3, 4, 4), (2, 3, 4, 3), (1, 5, 4, 4)),
+    ("gate_up", 64): ((2, 1, 8, 3), (2, 1, 4, 4)),
+    ("down", 64): ((2, 1, 4, 4), (2, 1, 8, 3)),
+    ("gate_up", 128): ((2, 1, 8, 3), (2, 1, 8, 5)),
+    ("down", 128): ((2, 1, 8, 3), (2, 1, 8, 5)),
 }
 """(product, pairs of a tile, 0 for one) to tiles worth trying."""
 
@@ -72,8 +66,8 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
         try:
             error = bench.error()
             each = bench.us()
-        except Exception as error:  # noqa: BLE001 - a tile that does not compile or fit is one result of many
-            print(f"  {label} {product} {sizes}: {type(error).__name__} {str(error)[:80]}")
+        except Exception as failure:  # noqa: BLE001 - a tile that does not compile or fit is one result of many
+            print(f"  {label} {product} {sizes}: {type(failure).__name__} {str(failure)[:80]}")
             continue
         if not error < WRONG:
             print(f"  {label} {product} {sizes}: WRONG, relative error {error:.1e}")
@@ -90,38 +84,22 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
     return best
 
 
-def one_columns(bench: Experts) -> None:
-    """Whether one token's product is better 16 columns wide, by a warp group, or 8."""
-    times = {}
-    for n in (16, 8):
-        Tiles.one_columns = n
-        times[n] = bench.us()
-        print(f"  {n} columns for one pair: {times[n]:.2f} us, relative error {bench.error():.1e}")
-    Tiles.one_columns = min(times, key=lambda n: times[n])
-    RESULTS["one_columns"] = times
-
-
 def expert_tiles(model: Transformer, rate: float) -> None:
     """Tries tiles from one token to a long prompt; where two sizes of tiles could do, both."""
     columns, few = Tiles.columns, backend.FEW_PAIRS
-    for tokens, sizes in ((4, [0, 8]), (1, [0]), (16, [16, 8]), (64, [16]), (256, [64]), (1024, [64, 128]),
-                          (8192, [128, 256])):  # fmt: skip
+    for tokens, sizes in ((1, [0]), (4, [0, 8]), (16, [8]), (64, [16]), (1024, [64, 128]), (8192, [128])):
         bench = Experts(model, tokens, rate)
         for n in sizes:
             with part(f"experts of {tokens} tokens, tiles of {n} pairs: floor {bench.floor_us:.1f} us"):
                 backend.FEW_PAIRS = 0 if n else tokens * 4
-                Tiles.columns = staticmethod(lambda pairs, n=n: n)  # type: ignore[assignment, misc]
-                if tokens == 1:
-                    one_columns(bench)
-                first = try_tiles(bench, f"{tokens} by {n}", "gate_up", n)
-                best = min(first, try_tiles(bench, f"{tokens} by {n}", "down", n))
+                Tiles.columns = staticmethod(lambda pairs, n=n: n)  # type: ignore[method-assign]
+                products = [product for product in ("gate_up", "down") if (product, n) in CHOICES]
+                found = [try_tiles(bench, f"{tokens} by {n}", product, n) for product in products]
+                best = min(found, default=0.0) or bench.us()
                 row = {"us": best, "floor_us": bench.floor_us, "share": bench.floor_us / best}
                 RESULTS.setdefault("experts", {})[f"{tokens} by {n}"] = row
                 print(f"  {tokens} tokens by {n}: {best:.1f} us, {row['share']:.0%} of the floor's rate")
     Tiles.columns, backend.FEW_PAIRS = columns, few  # type: ignore[method-assign]
-    found = RESULTS.get("experts", {})
-    narrow, wide = (found.get(f"8192 by {n}", {}).get("us", float("inf")) for n in (128, 256))
-    Tiles.most_columns = 256 if wide < narrow else 128
     RESULTS["chosen tiles"] = {
         name: {n: str(t) for n, t in getattr(Tiles, name).items()} for name in ("gate_up", "down")
     }

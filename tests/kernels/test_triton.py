@@ -38,7 +38,7 @@ HEADS = st.sampled_from([(8, 1, 64), (4, 2, 32)])
 def few_programs(monkeypatch: pytest.MonkeyPatch):
     """The interpreter's time is one of programs, not of their sizes."""
     tile = ExpertTile(4, 1, 4, 1)
-    sizes = {"qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "head_rows": 32,
+    sizes = {"qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16, "head_rows": 32,
              "gate_up": dict.fromkeys(Tiles.gate_up, tile),
              "down": dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)}}  # fmt: skip
     for name, size in sizes.items():
@@ -98,7 +98,7 @@ def test_project_add(tokens: int, sizes: tuple[int, int]):
     assert close(backend.ProjectAdd(plain)(x.clone(), attended), plain(x, attended))
 
 
-@given(TOKENS, st.sampled_from([(4, 4), (16, 4), (48, 1)]))
+@given(st.sampled_from([1, 5, 70]), st.sampled_from([(4, 4), (16, 4), (48, 1)]))
 @settings(max_examples=5, deadline=None)
 def test_norm_route(tokens: int, sizes: tuple[int, int]):
     n_experts, k = sizes
@@ -134,13 +134,13 @@ def poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device
     return torch.full(shape, float("nan") if dtype.is_floating_point else 1 << 30, dtype=dtype, device=device)
 
 
-@pytest.mark.parametrize("n", [8, 16, 32, 64, 128, 256])
+@pytest.mark.parametrize("n", [8, 16, 32, 64, 128])
 def test_experts_tiles(n: int, monkeypatch: pytest.MonkeyPatch):
-    """Experts without a pair, with a full tile, with one pair more; nothing is read that nothing has written."""
+    """Experts without a pair, half a tile, a full one, one pair more; nothing is read that nothing has written."""
     plain = reference.ExpertsAdd(packed_experts(5, 64, 64))
     monkeypatch.setattr(Tiles, "columns", staticmethod(lambda pairs: n))
     monkeypatch.setattr(torch, "empty", poisoned)
-    counts = [0, n, n + 1, 1, 0]
+    counts = [n // 2, n, n + 1, n // 2 + 1, 0]
     indices = torch.repeat_interleave(torch.arange(5), torch.tensor(counts))[torch.randperm(sum(counts))].view(-1, 2)
     x, normed = torch.randn(2, len(indices), 64)
     shares = torch.rand(indices.shape)

@@ -27,7 +27,7 @@ from harmonium.kernels.triton import attention, experts
 from harmonium.kernels.triton.tiles import Tiles
 
 target, found = GPUTarget("cuda", int(sys.argv[1]), 32), {}
-POINTERS = dict.fromkeys(["order_ptr", "places_ptr", "tiles_ptr", "words_ptr", "scales_ptr", "ahead_ptr", "arrived_ptr",
+POINTERS = dict.fromkeys(["order_ptr", "places_ptr", "tiles_ptr", "words_ptr", "scales_ptr", "arrived_ptr",
                           "table_ptr", "starts_ptr", "lengths_ptr"], "*i32")
 POINTERS |= {"indices_ptr": "*i64", "shares_ptr": "*fp32", "unit": "fp32", "scale": "fp32"}
 

@@ -21,14 +21,16 @@ from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
 FEW = 2
 """Tokens up to which a matrix is read once per token by matrix-vector kernels."""
+FEW_ROUTED = 64
+"""Tokens up to which one kernel routes."""
 FEW_PAIRS = 8
 """Pairs of token and expert up to which each pair reads its own expert."""
 LOG2E = 1.4426950408889634
 
 
 def launch_options(tensor: Tensor) -> dict[str, Any]:
-    """Whether kernels may start while the one ahead of them ends: on Hopper and later."""
-    is_able = tensor.is_cuda and torch.cuda.get_device_capability(tensor.device)[0] >= 9
+    """Whether kernels start while the one ahead of them ends."""
+    is_able = Tiles.is_overlapped and tensor.is_cuda and torch.cuda.get_device_capability(tensor.device)[0] >= 9
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
 
 
@@ -63,7 +65,6 @@ class NormQKV:
             *(x, plain.norm, plain.q, plain.q_bias, plain.k, plain.k_bias, plain.v, plain.v_bias),
             *(cos, sin, slots, q, k_cache, v_cache, plain.eps),
             *(hidden, heads, kv_heads, head_dim, page_size, pairs, triton.next_power_of_2(hidden)),
-            *(Tiles.qkv_ahead * self.options["PDL"],),
             **self.options,
             num_warps=Tiles.qkv_warps,
         )
@@ -123,7 +124,6 @@ class ProjectAdd:
         hidden, width = weight.shape
         linear.project_add[(triton.cdiv(hidden, Tiles.project_rows), len(x))](
             *(x, attended, weight, bias, hidden, width, Tiles.project_rows, triton.next_power_of_2(width)),
-            *(Tiles.project_ahead * self.options["PDL"],),
             **self.options,
             num_warps=Tiles.project_warps,
         )
@@ -133,14 +133,14 @@ class ProjectAdd:
 class NormRoute:
     def __init__(self, plain: reference.NormRoute) -> None:
         self.plain, self.options = plain, launch_options(plain.weight)
-        self.arrived = torch.zeros(FEW, dtype=torch.int32, device=plain.weight.device)
+        self.arrived = torch.zeros(FEW_ROUTED, dtype=torch.int32, device=plain.weight.device)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         plain, (n_experts, hidden) = self.plain, self.plain.weight.shape
         indices = torch.empty((len(x), plain.k), dtype=torch.int64, device=x.device)
         shares = torch.empty((len(x), plain.k), dtype=torch.float32, device=x.device)
         experts_block = triton.next_power_of_2(n_experts)
-        if len(x) > FEW:
+        if len(x) > FEW_ROUTED:
             normed = norm_rows(x, plain.norm, plain.eps, self.options)
             logits = F.linear(normed, plain.weight.to(x.dtype), plain.bias.to(x.dtype))
             rows.choose_rows[(len(x),)](
@@ -149,9 +149,10 @@ class NormRoute:
             return normed, indices, shares
         normed = torch.empty_like(x)
         logits = torch.empty((len(x), n_experts), dtype=torch.float32, device=x.device)
-        linear.norm_route[(triton.cdiv(n_experts, Tiles.route_rows), len(x))](
+        n_rows = Tiles.route_rows if len(x) <= FEW else Tiles.many_route_rows
+        linear.norm_route[(triton.cdiv(n_experts, n_rows), len(x))](
             *(x, plain.norm, plain.weight, plain.bias, normed, indices, shares, logits, self.arrived, plain.eps),
-            *(hidden, n_experts, plain.k, Tiles.route_rows, experts_block, triton.next_power_of_2(hidden)),
+            *(hidden, n_experts, plain.k, n_rows, experts_block, triton.next_power_of_2(hidden)),
             **self.options,
             num_warps=Tiles.route_warps,
         )
@@ -179,7 +180,6 @@ class ExpertsAdd:
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
         is_direct = n_pairs <= FEW_PAIRS
         n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
-        ahead = second.words[0].nbytes if is_direct and Tiles.is_down_ahead and self.options["PDL"] else 0
         n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
@@ -192,8 +192,8 @@ class ExpertsAdd:
         size = 0 if is_direct else n
         grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
-            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, second.words, first.unit),
-            *(k, first.width, inner, n, *shape, is_direct, ahead),
+            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
+            *(k, first.width, inner, n, *shape, is_direct),
             **options,
         )
         grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
@@ -206,8 +206,8 @@ class ExpertsAdd:
             **options,
         )
         if not is_direct:
-            experts.sum_add[(tokens,)](
-                x, parts, places, weights, k, hidden, triton.next_power_of_2(hidden), **self.options
+            experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
+                x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options
             )
         return x
 

@@ -3,7 +3,8 @@
 A program has some rows of one expert and some of the pairs (token, choice) that chose it. For a token or two each pair
 is a tile of its own, found by its index; otherwise `group` first lists the pairs by expert. What a tile holds follows
 from the device's own counts, so the host never waits; the grid covers the worst case. The first product ends in SwiGLU,
-the second in the parts of a token, which the program that comes last, or `sum_add`, weights and adds up in order.
+the second in the parts of a token, which the program that comes last, or `sum_add`, weights and adds up in order. A
+tile that is at most half full takes half the columns.
 
 The floor is the bytes of the chosen experts: at 20b's sizes 13.2 MB each, 12.4 us a layer for four at 4.26 TB/s.
 Decoding takes 15 instructions for eight values, 6 us a layer of issue slots for four experts at 1.8 GHz and 132
@@ -16,7 +17,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from harmonium.kernels.triton.linear import fetch_ahead
 from harmonium.kernels.triton.mxfp4 import decoded, swiglu
 
 
@@ -64,17 +64,16 @@ def group(
 
 
 @triton.jit
-def find_tile(tile, indices_ptr, tiles_ptr, N: tl.constexpr, DIRECT: tl.constexpr):
-    """The tile's expert or -1, and for N columns: places, and which columns there are."""
-    column = tl.arange(0, N)
+def find_tile(tile, indices_ptr, tiles_ptr, DIRECT: tl.constexpr):
+    """The tile's expert or -1, and its first and last place."""
     if DIRECT:
-        expert = tl.load(indices_ptr + tile).to(tl.int32)
-        place, is_column = tile + column, column == 0
+        expert, first = tl.load(indices_ptr + tile).to(tl.int32), tile
+        last = tile + 1
     else:
         expert = tl.load(tiles_ptr + tile * 3)
-        place = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0) + column
-        is_column = place < tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
-    return expert, place, is_column
+        first = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0)
+        last = tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
+    return expert, first, last
 
 
 @triton.jit
@@ -130,35 +129,14 @@ def rows_product(
 
 
 @triton.jit
-def gate_up(
-    x_ptr,  # (tokens, hidden)
-    indices_ptr,  # (tokens, k) int64
-    order_ptr,
-    tiles_ptr,
-    words_ptr,  # of Packed
-    scales_ptr,  # of Packed, as int32
-    bias_ptr,  # (experts, 2 * inner)
-    out_ptr,  # (pairs, inner): by pair if DIRECT, in order if not
-    ahead_ptr,  # the words that `down` will read
-    unit,
-    K: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OUT: tl.constexpr,  # inner
-    N: tl.constexpr,
-    TILES: tl.constexpr,
-    STEPS: tl.constexpr,
-    DIRECT: tl.constexpr,
-    AHEAD: tl.constexpr,  # bytes of one expert's words at ahead_ptr to bring into the L2 cache, or 0
-    PTX: tl.constexpr,
-    PDL: tl.constexpr,
-):
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
-    row_tile = tl.program_id(0) * TILES
-    expert, place, is_column = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, N, DIRECT)
-    if expert < 0:
-        return
+def gate_up_tile(
+    x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
+    K: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, N: tl.constexpr, TILES: tl.constexpr, STEPS: tl.constexpr,
+    DIRECT: tl.constexpr, PTX: tl.constexpr,
+):  # fmt: skip
+    """TILES * 32 gated rows of places first to last, N at most."""
+    place = first + tl.arange(0, N)
+    is_column = place < last
     pairs = place
     if not DIRECT:
         pairs = tl.load(order_ptr + place, is_column, 0)
@@ -170,15 +148,73 @@ def gate_up(
         x_ptr, pairs // K, is_column, words_ptr, scales_ptr, expert, row_tile, 0,
         WIDTH, (2 * OUT + 63) // 64, N, TILES, STEPS, 1, PTX,
     )  # fmt: skip
-    if AHEAD > 0:
-        share: tl.constexpr = AHEAD // ((OUT + TILES * 32 - 1) // (TILES * 32)) // 16 * 16  # the rest may be missing
-        fetch_ahead(ahead_ptr + expert.to(tl.int64) * (AHEAD // 4) + tl.program_id(0) * (share // 4), share)
     acc = tl.permute(tl.reshape(acc, [TILES * 4, 2, 8, N]), (0, 2, 3, 1))
     gate, up = tl.split(tl.reshape(acc, [TILES * 32, N, 2]))
     gate = gate * unit + gate_bias.to(tl.float32)[:, None]
     up = up * unit + up_bias.to(tl.float32)[:, None]
     at = out_ptr + place.to(tl.int64)[None, :] * OUT + row[:, None]
     tl.store(at, swiglu(gate, up).to(out_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
+
+
+@triton.jit
+def gate_up(
+    x_ptr,  # (tokens, hidden)
+    indices_ptr,  # (tokens, k) int64
+    order_ptr,
+    tiles_ptr,
+    words_ptr,  # of Packed
+    scales_ptr,  # of Packed, as int32
+    bias_ptr,  # (experts, 2 * inner)
+    out_ptr,  # (pairs, inner): by pair if DIRECT, in order if not
+    unit,
+    K: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OUT: tl.constexpr,  # inner
+    N: tl.constexpr,
+    TILES: tl.constexpr,
+    STEPS: tl.constexpr,
+    DIRECT: tl.constexpr,
+    PTX: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    row_tile = tl.program_id(0) * TILES
+    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
+    if expert < 0:
+        return
+    if N >= 64 and (last - first) * 2 <= N:
+        gate_up_tile(
+            x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
+            K, WIDTH, OUT, N // 2, TILES, STEPS, DIRECT, PTX,
+        )  # fmt: skip
+    else:
+        gate_up_tile(
+            x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
+            K, WIDTH, OUT, N, TILES, STEPS, DIRECT, PTX,
+        )  # fmt: skip
+
+
+@triton.jit
+def down_tile(
+    x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile, split,
+    WIDTH: tl.constexpr, OUT: tl.constexpr, N: tl.constexpr, TILES: tl.constexpr, STEPS: tl.constexpr,
+    SPLITS: tl.constexpr, PTX: tl.constexpr,
+):  # fmt: skip
+    """TILES * 64 rows of places first to last, N at most, of a split's share of the columns."""
+    place = first + tl.arange(0, N)
+    is_column = place < last
+    row = row_tile * 64 + tl.arange(0, TILES * 64)
+    is_row = row < OUT
+    bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
+    acc = rows_product(
+        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
+        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
+    )  # fmt: skip
+    acc = acc * unit + tl.where(split == 0, bias, 0.0)[:, None]
+    at = parts_ptr + place.to(tl.int64)[None, :] * OUT + row[:, None]
+    tl.store(at, acc.to(parts_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
 
 
 @triton.jit
@@ -209,24 +245,27 @@ def down(
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
     row_tile, split = tl.program_id(0) * TILES, tl.program_id(2)
-    expert, place, is_column = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, N, DIRECT)
+    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
     if expert < 0:
         return
     row = row_tile * 64 + tl.arange(0, TILES * 64)
     is_row = row < OUT
-    bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
     token = tl.program_id(1) // K  # if DIRECT
     if DIRECT:
         total_at = total_ptr + token * OUT + row
         total = tl.load(total_at, is_row, 0).to(tl.float32)  # nobody adds to it before this program has arrived
-    acc = rows_product(
-        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
-        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
-    )  # fmt: skip
-    acc = acc * unit + tl.where(split == 0, bias, 0.0)[:, None]
     n_pairs = tl.num_programs(1)  # if DIRECT
-    at = parts_ptr + (split * n_pairs + place).to(tl.int64)[None, :] * OUT + row[:, None]
-    tl.store(at, acc.to(parts_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
+    its_parts = parts_ptr + (split * n_pairs).to(tl.int64) * OUT
+    if N >= 64 and (last - first) * 2 <= N:
+        down_tile(
+            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
+            WIDTH, OUT, N // 2, TILES, STEPS, SPLITS, PTX,
+        )  # fmt: skip
+    else:
+        down_tile(
+            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
+            WIDTH, OUT, N, TILES, STEPS, SPLITS, PTX,
+        )  # fmt: skip
     if DIRECT:
         counter = arrived_ptr + token * tl.num_programs(0) + tl.program_id(0)
         tl.debug_barrier()
@@ -254,7 +293,7 @@ def sum_add(
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
     token = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     is_column = column < WIDTH
     total = tl.load(x_ptr + token * WIDTH + column, is_column, 0).to(tl.float32)
     for i in tl.static_range(K):

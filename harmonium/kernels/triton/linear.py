@@ -18,16 +18,6 @@ def inverse_rms(x, WIDTH: tl.constexpr, eps):
 
 
 @triton.jit
-def fetch_ahead(pointer, SIZE: tl.constexpr):
-    """Has SIZE bytes, 16 times something, brought into the L2 cache, by one thread: a hint that nothing depends on."""
-    tl.inline_asm_elementwise(
-        "{ .reg .pred p; .reg .b32 t; mov.u32 t, %tid.x; setp.eq.u32 p, t, 0; "
-        "@p cp.async.bulk.prefetch.L2.global [$1], $2; mov.b32 $0, 0; }",
-        "=r,l,r", [pointer, SIZE], tl.int32, is_pure=False, pack=1,
-    )  # fmt: skip
-
-
-@triton.jit
 def norm_qkv(
     x_ptr,  # (tokens, hidden)
     norm_ptr,
@@ -51,7 +41,6 @@ def norm_qkv(
     PAGE_SIZE: tl.constexpr,
     PAIRS: tl.constexpr,
     BLOCK: tl.constexpr,
-    AHEAD: tl.constexpr,  # how many heads later the one is whose weights (two bytes each) to fetch ahead, or 0
     PDL: tl.constexpr,
 ):
     """A program computes PAIRS rotation pairs of one head: rows i and i + head_dim / 2."""
@@ -71,17 +60,6 @@ def norm_qkv(
     first = tl.load(weight_ptr + at, is_column[None, :], 0)
     second = tl.load(weight_ptr + at + half * HIDDEN, is_column[None, :], 0)
     norm = tl.load(norm_ptr + column, is_column, 0).to(tl.float32)
-    if AHEAD > 0:
-        later, first_pair = head + AHEAD, tl.program_id(0) % (half // PAIRS) * PAIRS
-        later_ptr, later_local = q_ptr, later
-        if later >= HEADS + KV_HEADS:
-            later_ptr, later_local = v_ptr, later - HEADS - KV_HEADS
-        elif later >= HEADS:
-            later_ptr, later_local = k_ptr, later - HEADS
-        if later < HEADS + 2 * KV_HEADS:
-            later_at = (later_local * HEAD_DIM + first_pair) * HIDDEN
-            fetch_ahead(later_ptr + later_at, PAIRS * HIDDEN * 2)
-            fetch_ahead(later_ptr + later_at + half * HIDDEN, PAIRS * HIDDEN * 2)
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
@@ -117,7 +95,6 @@ def project_add(
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-    AHEAD: tl.constexpr,  # how many programs later the one is whose weights (two bytes each) to fetch ahead, or 0
     PDL: tl.constexpr,
 ):
     token = tl.program_id(1)
@@ -127,10 +104,6 @@ def project_add(
     is_column = column < WIDTH
     weight = tl.load(weight_ptr + row[:, None] * WIDTH + column[None, :], is_row[:, None] & is_column[None, :], 0)
     bias = tl.load(bias_ptr + row, is_row, 0).to(tl.float32)
-    if AHEAD > 0:
-        later = tl.program_id(0) + AHEAD
-        if (later + 1) * ROWS <= HIDDEN:
-            fetch_ahead(weight_ptr + later * (ROWS * WIDTH), ROWS * WIDTH * 2)
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()

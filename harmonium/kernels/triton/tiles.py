@@ -20,25 +20,30 @@ class ExpertTile:
 class Tiles:
     """Read at each launch. The experts' are by the pairs that a tile holds; 0 stands for one pair, found directly."""
 
-    qkv_pairs, qkv_warps, qkv_ahead = 2, 4, 0
-    project_rows, project_warps, project_ahead = 2, 8, 0
-    route_rows, route_warps = 1, 4
+    is_overlapped = False
+    """Whether kernels start while the one ahead of them ends (Hopper and later); read when operations are made."""
+    qkv_pairs, qkv_warps = 2, 4
+    project_rows, project_warps = 2, 8
+    route_rows, many_route_rows, route_warps = 1, 2, 4
     head_rows, head_tiles, head_warps = 2, 1, 4
-    one_keys, one_programs = 128, 128
+    one_keys, one_programs = 128, 512
     many_queries, many_keys, many_warps, many_stages = 64, 128, 4, 2
-    one_columns, most_columns, is_down_ahead = 8, 128, False
+    one_columns, sum_columns = 8, 1024
     gate_up: ClassVar[dict[int, ExpertTile]] = {
-        0: ExpertTile(1, 3, 4, 4),
+        0: ExpertTile(1, 5, 4, 4),
         8: ExpertTile(2, 3, 4, 3),
         16: ExpertTile(2, 3, 4, 3),
         32: ExpertTile(2, 1, 4, 4),
-        64: ExpertTile(2, 1, 4, 4),
+        64: ExpertTile(2, 1, 8, 3),
         128: ExpertTile(2, 1, 8, 3),
-        256: ExpertTile(2, 1, 8, 3),
     }
-    down: ClassVar[dict[int, ExpertTile]] = gate_up | {0: ExpertTile(1, 3, 4, 4, 3)}
+    down: ClassVar[dict[int, ExpertTile]] = gate_up | {
+        0: ExpertTile(1, 3, 4, 4, 5),
+        8: ExpertTile(1, 3, 4, 4),
+        64: ExpertTile(2, 1, 4, 4),
+    }
 
-    @classmethod
-    def columns(cls, pairs: float) -> int:
+    @staticmethod
+    def columns(pairs: float) -> int:
         """How many pairs a tile holds where an expert has so many on average."""
-        return min(cls.most_columns, next((n for n in (8, 16, 32, 64, 128) if pairs <= n * 0.6), 256))
+        return next((n for n in (8, 16, 32, 64) if pairs <= n * 0.6), 128)
