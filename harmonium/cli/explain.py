@@ -12,14 +12,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harmonium.engine.constraint import Cursor, Table, TableConstraint
+from harmonium.chat.restraint import Compiler, Restraint, Rules
+from harmonium.engine.constraint import Cursor
 from harmonium.errors import BadRequest
-from harmonium.harmony.automaton import Automaton, Offer, compile_offer, text_mask
-from harmonium.harmony.messages import Role
+from harmonium.harmony.automaton import text_mask
+from harmonium.harmony.messages import (
+    Channel,
+    Conversation,
+    DeveloperContent,
+    Message,
+    Role,
+    SystemContent,
+    ToolSpec,
+)
+from harmonium.harmony.namespaces import BUILTIN_NAMESPACES, FUNCTIONS
 from harmonium.harmony.parse import MessageEnd, MessageStart, Parser, RepairFound
 from harmonium.harmony.vocabulary import Vocabulary
 
 N_NAMED = 4
+FREE_RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -130,39 +141,66 @@ def _is_prompt(ids: Sequence[int], vocabulary: Vocabulary) -> bool:
     return list(ids) == [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)]
 
 
-def mark_allowed(spans: Sequence[Span], vocabulary: Vocabulary, functions: Sequence[str] = ()) -> Allowed | None:
-    """Notes at each of the assistant's tokens what the automaton allowed there; returns what it allows next.
+def declared(spans: Sequence[Span]) -> tuple[list[str], list[str], tuple[Channel, ...]]:
+    """The functions, builtin tools and channels that system and developer messages name, as they are rendered."""
+    functions, builtin, channels = list[str](), list[str](), tuple(Channel)
+    for span in spans:
+        text = "".join(token.text for token in span.tokens if token.part == "body")
+        if span.role == Role.DEVELOPER:
+            space = text.rpartition(f"\nnamespace {FUNCTIONS} {{\n")[2]
+            functions += re.findall(r"^type (\S+) = \(", space, re.MULTILINE) if space != text else []
+        elif span.role == Role.SYSTEM:
+            builtin += [name for name, section in BUILTIN_NAMESPACES.items() if section in text]
+            if named := re.findall(r"^# Valid channels: ([\w, ]*)\.", text, re.MULTILINE):
+                channels = tuple(channel for channel in Channel if channel in named[-1].split(", "))
+    return functions, builtin, channels
 
-    functions: names of those that it may call.
+
+def mark_allowed(
+    spans: Sequence[Span],
+    vocabulary: Vocabulary,
+    functions: Sequence[str] = (),
+    builtin: Sequence[str] = (),
+    rules: Rules = FREE_RULES,
+) -> Allowed | None:
+    """Notes at each of the assistant's tokens what was allowed there; returns what is allowed next.
+
+    functions, builtin: names of tools that it may call, besides those that the messages themselves declare. rules: what
+    its turns keep to.
 
     An id that it forbids is noted as such, and there is no more to say until the next `<|start|>assistant`. A final
-    message may end with `<|end|>` too, as in a conversation's history.
+    message may end with `<|end|>` too, as in a conversation's history. Raises BadRequest for rules that cannot be kept.
     """
-    masks = _Masks(compile_offer(Offer.of(functions), vocabulary, vocabulary.size), vocabulary)
-    speaker, before = [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)], list[int]()
-    cursor = None if spans and spans[0].tokens[0].id == speaker[0] else masks.begin()
-    for token in (token for span in spans for token in span.tokens):
-        if cursor is not None:
-            token.allowed = masks.look(cursor, token.id)
-            if not token.allowed.is_legal or token.id in vocabulary.stop_ids or masks.is_history(cursor, token.id):
-                cursor = None
-            else:
-                cursor.advance(token.id)
-        before = [*before, token.id][-len(speaker) :]
-        if before == speaker:
-            cursor = masks.begin()
+    said_functions, said_builtin, channels = declared(spans)
+    tools = tuple(map(ToolSpec, dict.fromkeys([*functions, *said_functions])))
+    system = SystemContent(builtin_tools=tuple(dict.fromkeys([*builtin, *said_builtin])), channels=channels)
+    told = Conversation((Message.system(system), Message.developer(DeveloperContent(tools=tools))))
+    masks = _Masks(Restraint(told, rules, Compiler(vocabulary, vocabulary.size)), vocabulary)
+    speaker, before, n_rounds = [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)], list[int](), 0
+    cursor = None if spans and spans[0].tokens[0].id == speaker[0] else masks.begin(n_rounds)
+    for span in spans:
+        n_rounds = 0 if span.role == Role.USER else n_rounds
+        for token in span.tokens:
+            if cursor is not None:
+                token.allowed = masks.look(cursor, token.id)
+                if not token.allowed.is_legal or token.id in vocabulary.stop_ids or masks.is_history(cursor, token.id):
+                    cursor = None
+                else:
+                    cursor.advance(token.id)
+            n_rounds += token.id == vocabulary.control.call
+            before = [*before, token.id][-len(speaker) :]
+            if before == speaker and cursor is None:
+                cursor = masks.begin(n_rounds)
     return None if cursor is None else masks.look(cursor, None)
 
 
 class _Masks:
-    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
-        table = Table(automaton.vocab_size, *automaton.arrays)
-        self._constraint, self._vocabulary = TableConstraint(table, automaton.start), vocabulary
-        self._text = text_mask(vocabulary, automaton.vocab_size)
-        self._n_text = int(np.bitwise_count(self._text).sum())
+    def __init__(self, restraint: Restraint, vocabulary: Vocabulary) -> None:
+        self._restraint, self._vocabulary = restraint, vocabulary
+        self._text = text_mask(vocabulary, vocabulary.size)
 
-    def begin(self) -> Cursor:
-        return Cursor(self._constraint)
+    def begin(self, n_rounds: int) -> Cursor:
+        return Cursor(self._restraint.constraint(n_rounds, 0))
 
     def look(self, cursor: Cursor, id_: int | None) -> Allowed:
         mask = cursor.mask().view(np.uint32)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from harmonium.cli import formats
+from harmonium.errors import BadRequest
 
 MODEL = Group("Model", sort_key=3)
 RULES = Group("Rules", sort_key=2)
@@ -59,6 +60,10 @@ def _response_format(_: type, tokens: Sequence[Token]) -> Mapping[str, Any]:
     return formats.load(tokens[0].value)
 
 
+FormatFile = Annotated[Any, Parameter(converter=_response_format, n_tokens=1, accepts_keys=False)]
+"""A response format, read from a word or a file."""
+
+
 @Parameter(name="*", group=ANSWER)
 @dataclass(frozen=True)
 class AnswerOptions:
@@ -89,9 +94,7 @@ class AnswerOptions:
     seed: int | None = None
     """Makes sampling reproducible."""
 
-    response_format: Annotated[
-        Any, Parameter(group=RULES, converter=_response_format, n_tokens=1, accepts_keys=False)
-    ] = None
+    response_format: Annotated[FormatFile, Parameter(group=RULES)] = None
     """What the answer follows: "json", or a file: a JSON Schema, a response_format, a .lark or .regex grammar."""
 
     tool_choice: Annotated[str | None, Parameter(group=RULES)] = None
@@ -117,4 +120,10 @@ class AnswerOptions:
         """What was set, as options of LLM.chat."""
         names = ("response_format", "tool_choice", "reasoning_budget")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        kind = (self.response_format or {}).get("type", "text")
+        if not self.constrained and (given.keys() - {"response_format"} or kind not in ("text", "json_schema")):
+            raise BadRequest(
+                "--no-constrained enforces nothing: leave out --tool-choice, --reasoning-budget, and formats that "
+                "the model is not told."
+            )
         return given | {"constrained": self.constrained, "stop_loops": self.stop_loops and self.constrained}

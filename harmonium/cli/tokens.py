@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from harmonium.cli.options import Effort, Json
+from harmonium.cli.options import Effort, FormatFile, Json
 from harmonium.errors import BadRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harmonium.chat.restraint import Rules
     from harmonium.cli.explain import Allowed, Span, Token
     from harmonium.harmony.vocabulary import Vocabulary
 
 TEXT_WIDTH = 26
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class MaskOptions:
+    mask: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """Show at each of the assistant's tokens how many were allowed there, and the first of them."""
+
+    builtin: Literal["python", "browser"] | None = None
+    """A builtin tool that the model may call. Ids with their prompt say themselves what it offers."""
+
+    tool_choice: str | None = None
+    """For --mask: none, auto, required, or the name of the tool that has to be called."""
+
+    response_format: FormatFile = None
+    """For --mask: what answers follow, "json" or a file, as everywhere."""
+
+    @property
+    def builtins(self) -> list[str]:
+        return [self.builtin] if self.builtin else []
+
+    @property
+    def rules(self) -> Rules:
+        """Raises BadRequest for rules that nothing would show."""
+        from harmonium.chat import restraint
+        from harmonium.harmony.grammar import Grammar
+
+        if (self.tool_choice or self.response_format) and not self.mask:
+            raise BadRequest("--tool-choice and --response-format say what is allowed; add --mask to see it.")
+        return restraint.Rules(
+            restraint.tool_choice(self.tool_choice), Grammar.of_response_format(self.response_format)
+        )
 
 
 def tokens(
@@ -26,9 +59,9 @@ def tokens(
     messages: Path | None = None,
     ids: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     system: Annotated[str | None, Parameter(name=("--system", "-s"))] = None,
-    effort: Effort = "medium",
+    effort: Effort | None = None,
     tools: Path | None = None,
-    mask: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    masks: MaskOptions = MaskOptions(),
     model: Annotated[str, Parameter(name=("--model", "-m"))] = "nano",
     json: Json = False,
 ) -> None:
@@ -51,11 +84,9 @@ def tokens(
     system
         Instructions, set as the developer message.
     effort
-        What the system message says about reasoning.
+        What the system message says about reasoning; medium unless given.
     tools
-        A Python file whose functions the model may call, or demo.
-    mask
-        Show at each of the assistant's tokens how many were allowed there, and the first of them.
+        A Python file whose functions the model may call, or demo. Ids with their prompt say themselves what it offers.
     model
         Whose vocabulary: a name or a folder, as everywhere.
     json
@@ -66,19 +97,30 @@ def tokens(
     from harmonium.harmony.vocabulary import Vocabulary
     from harmonium.model import hub
 
-    offered = functions.load(tools) if tools else []
-    given = None if ids is None else _read_ids(ids, is_alone=not (prompt or messages or system))
-    said = [] if given is not None else _conversation(prompt, messages, system)
+    rules, offered = masks.rules, functions.load(tools) if tools else []
+    given = None if ids is None else _read_ids(ids, is_alone=not (prompt or messages or system or effort))
+    said = [] if given else _conversation(prompt, messages, system)
     vocabulary = Vocabulary.from_file(hub.resolve(model) / "tokenizer.json")
     if given is None:
-        given = render.render(convert.conversation(said, tools=offered, effort=effort), vocabulary)
-    names = [function.__name__ for function in offered]
-    spans = explain.explain(given, vocabulary, names)
-    following = explain.mark_allowed(spans, vocabulary, names) if mask else None
+        told = convert.conversation(said, tools=offered, builtin_tools=masks.builtins, effort=effort or "medium")
+        given = render.render(told, vocabulary)
+    spans, names = _explained(given, vocabulary, [function.__name__ for function in offered])
+    following = explain.mark_allowed(spans, vocabulary, names, masks.builtins, rules) if masks.mask else None
     if json:
         terminal.print_json(_as_json(given, spans, following, vocabulary))
-        return
-    _print(spans, following)
+    else:
+        _print(spans, following)
+
+
+def _explained(
+    ids: Sequence[int], vocabulary: Vocabulary, functions: Sequence[str]
+) -> tuple[list[Span], Sequence[str]]:
+    """The messages, read with the names of the functions that they declare, and those names."""
+    from harmonium.cli import explain
+
+    spans = explain.explain(ids, vocabulary, functions)
+    names = list(dict.fromkeys([*functions, *explain.declared(spans)[0]]))
+    return (explain.explain(ids, vocabulary, names) if names != list(functions) else spans), names
 
 
 def _conversation(prompt: Sequence[str], messages: Path | None, system: str | None) -> list[Any]:
@@ -95,7 +137,7 @@ def _read_ids(given: str, is_alone: bool) -> list[int]:
     from harmonium.cli import explain, session
 
     if not is_alone:
-        raise BadRequest("--ids is a whole sequence; leave out the question, --messages and --system.")
+        raise BadRequest("--ids is a whole sequence; leave out the question, --messages, --system, --effort.")
     if given == "-":
         return explain.read_ids(session.piped_text())
     if not given[:1].isalpha() and not Path(given).is_file():

@@ -24,8 +24,8 @@ from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
 from harmonium.harmony.automaton import Offer
 from harmonium.harmony.convert import conversation
+from harmonium.harmony.header import RepairKind
 from harmonium.harmony.messages import Channel, Conversation, Message, SystemContent, ToolSpec
-from harmonium.harmony.parse import RepairKind
 from harmonium.harmony.render import render_for_training
 from harmonium.harmony.vocabulary import Vocabulary
 from recipes.nano.curriculum import exam

@@ -8,15 +8,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmonium.chat.restraint import Rules
 from harmonium.cli.explain import explain, mark_allowed, read_ids
 from harmonium.cli.main import main
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
+from harmonium.harmony.grammar import Grammar
+from harmonium.harmony.messages import Channel, Conversation, Message, SystemContent
 from harmonium.harmony.parse import parse
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
@@ -86,6 +90,62 @@ def test_masks() -> None:
     assert "".join(marked(past)[0]) == past.partition("assistant")[2] and not marked(past)[1]
     following = mark_allowed(explain(render(conversation("Hi"), VOCABULARY), VOCABULARY), VOCABULARY, OFFERED)
     assert following is not None and following.n == 2 and set(following.first) == {"<|channel|>", "' to'"}
+
+
+def prompted(said: str, **options: Any) -> str:
+    """The illegal tokens of an answer behind a prompt, nothing said of its tools but in the prompt itself."""
+    rules = options.pop("rules", Rules())
+    ids = [*render(conversation("Hi", **options), VOCABULARY), *encoded(said)]
+    spans = explain(ids, VOCABULARY)
+    mark_allowed(spans, VOCABULARY, rules=rules)
+    return "".join(t.text for span in spans for t in span.tokens if t.allowed is not None and not t.allowed.is_legal)
+
+
+def test_what_a_prompt_offers_is_allowed() -> None:
+    python = "<|channel|>analysis to=python code<|message|>1<|call|>"
+    browser = '<|channel|>analysis to=browser.open code<|message|>{"id":1}<|call|>'
+    tool = {"name": "get_price", "description": "x\ntype other = (", "parameters": {"properties": {"type b = (": {}}}}
+    assert prompted(python) == prompted(browser) == prompted(CALL) == " to"
+    assert not prompted(python, builtin_tools=["python"]) and not prompted(CALL, tools=[tool])
+    assert not prompted(browser, builtin_tools=["python", "browser"]) and prompted(browser, builtin_tools=["python"])
+    final = Message.system(SystemContent(channels=(Channel.FINAL,)))
+    ids = render(Conversation((final, Message.user("Hi"))), VOCABULARY)
+    following = mark_allowed(explain(ids, VOCABULARY), VOCABULARY)
+    assert following is not None and following.n == 1
+    spans = explain([*ids, *encoded("<|channel|>analysis")], VOCABULARY)
+    mark_allowed(spans, VOCABULARY)
+    assert [token.allowed.is_legal for token in spans[-1].tokens if token.allowed] == [True, False]
+
+
+def test_masks_under_rules() -> None:
+    tools, answer = [{"name": "get_price"}], "<|channel|>final<|message|>12<|return|>"
+    assert not prompted(CALL, tools=tools, rules=Rules("required")) and prompted(CALL, tools=tools, rules=Rules("none"))
+    assert prompted(answer, tools=tools, rules=Rules("get_price")) == "final"
+    assert not prompted(answer, rules=Rules(answer=Grammar.regex("[0-9]{2}")))
+    assert prompted(answer, rules=Rules(answer=Grammar.regex("[0-9]{3}"))) == "<|return|>"
+    result = "<|start|>functions.get_price to=assistant<|channel|>commentary<|message|>1<|end|><|start|>assistant"
+    assert not prompted(CALL + result + answer, tools=tools, rules=Rules("required")), "once called, it is free"
+    with pytest.raises(BadRequest, match="no tool here"):
+        prompted(answer, tools=tools, rules=Rules("other"))
+
+
+def test_options_of_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    (tmp_path / "x.regex").write_text("[0-9]{2}")
+    ids = ",".join(map(str, encoded("<|channel|>analysis to=python code<|message|>1<|call|>")))
+    for more, n_illegal in (([], 1), (["--builtin", "python"], 0), (["--builtin", "browser"], 1)):
+        assert main(["tokens", "--ids", ids, "--mask", *more]) == 0
+        assert capsys.readouterr().out.count("✗") == n_illegal
+    ids = ",".join(map(str, encoded("<|channel|>final<|message|>a")))
+    assert main(["tokens", "--ids", ids, "--mask", "--response-format", str(tmp_path / "x.regex")]) == 0
+    assert "✗" in capsys.readouterr().out
+    for mistake, says in (
+        (["--ids", "1", "--effort", "high"], "--effort"),
+        (["Hi", "--tool-choice", "none"], "add --mask"),
+        (["Hi", "--mask", "--tool-choice", "required"], "no tools"),
+    ):
+        assert main(["tokens", *mistake]) == 2
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "[1, 2, 3]", '{"token_ids": [1, 2, 3]}', '{"ids": [1, 2, 3]}', "1,\n2;(3)"])
