@@ -87,7 +87,7 @@ def try_tiles(bench: Experts, label: str, product: str, n: int) -> float:
 def expert_tiles(model: Transformer, rate: float) -> None:
     """Tries tiles from one token to a long prompt; where two sizes of tiles could do, both."""
     columns, few = Tiles.columns, backend.FEW_PAIRS
-    for tokens, sizes in ((1, [0]), (4, [0, 8]), (16, [8]), (64, [16]), (1024, [64, 128]), (8192, [128])):
+    for tokens, sizes in ((16, [8]), (1024, [64, 128]), (8192, [128])):
         bench = Experts(model, tokens, rate)
         for n in sizes:
             with part(f"experts of {tokens} tokens, tiles of {n} pairs: floor {bench.floor_us:.1f} us"):
