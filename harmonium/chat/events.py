@@ -99,8 +99,8 @@ class Usage:
 class Done:
     """The end of a turn. messages: what the model and the tools added. ids: every id the model produced.
 
-    is_reasoning_cut: the reasoning was closed before the model ended it, for it took all of its budget or, then
-    is_reasoning_loop too, went round in circles.
+    is_reasoning_cut: the reasoning was closed for the model, for it took all of its budget, to the last token too, or,
+    then is_reasoning_loop too, went round in circles.
     """
 
     finish_reason: FinishReason

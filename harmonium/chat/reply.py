@@ -27,9 +27,9 @@ class Reply:
     text: the final answer; reasoning: the analysis before it. tool_calls: every call that was made, tool_results: what
     the functions that ran gave for them. token_ids: every id the model produced. messages: what the model and the tools
     added; put behind the conversation's they continue it, a turn in progress with the very same ids. is_reasoning_cut:
-    the reasoning was closed before the model ended it, for it took all of its budget or, then is_reasoning_loop too,
-    went round in circles. error: set, with finish_reason "error", where one of several conversations failed while it
-    ran; what came before it is kept.
+    the reasoning was closed for the model, for it took all of its budget, to the last token too, or, then
+    is_reasoning_loop too, went round in circles. error: set, with finish_reason "error", where one of several
+    conversations failed while it ran; what came before it is kept.
     """
 
     text: str

@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 WEATHER = ToolSpec("weather", "Tells the weather.", ARGUMENTS, strict=True)
 NOW = ToolSpec("now", "Tells the time.")
+LARK = {"type": "grammar", "syntax": "lark"}
 BUDGET = {"reasoning_budget": 100}
 WILD: dict[str, Any] = {"temperature": 2.0, "max_tokens": 80}
 SKILLS = ("tool_call", "two_calls", "no_call", "python", "browser", "arithmetic", "reasoning_language")
@@ -340,6 +341,9 @@ def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> 
         ({"tools": [ToolSpec("browser.open")], "builtin_tools": ["browser"]}, "'browser.open' is a builtin tool"),
         ({"reasoning_budget": True}, "reasoning_budget"),
         ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {**LARK, "definition": 'start: "a" <|channel|> "b"'}}, "special token"),
+        ({"response_format": {**LARK, "definition": r"start: /[^\s\S]/"}}, "cannot be enforced: No text"),
+        ({"response_format": {**LARK, "definition": 'start: "\ud800"'}}, "surrogate"),
         ({"response_format": {"type": "grammar", "syntax": "regex", "definition": "("}}, "cannot be enforced"),
         ({"tools": [ToolSpec("f", "", {"type": "object", "not": {}}, strict=True)]}, "strict tool 'f'"),
         ({"constrained": False, "reasoning_budget": 3}, "constrained=False"),
