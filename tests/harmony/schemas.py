@@ -132,9 +132,9 @@ parameters = objects | objects | schemas.filter(lambda schema: isinstance(schema
 
 
 def tour() -> Iterator[Schema]:
-    """Every leaf four times, with defaults of every type: chance may leave one out of a few hundred cases."""
+    """Every leaf eight times, with defaults of every type: chance may leave one out of a few hundred cases."""
     defaults = cycle(["a\nb", 7, True, 0.5, None, [1], {"a": 1}])
-    for start in range(0, 4 * len(LEAVES), 8):
+    for start in range(0, 8 * len(LEAVES), 8):
         some = [LEAVES[n % len(LEAVES)] for n in range(start, start + 8)]
         noted = [{"default": next(defaults), **leaf} if isinstance(leaf, dict) else leaf for leaf in some]
         maps = {"type": "object", "patternProperties": {"^x-": noted[0]}, "additionalProperties": {"allOf": noted[:2]}}
