@@ -28,7 +28,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -rs
 
 deep: $(VENV)/.test
-	$(BIN)/python -m pytest -q -m deep --timeout 0 --record benchmarks/deep.json
+	$(BIN)/python -m pytest -q -m deep --timeout 0 --record=benchmarks/deep.json
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
