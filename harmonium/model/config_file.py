@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ FIXED: dict[str, Any] = {
     "swiglu_alpha": 1.702,
 }
 """What every gpt-oss has; a file may leave it out."""
+
+ARCHITECTURE = "GptOssForCausalLM"
+
+MOST: dict[type | str, float] = {int: 2**24, float: 1e6, "rms_norm_eps": 0.1, "rope_theta": 1e12}
+"""The most that a number of a kind may be, or of a name: what is beyond is damage, and no model."""
 
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
@@ -90,6 +95,7 @@ def from_json(data: Mapping[str, Any]) -> ModelConfig:
     for key, value in FIXED.items():
         if data.get(key, value) != value:
             raise BadCheckpoint(f"{key} is {data[key]!r}, and a gpt-oss has {value!r}; give a gpt-oss checkpoint.")
+    _check_kind(data)
     sizes: dict[str, Any] = {field: _number(data, names, int) for field, names in SIZES.items()}
     config = ModelConfig(
         **sizes,
@@ -97,6 +103,7 @@ def from_json(data: Mapping[str, Any]) -> ModelConfig:
         rms_eps=_number(data, ("rms_norm_eps",), float, ModelConfig.rms_eps),
         rope=_rope(data),
     )
+    _check_sizes(config)
     types = data.get("layer_types") or _layer_types(config)
     known = isinstance(types, list | tuple) and all(kind in LAYER_TYPES for kind in types)
     if not known or len(types) != config.n_layers:
@@ -110,7 +117,7 @@ def to_json(config: ModelConfig, is_packed: bool) -> dict[str, Any]:
     data = {name: getattr(config, field) for field, names in SIZES.items() for name in names if name != "num_experts"}
     data |= {key: value for key, value in FIXED.items() if key != "swiglu_alpha"}
     data |= {
-        "architectures": ["GptOssForCausalLM"],
+        "architectures": [ARCHITECTURE],
         "initial_context_length": config.rope.original_length,
         "layer_types": list(_layer_types(config)),
         "max_position_embeddings": config.context,
@@ -122,17 +129,63 @@ def to_json(config: ModelConfig, is_packed: bool) -> dict[str, Any]:
 
 
 def _number(data: Mapping[str, Any], names: tuple[str, ...], kind: type, default: float | None = None) -> Any:
-    """The positive number under the first of these names that is there, as an int or float."""
-    value: Any = next((data[name] for name in names if data.get(name) is not None), default)
+    """The positive number under the names of these that are there, as an int or float."""
+    value: Any = _agreed([(name, data.get(name)) for name in names])
+    value = default if value is None else value
     is_number = isinstance(value, int) or (kind is float and isinstance(value, float))
     if isinstance(value, bool) or not is_number or not 0 < value < math.inf:
         raise BadCheckpoint(f"{names[0]} is {value!r}, which is no positive {kind.__name__}; fetch the file again.")
+    most = MOST.get(names[0], MOST[kind])
+    if value > most:
+        raise BadCheckpoint(f"{names[0]} is {value!r}, more than any gpt-oss has ({most:,}); fetch the file again.")
     return kind(value)
+
+
+def _agreed(said: Sequence[tuple[str, Any]]) -> Any:
+    """The one value of what has several names, None if it has none. Raises BadCheckpoint where two of them differ."""
+    given = [(name, value) for name, value in said if value is not None]
+    for name, value in given[1:]:
+        if value != given[0][1]:
+            raise BadCheckpoint(f"{given[0][0]} is {given[0][1]!r} and {name} {value!r}; make them the same.")
+    return given[0][1] if given else None
+
+
+def _check_kind(data: Mapping[str, Any]) -> None:
+    """Raises BadCheckpoint for another model's architecture, and for packing that is not OpenAI's."""
+    named = data.get("architectures")
+    if named and named != [ARCHITECTURE]:
+        raise BadCheckpoint(f"architectures is {named!r} and not {[ARCHITECTURE]!r}; give a gpt-oss checkpoint.")
+    packing = data.get("quantization_config")
+    method = packing.get("quant_method") if isinstance(packing, dict) else packing
+    if packing is not None and method != QUANTIZATION["quant_method"]:
+        raise BadCheckpoint(
+            f"quantization_config has quant_method {method!r}, and only mxfp4 is read; give a checkpoint in mxfp4 or "
+            f"bfloat16."
+        )
+
+
+def _check_sizes(config: ModelConfig) -> None:
+    """Raises BadCheckpoint for sizes that do not go together."""
+    if config.experts_per_token > config.n_experts:
+        raise BadCheckpoint(
+            f"num_experts_per_tok is {config.experts_per_token}, and there are {config.n_experts} experts "
+            f"(num_local_experts); fetch the file again."
+        )
+    if config.n_heads % config.n_kv_heads:
+        raise BadCheckpoint(
+            f"num_attention_heads is {config.n_heads}, and num_key_value_heads, {config.n_kv_heads}, does not divide "
+            f"it; fetch the file again."
+        )
+    if config.head_dim % 2:
+        raise BadCheckpoint(f"head_dim is {config.head_dim}, and RoPE turns pairs; fetch the file again.")
+    if config.rope.theta <= 1:
+        raise BadCheckpoint(f"rope_theta is {config.rope.theta}, and it is more than 1; fetch the file again.")
 
 
 def _rope(data: Mapping[str, Any]) -> RopeConfig:
     """Every spelling is brought to that of `rope_parameters`; what is missing or null has RopeConfig's default."""
     default = RopeConfig()
+    _check_ropes(data)
     if "rope_scaling_factor" in data:
         found: dict[str, Any] = {name: data.get(key) for name, key in ORIGINAL_ROPE.items()}
     else:
@@ -151,6 +204,16 @@ def _rope(data: Mapping[str, Any]) -> RopeConfig:
     }
     theta = _number({**data, **found}, ("rope_theta",), float, default.theta)
     return RopeConfig(theta=theta, truncate=found.get("truncate") is True, **numbers)
+
+
+def _check_ropes(data: Mapping[str, Any]) -> None:
+    """Raises BadCheckpoint where a file has RoPE in two spellings that differ."""
+    places = [(name, data[name]) for name in ("rope_parameters", "rope_scaling") if isinstance(data.get(name), dict)]
+    for name in (*ROPE.values(), "rope_theta", "rope_type", "truncate"):
+        said = [(f"{name} of {place}", found.get(name)) for place, found in places]
+        if "rope_scaling_factor" in data and name in ORIGINAL_ROPE:
+            said.append((ORIGINAL_ROPE[name], data.get(ORIGINAL_ROPE[name])))
+        _agreed([*said, (name, data.get("rope_theta"))] if name == "rope_theta" else said)
 
 
 def _layer_types(config: ModelConfig) -> tuple[str, ...]:

@@ -86,6 +86,18 @@ def test_published_files(data: dict[str, Any]) -> None:
     assert config_file.from_json(data) == GPT_OSS_20B
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantization_config": None, "architectures": None},
+        {"rope_parameters": PUBLISHED["rope_scaling"] | {"rope_theta": 150000.0}},
+        {"num_experts": 32, "rope_theta": 150000.0},
+    ],
+)
+def test_what_is_said_twice_and_alike_or_not_at_all(change: dict[str, Any]) -> None:
+    assert config_file.from_json(PUBLISHED | change) == GPT_OSS_20B
+
+
 @pytest.mark.parametrize("config", [GPT_OSS_20B, GPT_OSS_120B, NANO, TINY, ODD])
 def test_there_and_back_by_way_of_transformers(config: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config_file.to_json(config, is_packed=False)))
@@ -118,6 +130,21 @@ def test_packed_weights_are_announced() -> None:
         ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0, "attention_factor": 2.0}}, "attention_factor"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": "eight"}}, "factor"),
         ({"rope_scaling": "yarn"}, "rope"),
+        ({"architectures": ["LlamaForCausalLM"]}, "architectures is .*Llama"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quant_method 'gptq'"),
+        ({"quantization_config": {}}, "quant_method None"),
+        ({"num_experts_per_tok": 40, "experts_per_token": 40}, "num_experts_per_tok is 40, and there are 32"),
+        ({"num_experts_per_tok": 8}, "num_experts_per_tok is 8 and experts_per_token 4"),
+        ({"num_experts": 128}, "num_local_experts is 32 and num_experts 128"),
+        ({"num_key_value_heads": 7}, "num_key_value_heads, 7"),
+        ({"head_dim": 63}, "head_dim is 63"),
+        ({"max_position_embeddings": 10**15}, "max_position_embeddings is 1000000000000000, more"),
+        ({"rms_norm_eps": 5}, "rms_norm_eps is 5, more"),
+        ({"rope_theta": 1}, "rope_theta is 1"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 1e300}}, r"factor is 1e\+300, more"),
+        ({"rope_parameters": {"rope_theta": 1e4}}, "rope_theta of rope_parameters is 10000.0 and rope_theta 150000"),
+        ({"rope_parameters": {"factor": 8.0}}, "factor of rope_parameters is 8.0 and factor of rope_scaling 32.0"),
+        ({"rope_scaling_factor": 8.0}, "factor of rope_scaling is 32.0 and rope_scaling_factor 8.0"),
     ],
 )
 def test_what_is_no_gpt_oss_is_refused(change: dict[str, Any], word: str) -> None:
