@@ -108,7 +108,7 @@ class Conversation:
         if name in ("/exit", "/quit"):
             return False
         if name not in self.commands:
-            near = get_close_matches(name.lower(), [*self.commands, "/exit", "/quit"], n=1)
+            near = get_close_matches(name.lower(), [*self.commands, "/exit", "/quit"], n=1, cutoff=0.75)
             hint = f"did you mean {near[0]}? " if near else ""
             raise BadRequest(f"There is no command {name}; {hint}/help lists them.")
         self.commands[name](rest.strip())

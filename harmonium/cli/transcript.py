@@ -37,12 +37,26 @@ def read(path: Path) -> list[Any]:
 
 
 def write(path: Path, messages: Sequence[Any]) -> None:
+    """Saves a conversation, in place of an older one. Raises BadRequest where the file is anything else."""
+    if path.is_file() and not _is_saved(path):
+        raise BadRequest(f"{path} is not a saved conversation; give another name.")
     lines = ",\n  ".join(json.dumps(_to_dict(message), ensure_ascii=False) for message in messages)
     try:
         # Half a surrogate pair, which JSON may hold and UTF-8 not, is written as JSON's own escape.
         path.write_text(f'{{"messages": [\n  {lines}\n]}}\n', encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written: {error.strerror}; save to another folder.") from error
+
+
+def _is_saved(path: Path) -> bool:
+    """The file is empty or as `write` leaves it, so that it can be written over."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text) if text else {"messages": []}
+    except (OSError, ValueError, RecursionError):
+        return False
+    messages = document["messages"] if isinstance(document, dict) and document.keys() == {"messages"} else None
+    return isinstance(messages, list) and all(isinstance(message, dict) for message in messages)
 
 
 def _to_dict(message: Any) -> dict[str, Any]:

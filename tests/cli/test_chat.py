@@ -105,9 +105,9 @@ def test_mistakes_do_not_end_the_conversation(
 def test_a_command_that_nearly_is_one(
     nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert talk(monkeypatch, "/lod talk.json", "/Effort low", "/exi", "/zzz") == 2
+    assert talk(monkeypatch, "/lod talk.json", "/Effort low", "/exi", "/zzz", "/foo") == 2
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("harmonium: ")]
-    assert [re.findall(r"did you mean (/\w+)\?", line) for line in said] == [["/load"], ["/effort"], ["/exit"], []]
+    assert [re.findall(r"did you mean (/\w+)\?", line) for line in said] == [["/load"], ["/effort"], ["/exit"], [], []]
     assert all(line.endswith("/help lists them.") for line in said)
 
 
@@ -171,6 +171,24 @@ def test_the_figures_follow_what_is_changed(conversation: Conversation, tmp_path
     assert conversation.n_tokens == 0
     conversation.take(f"/load {path}")
     assert conversation.n_tokens == size
+
+
+@pytest.mark.parametrize("text", ["", '{"messages": []}', '{"messages": [{"role": "user", "content": "Hi"}]}'])
+def test_an_older_conversation_is_saved_over(conversation: Conversation, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(text)
+    conversation.messages = [{"role": "user", "content": LETTERS}]
+    conversation.take(f"/save {path}")
+    assert json.loads(path.read_text()) == {"messages": conversation.messages}
+
+
+@pytest.mark.parametrize("text", ["Dear diary", "[]", '{"messages": 3}', '{"messages": [], "tools": []}', "\x00"])
+def test_other_files_are_not_saved_over(conversation: Conversation, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(BadRequest, match=r"notes\.txt is not a saved conversation; give another name\."):
+        conversation.take(f"/save {path}")
+    assert path.read_text() == text
 
 
 BAD = {"role": "assistant", "channel": "final", "content": "Hello"}
