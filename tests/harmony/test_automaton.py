@@ -255,7 +255,13 @@ def test_any_rendered_turn_passes(vocabulary: Vocabulary) -> None:
             passed.update(f"{message.channel}, {message.content_type}" for message in parsed.messages)
 
     check()
-    kinds = ("analysis, None", "analysis, code", "commentary, None", "commentary, json", "commentary, <|constrain|>json")
+    kinds = (
+        "analysis, None",
+        "analysis, code",
+        "commentary, None",
+        "commentary, json",
+        "commentary, <|constrain|>json",
+    )
     for kind in (*kinds, "final, None", "final, <|constrain|>json"):
         assert passed[kind] >= 5, (kind, passed)
 
