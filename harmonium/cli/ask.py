@@ -26,14 +26,20 @@ def ask(
     prompt
         The question. Text that is piped in follows it.
     json
-        Print one JSON object with answer, reasoning, calls, usage and token ids, and nothing else. Of usage, cached
-        is the part of prompt that did not have to be computed anew.
+        Print one JSON object with answer, reasoning, calls, usage and token ids, and nothing else; {"error": ...} where
+        that failed. Of usage, cached is the part of prompt that did not have to be computed anew.
     quiet
         Print the answer and nothing else.
     """
+    from harmonium.cli import session
+
+    with session.failures_as_json(json):
+        _answer(session.question(prompt), answer, model, json, quiet)
+
+
+def _answer(text: str, answer: AnswerOptions, model: ModelOptions, json: bool, quiet: bool) -> None:
     from harmonium.cli import functions, session
 
-    text = session.question(prompt)
     tools = functions.load(answer.tools) if answer.tools else []
 
     from harmonium.chat.reply import Reply

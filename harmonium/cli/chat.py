@@ -46,11 +46,12 @@ def chat(
         Print the answers and nothing else.
     """
     from harmonium.cli import functions, session
-    from harmonium.cli.terminal import Terminal, print_json
+    from harmonium.cli.terminal import Terminal
 
-    tools = functions.load(answer.tools) if answer.tools else []
     terminal = Terminal(quiet or json)
-    conversation = Conversation(session.open_llm(model, terminal.note), answer, terminal, tools, json)
+    with session.failures_as_json(json):
+        tools = functions.load(answer.tools) if answer.tools else []
+        conversation = Conversation(session.open_llm(model, terminal.note), answer, terminal, tools, json)
     if model.is_default:
         terminal.note(NANO_NOTE)
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
@@ -64,7 +65,7 @@ def chat(
         except HarmoniumError as error:
             terminal.complain(str(error))
             if json:
-                print_json({"error": {"code": error.code, "message": str(error)}})
+                session.tell_as_json(error)
             if not is_typed:
                 exit_code = error.exit_code
     return exit_code

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from harmonium.errors import CannotWrite, HarmoniumError
 
-NO_ROOM = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+NO_ROOM = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EBADF})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,12 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; it must not meet the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
+        if error.errno == errno.EBADF:
+            _drop_output()
         return _fail(_cannot_write(error), CannotWrite.exit_code)
 
 
@@ -52,10 +53,18 @@ def _run(argv: list[str]) -> int:
 
 
 def _open_closed_streams() -> None:
-    """A stream that the shell closed (`>&-`) is None in Python; it becomes an empty one."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """A stream that the shell closed (`>&-`) is None in Python; it becomes an empty one.
+
+    Its stdout is one that cannot be written, since an answer that went nowhere is no success.
+    """
+    for name, mode, access in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process
+            setattr(sys, name, open(os.open(os.devnull, access), mode, encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+def _drop_output() -> None:
+    """The interpreter flushes stdout once more at exit; it must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _never_fail_to_encode() -> None:
@@ -69,6 +78,8 @@ def _cannot_write(error: OSError) -> str:
     """What it was. Only streams have no name, and where stderr cannot be written nobody reads this."""
     if error.filename is not None:
         return f"{error.filename} cannot be written: {error.strerror}."
+    if error.errno == errno.EBADF:
+        return "The output cannot be written to stdout, which is closed; send it elsewhere."
     return f"The output cannot be written to stdout: {error.strerror}; free space, or send it elsewhere."
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.options import AnswerOptions, Effort, ModelOptions
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, HarmoniumError
 
 if TYPE_CHECKING:
     from harmonium.chat.events import Event
@@ -58,6 +58,23 @@ def _said_if_slow(note: Callable[[str], None], text: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextmanager
+def failures_as_json(is_json: bool) -> Iterator[None]:
+    """Where JSON is wanted, a failure is told on stdout, too, as {"error": ...}."""
+    try:
+        yield
+    except HarmoniumError as error:
+        if is_json:
+            tell_as_json(error)
+        raise
+
+
+def tell_as_json(error: HarmoniumError) -> None:
+    from harmonium.cli.terminal import print_json
+
+    print_json({"error": {"code": error.code, "message": str(error)}})
 
 
 def stream(

@@ -80,6 +80,15 @@ def test_mistakes_are_one_sentence(
     assert says in err
 
 
+@pytest.mark.parametrize("command", [["hello"], ["chat"]])
+def test_a_failure_is_json_where_that_was_asked_for(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--json", "--model", "gpt-oss-20"]) == 5
+    out, err = capfd.readouterr()
+    error = json.loads(out)["error"]
+    assert error["code"] == "model_not_found"
+    assert err == f"harmonium: {error['message']}\n"
+
+
 def test_text_that_is_no_text_is_refused() -> None:
     done = run("Summarize this", stdin=b"abc\xff\xfe")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -177,6 +186,17 @@ def test_a_closed_stream_is_an_empty_one(nano: Path) -> None:
     done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     assert done.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as POSIX shells do")
+@pytest.mark.parametrize(
+    ("closing", "arguments"), [(">&-", ["hi", "--quiet"]), ("<&- >&-", ["tokens", "hi"]), (">&-", ["--version"])]
+)
+def test_what_is_said_to_a_closed_stdout_is_an_error(nano: Path, closing: str, arguments: list[str]) -> None:
+    shell = ["sh", "-c", f'"$0" -m harmonium "$@" {closing}', sys.executable, *arguments]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.stderr == b"harmonium: The output cannot be written to stdout, which is closed; send it elsewhere.\n"
+    assert done.returncode == 10
 
 
 def test_examples_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
