@@ -115,10 +115,13 @@ def preferred_sampling(path: Path) -> SamplingParams:
         return SamplingParams()
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(said, dict):
+            raise ValueError("it is no JSON object")
         names = ("temperature", "top_k", "top_p", "min_p")
         given = {name: said[name] for name in names if said.get(name) is not None}
         if said.get("do_sample") is False:
             given["temperature"] = 0.0
         return SamplingParams(**given)
-    except (ValueError, AttributeError, TypeError, BadRequest) as error:
-        raise BadCheckpoint(f"{path} cannot be used ({error}); fetch it again, or delete it.") from None
+    except (ValueError, BadRequest) as error:
+        reason = str(error).removesuffix(".")
+        raise BadCheckpoint(f"{path} cannot be used ({reason}); fetch it again, or delete it.") from None

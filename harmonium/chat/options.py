@@ -156,10 +156,10 @@ def _tools(options: Mapping[str, Any]) -> list[Any]:
 def sampling(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> SamplingParams:
     """The parameters that options ask for, with the format's stop ids. Raises BadRequest for impossible ones."""
     given = {name: options[name] for name in SamplingOptions.__optional_keys__ if options.get(name) is not None}
-    try:
-        params = replace(options.get("params") or default, **given)
-    except TypeError as error:
-        raise BadRequest(f"A sampling option is of the wrong type ({error}); give numbers.") from None
+    chosen = options.get("params")
+    if not isinstance(chosen, SamplingParams | None):
+        raise BadRequest(f"params is {chosen!r}; give SamplingParams(...), or its fields one by one.")
+    params = replace(chosen or default, **given)
     return replace(params, stop_ids=tuple({*params.stop_ids, *stop_ids}))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from harmonium.engine.constraint import Cursor
 from harmonium.errors import BadRequest
 
 MOST_LOGPROBS = 1000
+PENALTIES = ("repetition", "presence", "frequency")
 
 
 class FinishReason(StrEnum):
@@ -48,6 +51,7 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         bounds = (
             ("temperature", self.temperature, 0.0, 100.0),
             ("top_p", self.top_p, 0.0, 1.0),
@@ -67,6 +71,19 @@ class SamplingParams:
             raise BadRequest(f"top_k is {self.top_k}; give 0 (off) or a positive number.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.")
+
+    def _check_kinds(self) -> None:
+        """Raises BadRequest for words and the like where numbers belong; numpy's are numbers, too."""
+        for name in ("temperature", "top_p", "min_p", *(f"{it}_penalty" for it in PENALTIES)):
+            if not isinstance(getattr(self, name), Real):
+                raise BadRequest(f"{name} is {getattr(self, name)!r}; give a number.")
+        for name, is_optional in (("top_k", False), ("seed", True), ("max_tokens", True), ("logprobs", True)):
+            value = getattr(self, name)
+            if not (isinstance(value, Integral) or (is_optional and value is None)):
+                raise BadRequest(f"{name} is {value!r}; give a whole number.")
+        ids = self.stop_ids
+        if not isinstance(ids, Collection) or not all(isinstance(id_, Integral) for id_ in ids):
+            raise BadRequest(f"stop_ids is {ids!r}; give a list of token ids.")
 
     @property
     def is_penalized(self) -> bool:

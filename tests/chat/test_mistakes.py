@@ -38,7 +38,10 @@ MISTAKES: list[tuple[Callable[[LLM], object], str]] = [
     (lambda llm: llm.chat("Hi", tools=[lambda: 1]), "instead of a lambda"),
     (lambda llm: llm.chat("Hi", max_tool_rounds=-1), "max_tool_rounds is -1"),
     (lambda llm: llm.chat("Hi", temperature=-1), "temperature is -1"),
-    (lambda llm: llm.chat("Hi", temperature="warm"), "wrong type"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", temperature="warm"), "temperature is 'warm'; give a number"),  # type: ignore[call-overload]
+    (lambda llm: llm.generate([[1]], max_tokens="3"), "max_tokens is '3'; give a whole number"),  # type: ignore[arg-type]
+    (lambda llm: llm.generate([[1]], {"top_k": 3}), r"params is {'top_k': 3}; give SamplingParams"),  # type: ignore[arg-type]
+    (lambda llm: llm.complete("Hi", stop_ids=5), "stop_ids is 5; give a list of token ids"),  # type: ignore[call-overload]
     (lambda llm: llm.complete(""), "prompt is empty"),
     (lambda llm: llm.complete("Hi", effort="low"), "no option 'effort'"),  # type: ignore[call-overload]
     (lambda llm: llm.generate([[]]), "prompt is empty"),
@@ -110,10 +113,19 @@ def test_sampling_that_a_checkpoint_prefers(tmp_path: Path, text: str | None, pa
     assert preferred_sampling(tmp_path / "generation_config.json") == params
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"temperature": -1}', '{"top_p": "high"}'])
-def test_a_damaged_generation_config_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "Expecting"),
+        ("[]", r"it is no JSON object\)"),
+        ('{"temperature": -1}', "temperature is -1; give a number from 0 to 100"),
+        ('{"top_p": "high"}', r"top_p is 'high'; give a number\)"),
+        ('{"top_k": 2.5}', r"top_k is 2\.5; give a whole number\)"),
+    ],
+)
+def test_a_damaged_generation_config_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "generation_config.json").write_text(text)
-    with pytest.raises(BadCheckpoint, match=r"generation_config\.json cannot be used"):
+    with pytest.raises(BadCheckpoint, match=rf"generation_config\.json cannot be used \({says}"):
         preferred_sampling(tmp_path / "generation_config.json")
 
 
