@@ -49,7 +49,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from recipes.nano.evaluate import evaluate
 
     skills = options.skill or SCORED
-    evaluate(options.folder, n=options.n, temperature=options.temperature, skills=skills, misses=options.misses)
+    settings = {name: getattr(options, name) for name in ("n", "temperature", "misses", "device")}
+    evaluate(options.folder, skills=skills, **settings)
 
 
 def _card(options: argparse.Namespace) -> None:
@@ -97,6 +98,7 @@ def main() -> None:
     command.add_argument("--temperature", type=float, default=0.0)
     command.add_argument("--skill", action="append", help="only this one (repeatable)")
     command.add_argument("--misses", type=int, default=0, help="wrong answers to show for each skill")
+    command.add_argument("--device", default="cpu")
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("card", help="pass an evaluation's output on, and keep its scores on the model card")

@@ -113,10 +113,11 @@ def evaluate(
     skills: Sequence[str] = SCORED,
     show: Callable[[str], None] = print,
     misses: int = 0,
+    device: str = "cpu",
 ) -> dict[str, float]:
     """Accuracy per skill on n held-out drills each, and median analysis lengths by effort; one JSON line at the end."""
     vocabulary = Vocabulary.from_file(folder / "tokenizer.json")
-    engine = Engine(Transformer.load(checkpoint.open(folder)))
+    engine = Engine(Transformer.load(checkpoint.open(folder), device))
     scores: dict[str, float] = {}
     lengths: dict[str, list[int]] = defaultdict(list)
     for skill in skills:
