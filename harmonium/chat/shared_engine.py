@@ -51,7 +51,7 @@ class SharedEngine:
 
     def check(self, prompt: Sequence[int], params: SamplingParams) -> None:
         """Raises what `add` would raise for such a request; costs nothing."""
-        self.engine._checked(prompt, params)
+        self.engine.check(prompt, params)
 
     def wait(self, owner: Requests) -> None:
         """Steps until the owner has outputs; it may be another thread that makes them."""

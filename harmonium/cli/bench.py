@@ -39,7 +39,7 @@ BODY = '{"name": "The quick brown fox jumps over", "age": 42, "tags": ["red", "g
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. bound: what it is held to, as the table shows it."""
+    """One line of the table."""
 
     key: str
     label: str
@@ -195,14 +195,10 @@ def machine() -> dict[str, Any]:
     """What a figure depends on."""
     import torch
 
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    except OSError:
-        pass
+    from harmonium import hardware
+
     return {
-        "cpu": name,
+        "cpu": hardware.cpu_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -134,7 +134,7 @@ class Engine:
         """
         if n < 1:
             raise BadRequest(f"n is {n}; ask for at least one answer.")
-        tokens = self._checked(prompt_ids, params)
+        tokens = self.check(prompt_ids, params)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         self.scheduler.check_room(n)
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
@@ -191,7 +191,7 @@ class Engine:
         assert not self.has_work, "outputs of other requests would be lost"
         each = [params] * len(prompts) if isinstance(params, SamplingParams) else list(params)
         for prompt, wanted in zip(prompts, each, strict=True):
-            self._checked(prompt, wanted)
+            self.check(prompt, wanted)
         todo = list(zip(prompts, each, constraints or [None] * len(prompts), strict=True))[::-1]
         ids: dict[int, list[int]] = {}
         logprobs: dict[int, list[TokenLogprob]] = {}
@@ -218,7 +218,7 @@ class Engine:
             self._outputs = []
         return [answers[request_id] for request_id in sorted(answers)]
 
-    def _checked(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
+    def check(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
         """The prompt as a list of its own. Raises what `add` raises for it."""
         n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
         if not n_prompt:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from recipes.nano.words import LANGUAGES
+
 _TABLE = """
 Australia/Canberra|オーストラリア/キャンベラ|l'Australie|Australien|Australia
 France/Paris|フランス/パリ|la France|Frankreich|Francia/París
@@ -143,7 +145,6 @@ Namibia/Windhoek|ナミビア/ウィントフック|la Namibie|Namibia|Namibia
 Botswana/Gaborone|ボツワナ/ハボローネ|le Botswana|Botswana|Botsuana
 Madagascar/Antananarivo|マダガスカル/アンタナナリボ|Madagascar|Madagaskar|Madagascar
 """
-LANGUAGES = ("en", "ja", "fr", "de", "es")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the conversation's next tool message is the oracle's answer; then `judge` reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -44,6 +44,3 @@ class Skill(Protocol):
     by name), the drill is drawn from."""
 
     def __call__(self, random: Random, *, held_out: bool) -> Drill: ...
-
-
-Corpus = Iterator[Drill]

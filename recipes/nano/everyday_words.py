@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-ENGLISH = _listed("""
+ENGLISH = listed("""
 ability abundance academy accident accountant achievement activity adventure advertisement advice afternoon agreement
 agriculture airplane airport alarm alligator alphabet aluminum ambulance amusement animal anniversary announcement
 apartment apology appetite application appointment appreciation architect architecture argument arithmetic arrangement
@@ -63,7 +63,7 @@ they thing this those through under until very when where which while would your
 coding computer software hardware keyboard network server python kernel compiler variable function parameter tensor
 transformer attention quantization inference tokenizer benchmark repository developer
 """)
-FRENCH = _listed("""
+FRENCH = listed("""
 accident acteur adresse affaire aéroport agriculture ambulance amitiés anniversaire appartement apprentissage après
 ascenseur aspirateur assurance atelier aujourd autoroute aventure bâtiment beaucoup besoin bicyclette bonheur bonjour
 boulangerie bureau calendrier camion campagne capitale casserole cathédrale cauchemar chaussette chauffeur cheveux
@@ -83,7 +83,7 @@ réunion révolution rhinocéros sanglier santé satellite savoir sculpture secr
 solitude souvenir spectacle supermarché symphonie télévision température théâtre tournesol tradition tranquillité
 travail trottoir université vacances vaisselle vêtement victoire vocabulaire volonté anticonstitutionnellement
 """)
-GERMAN = _listed("""
+GERMAN = listed("""
 Abenteuer Abteilung Adresse Aktentasche Allgemeinheit Ampel Anfang Angelegenheit Antwort Arbeit Arbeitszimmer
 Aufgabe Aufmerksamkeit Ausflug Ausstellung Autobahn Bahnsteig Balkon Bedeutung Beispiel Benutzer Bereich Bericht
 Beruf Besuch Betriebssystem Bibliothek Bildschirm Bürgermeister Bürgersteig Computer Dachboden Datenbank Donnerstag
@@ -104,7 +104,7 @@ Veranstaltung Verantwortung Verbindung Vergangenheit Verständnis Vertrauen Wahr
 Weihnachten Werkzeug Wirtschaft Wissenschaft Wochenende Wohnung Wörterbuch Zahnarzt Zahnbürste Zeitschrift
 Zufriedenheit Zukunft Zusammenarbeit Zuverlässigkeit bitte danke heute morgen gestern immer vielleicht zusammen
 """)
-SPANISH = _listed("""
+SPANISH = listed("""
 abogado abuela accidente actividad aeropuerto agricultura ajedrez alcalde alegría alfombra almacén almuerzo
 ambulancia amabilidad anaranjado aniversario apartamento aprendizaje ascensor asignatura aspiradora astronauta
 autobús autopista ayuntamiento barrio bienvenido bolígrafo bombero bondad calabaza calendario camarero camiseta
@@ -126,7 +126,7 @@ sentimiento siempre significado silencio soledad supermercado teléfono televisi
 tortuguita trabajo tradición traducción tranquilidad universidad vacaciones velocidad ventilador verdadero vocabulario
 voluntad zapatería otorrinolaringólogo
 """)
-JAPANESE = _listed("""
+JAPANESE = listed("""
 朝日 医学 意味 運動 英語
 駅前 会社 会話 科学 火山 歌手 学生証 環境 季節 教育 教室 銀行 経験 経済 警察 結果 研究 健康 建物 交通
 公園 紅葉

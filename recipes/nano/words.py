@@ -12,16 +12,13 @@ from random import Random
 from zlib import crc32
 
 from recipes.nano import everyday_words as everyday
+from recipes.nano.everyday_words import listed
 
 LANGUAGES = ("en", "ja", "fr", "de", "es")
 ALWAYS_HELD_OUT = frozenset({"strawberry", "banana", "mississippi", "raspberry", "blueberry"})
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-NOUNS = _listed("""
+NOUNS = listed("""
 apple arm army artist aunt baby bag baker ball balloon band bank barn basket bath battery beach bean bear beard bed
 bee bell belt bench berry bicycle bird biscuit blanket boat body bone book boot bottle bowl box boy branch bread
 breakfast breeze brick bridge broom brother brush bubble bucket building bus butter butterfly button cabbage cabin
@@ -61,7 +58,7 @@ window winter wizard wolf woman wood wool word world worm wrist writer yard year
 blueberry blackberry cranberry bookkeeper mississippi tennessee massachusetts accommodation assassin balcony
 cappuccino embarrassment possession millennium parallel rhythm onomatopoeia address success
 """)
-ADJECTIVES = _listed("""
+ADJECTIVES = listed("""
 able absent amber ancient angry awake bitter black blue bold brave bright brown busy calm careful cheap cheerful clean
 clear clever cold cool crimson crispy curious curly damp dark deep different dry early easy elegant empty faint famous
 fast fierce flat fluffy fresh friendly full funny generous gentle golden good grateful gray great green grumpy happy
@@ -72,7 +69,7 @@ short shy silent silly simple sleepy slim slow small smooth soft solid sour spic
 sweet swift tall tame tender thick thin tidy tiny tired tough useful warm weak wet white wide wild wise wonderful
 wooden yellow young unbelievable necessary possible terrible
 """)
-VERBS = _listed("""
+VERBS = listed("""
 accept add agree allow answer appear argue arrange arrive ask bake balance begin believe bend blow boil borrow bounce
 break breathe bring build burn buy call carry catch change chase check cheer choose clap climb close collect compare
 complete cook copy count cover cross cry cut deliver describe dig discover divide draw drink drive drop eat enjoy
@@ -85,7 +82,7 @@ sing sit skate sleep slide smell smile sneeze solve speak spell spend splash sta
 swim swing take talk teach tell thank think throw touch travel try turn understand use visit wait walk wander want
 wash watch wave wear whisper win wish wonder work worry wrap write yawn
 """)
-FRENCH = _listed("""
+FRENCH = listed("""
 abeille abricot agneau aiguille ail amitié ananas âne année arbre argent armoire assiette automne avion avocat bague
 balle banane bateau beurre bibliothèque bière bijou blé bois bougie boulanger bouteille bras cahier canard carotte
 cerise chaise chambre champignon chanson chapeau château chaussure chemin chemise cheval chèvre chien chocolat ciel
@@ -98,7 +95,7 @@ oreille ours pain papillon parapluie pêche peinture pierre pluie poire poisson 
 renard repas rivière robe roi rue sable salade semaine serpent soeur soleil soupe souris stylo table tasse tête tortue
 train vache vague valise vélo vent verre village ville voiture voyage
 """)
-GERMAN = _listed("""
+GERMAN = listed("""
 Abend Ameise Ananas Apfel Arzt Auge Auto Bäcker Bahnhof Ball Baum Berg Bett Bild Birne Blatt Bleistift Blume Boden
 Brief Brille Brot Brücke Bruder Buch Butter Dach Dorf Ecke Ei Eichhörnchen Eis Elefant Ente Erdbeere Erde Esel Eule
 Fahrrad Familie Feder Fenster Feuer Fisch Flasche Flugzeug Fluss Freund Frosch Frühling Fuchs Gabel Garten Gebäude
@@ -112,7 +109,7 @@ Stein Stern Stiefel Strand Straße Stuhl Suppe Tag Tasche Tasse Teller Tisch Tü
 Weg Wein Welle Wetter Wiese Wind Winter Woche Wolke Wolf Wurst Zahn Zeit Zeitung Ziege Zimmer Zitrone Zucker Zug
 Zwiebel
 """)
-SPANISH = _listed("""
+SPANISH = listed("""
 abeja abrigo aceite agua aguja ajo almohada amarillo amigo amistad anillo árbol ardilla arena arroz avión azúcar
 ballena banco barco biblioteca bicicleta boca bosque bota botella brazo burro caballo cabeza cabra café caja calle
 cama camino camisa campana canción caracol carne carta casa castillo cebolla cereza cielo ciruela ciudad cocina coche
@@ -126,7 +123,7 @@ playa pluma pollo primavera puente puerta queso ratón reina reloj rey río rosa
 sombrero sopa sueño tarde taza tenedor tiempo tienda tierra tigre tomate toro tortuga tren uva vaca vaso ventana
 verano viento vino zanahoria zapato zorro ferrocarril
 """)
-JAPANESE = _listed("""
+JAPANESE = listed("""
 犬 猫 鳥 魚 馬 牛 羊 豚 熊 猿 虎 象 兎 亀 蛇 蛙 蝶 蜂 蟻 花 草 木 森 林 山 川 海 湖 島 空 雲 雨 雪 風 雷 虹 星 月 太陽
 朝 昼 夜 春 夏 秋 冬 今日 明日 昨日 時間 家 部屋 窓 扉 机 椅子 鏡 時計 電話 写真 手紙 本 辞書 新聞 鉛筆 紙 鞄 傘 靴 服
 帽子 眼鏡 指輪 車 電車 飛行機 船 自転車 駅 道 橋 町 村 都市 国 世界 学校 先生 学生 友達 家族 父 母 兄 姉 弟 妹 子供
@@ -137,7 +134,7 @@ JAPANESE = _listed("""
 """)
 KATAKANA = dict(
     pair.split("=")
-    for pair in _listed("""
+    for pair in listed("""
 ストロベリー=strawberry バナナ=banana ブルーベリー=blueberry ラズベリー=raspberry オレンジ=orange レモン=lemon
 メロン=melon チェリー=cherry パイナップル=pineapple マンゴー=mango トマト=tomato キャロット=carrot ポテト=potato
 オニオン=onion キャベツ=cabbage ペッパー=pepper バター=butter チーズ=cheese ミルク=milk コーヒー=coffee
@@ -161,39 +158,39 @@ KATAKANA = dict(
 
 _SYLLABLES = {
     "en": (
-        _listed("b c d f g h j k l m n p r s t v w bl br ch cl cr dr fl gr pl pr sh sl st str th tr wh qu"),
-        _listed("a e i o u ai ea ee oo ou"),
-        ("", "", "", *_listed("n r l s t m d ck ll ss nd rt st x p g z ng")),
+        listed("b c d f g h j k l m n p r s t v w bl br ch cl cr dr fl gr pl pr sh sl st str th tr wh qu"),
+        listed("a e i o u ai ea ee oo ou"),
+        ("", "", "", *listed("n r l s t m d ck ll ss nd rt st x p g z ng")),
     ),
     "fr": (
-        _listed("b c d f g l m n p r s t v ch cr fr gr pl tr j qu"),
-        _listed("a e i o u ou ai eau é è oi"),
-        ("", "", "", *_listed("n r l s t ne lle tte sse nt x")),
+        listed("b c d f g l m n p r s t v ch cr fr gr pl tr j qu"),
+        listed("a e i o u ou ai eau é è oi"),
+        ("", "", "", *listed("n r l s t ne lle tte sse nt x")),
     ),
     "de": (
-        _listed("b d f g h k l m n r s t w z sch st sp br gr kr fr tr pf"),
-        _listed("a e i o u ei ie au ä ö ü"),
-        ("", "", "", *_listed("n r l t ch ck ng nd rt st ff tz ss")),
+        listed("b d f g h k l m n r s t w z sch st sp br gr kr fr tr pf"),
+        listed("a e i o u ei ie au ä ö ü"),
+        ("", "", "", *listed("n r l t ch ck ng nd rt st ff tz ss")),
     ),
     "es": (
-        _listed("b c d f g l m n p r s t v j ll ñ tr br ch gr pl qu"),
-        _listed("a e i o u ia ue io á ó"),
-        ("", "", "", *_listed("n r l s z d")),
+        listed("b c d f g l m n p r s t v j ll ñ tr br ch gr pl qu"),
+        listed("a e i o u ia ue io á ó"),
+        ("", "", "", *listed("n r l s z d")),
     ),
     "ja": (
-        _listed("k s t n h m y r g z d b sh ch ky ry"),
-        _listed("a i u e o"),
+        listed("k s t n h m y r g z d b sh ch ky ry"),
+        listed("a i u e o"),
         ("", "", "", "", "n"),
     ),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_RUDE = _listed("""
+_RUDE = listed("""
 shit fuck cunt nigg fagg dick cock puss bitc whor slut rape porn anus penis vagin boob titt piss wank twat jizz nazi
 hitl hure fotz arsc fick schwul muschi merd puta pute salop mierd coño poll joder culo maric verga chink kike spick
 negro retard lesb sex scheis scheiß kacke unko chinko manko
 """)
 _RUDE_WORDS = frozenset(
-    _listed("""
+    listed("""
 ass arse tit tits fag fags jap jew hoe cum gay poo pee fart turd con cul bite kkk crap hell damn kill die
 """)
 )
@@ -289,12 +286,12 @@ def place_name(random: Random, language: str = "en") -> str:
     return name.capitalize()
 
 
-def identifier(random: Random, n_parts: int | None = None, *, camel: bool | None = None) -> str:
+def identifier(random: Random, n_parts: int | None = None) -> str:
     """A name as programs have it, snake_case or camelCase, of listed words of training and of made-up ones."""
     n_parts = n_parts or random.choice((1, 2, 2, 3, 3, 4))
     english = train_words("en")
     parts = [
         random.choice(english) if random.random() < 0.6 else pseudo_word(random, "en", 3, 8) for _ in range(n_parts)
     ]
-    camel = random.random() < 0.3 if camel is None else camel
-    return parts[0] + "".join(part.capitalize() for part in parts[1:]) if camel else "_".join(parts)
+    is_camel = random.random() < 0.3
+    return parts[0] + "".join(part.capitalize() for part in parts[1:]) if is_camel else "_".join(parts)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from harmonium.kernels import reference
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.model import mxfp4
 
 
 def test_every_byte_and_scale_decodes_as_the_format_says():
@@ -22,7 +21,6 @@ def test_every_byte_and_scale_decodes_as_the_format_says():
             for place, code in ((2 * byte, byte % 16), (2 * byte + 1, byte // 16)):
                 expected = (-1 if code >= 8 else 1) * values[code % 8] * 2.0 ** (scale - 127)
                 assert decoded[place].item() == expected
-        assert torch.equal(mxfp4.decode(blocks, scales), decoded)
 
 
 @given(st.integers(1, 40), st.sampled_from([(2, 1, 32), (4, 2, 64), (3, 3, 6)]), st.sampled_from([None, 1, 7]))
