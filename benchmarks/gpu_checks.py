@@ -19,7 +19,8 @@ from harmonium.kernels import reference
 from harmonium.kernels import triton as backend
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.triton import experts
-from harmonium.kernels.triton.mxfp4 import Packed, decoded
+from harmonium.kernels.triton.mxfp4 import decoded
+from harmonium.kernels.triton.packed import Packed
 from harmonium.kernels.triton.tiles import Tiles
 from harmonium.model import mxfp4
 from harmonium.model.config import PAGE_SIZE

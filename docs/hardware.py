@@ -32,10 +32,9 @@ NOTES = """
 The kernels are written in Triton, tuned on an H200 and measured on no other GPU so far. `make deep` compiles the
 largest of them for every compute capability in the table, and compares the shared memory that they take with what it
 has.
-"""
-TWICE = """
-A GPU holds the experts twice, as the checkpoint has them and in the order in which tensor cores read them; the second
-is `arranged` in a plan.
+
+A GPU holds the experts once, in the order in which tensor cores read them, from which the checkpoint's is made anew,
+bit for bit, where it is asked for. A step takes {token_budget:,} tokens there at most, fewer where memory is short.
 """
 PRECISION = """
 ## Precision and kernels
@@ -66,7 +65,6 @@ def page() -> str:
         cells = (one.name, one.stored, one.computed, one.kernel, other.stored, other.computed, other.kernel)
         table.append(f"| {' | '.join(cells)} |")
     sources = "\nCompute capabilities: https://developer.nvidia.com/cuda-gpus. Each name links to its maker's page.\n"
-    notes = NOTES + (TWICE if gpu.arranged_bytes else "")
     refused = [f"| {what} | {answer} |" for what, answer in refusals()]
     introduction = INTRODUCTION.format(
         gpu=sizes.ACCELERATOR,
@@ -75,7 +73,8 @@ def page() -> str:
         cpu_cache=sizes.shown(sizes.CPU.cache_bytes),
     )
     tables = ("\n".join(lines) + "\n" for lines in (rows, table, refused))
-    return "".join(map("".join, zip((introduction, sources + notes + PRECISION, AFTER), tables, strict=True)))
+    notes = sources + NOTES.format(token_budget=sizes.ACCELERATOR.token_budget) + PRECISION
+    return "".join(map("".join, zip((introduction, notes, AFTER), tables, strict=True)))
 
 
 def refusals() -> list[tuple[str, str]]:

@@ -149,8 +149,6 @@ def _sums(made: Plan) -> list[tuple[str, ...]]:
     per_token = shown(full // PAGE_SIZE)
     windows = shown(PageCounts(0, made.pages.sliding).bytes(config, made.cache_dtype))
     rows: list[tuple[str, ...]] = [("weights", shown(made.weights_bytes), "the checkpoint's")]
-    if made.arranged_bytes:
-        rows.append(("arranged", shown(made.arranged_bytes), "experts once more, in the order of their kernel"))
     rows.append(
         (
             "cache",
@@ -182,7 +180,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 def as_json(made: Plan) -> dict[str, Any]:
     """The same for programs; bytes throughout."""
-    sums = ("weights", "arranged", "cache", "graphs", "workspace", "program", "total")
+    sums = ("weights", "cache", "graphs", "workspace", "program", "total")
     return {
         "model": made.model.name,
         "device": made.hardware.name,

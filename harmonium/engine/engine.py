@@ -71,12 +71,11 @@ class Engine:
         if context is not None and not 1 < context <= config.context:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
         device, stored = model.device.type, str(model.weights.embedding.dtype).removeprefix("torch.")
-        defaults, dtype = sizes.defaults_for(device), sizes.cache_dtype(device, stored)
+        free, dtype = hardware.free_bytes(str(model.device)), sizes.cache_dtype(device, stored)
+        defaults = sizes.defaults_within(config, device, stored, free)
         n_rows = n_rows or defaults.n_rows
         token_budget = max(token_budget or defaults.token_budget, n_rows)
         if cache_bytes is None:
-            is_packed = model.weights.layers[0].experts.is_packed
-            free = hardware.free_bytes(str(model.device)) - sizes.arranged_bytes(config, is_packed, device)
             cache_bytes = sizes.cache_bytes(config, device, stored, context, n_rows, token_budget, free)
         pages = PageCounts.fitting(config, dtype, context, n_rows, token_budget, cache_bytes)
         self.context = min(context or config.context, pages.full * PAGE_SIZE)

@@ -90,11 +90,6 @@ class Plan:
         return sum(part.n_bytes for part in self.parts)
 
     @property
-    def arranged_bytes(self) -> int:
-        """What the kernels hold of the weights besides, in an order of their own."""
-        return sizes.arranged_bytes(self.config, self.model.is_packed, self.hardware.device)
-
-    @property
     def cache_dtype(self) -> str:
         return sizes.cache_dtype(self.hardware.device, self.dtype)
 
@@ -113,7 +108,9 @@ class Plan:
 
     @property
     def token_budget(self) -> int:
-        return max(sizes.defaults_for(self.hardware.device).token_budget, self.concurrency)
+        left = self.hardware.free_bytes - self.weights_bytes - self.program_bytes
+        defaults = sizes.defaults_within(self.config, self.hardware.device, self.dtype, left)
+        return max(defaults.token_budget, self.concurrency)
 
     @property
     def workspace_bytes(self) -> int:
@@ -127,7 +124,7 @@ class Plan:
 
     @property
     def total_bytes(self) -> int:
-        needed = self.weights_bytes + self.arranged_bytes + self.cache_bytes + self.graphs_bytes
+        needed = self.weights_bytes + self.cache_bytes + self.graphs_bytes
         return needed + self.workspace_bytes + self.program_bytes
 
     @property
@@ -198,7 +195,7 @@ class Plan:
         """Raises NotEnoughMemory where it does not fit."""
         if self.fits:
             return
-        weights = self.weights_bytes + self.arranged_bytes
+        weights = self.weights_bytes
         raise NotEnoughMemory(
             f"{self.model.name} needs {shown(weights)} for weights and {shown(self.total_bytes - weights)} besides; "
             f"{self.hardware.name} has {shown(self.hardware.free_bytes)} free. "

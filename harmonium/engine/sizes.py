@@ -5,7 +5,7 @@ The engine allocates by these numbers, and `plan` adds them up before anything i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from harmonium.engine.kv_cache import pages_for
@@ -20,8 +20,8 @@ LOGIT_BYTES = {"cpu": 36, "cuda": 48}
 """What sampling takes for a logit at its worst, with noise and top-p: logits, masked and sorted, and their places."""
 PROGRAM_BYTES = {"cpu": 500 * 10**6, "cuda": 10**9}
 """Python and its libraries; on a GPU the driver's context, loaded kernels, and what the allocator leaves over."""
-TILE = 64
-"""Rows and columns of a tile, to which Triton's order of packed experts is filled up."""
+LEAST_ROWS = 8
+"""Requests at once that an engine takes on a small GPU, too."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,27 @@ def defaults_for(device: str) -> Defaults:
     return CPU if device == "cpu" else ACCELERATOR
 
 
+def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: int) -> Defaults:
+    """The device's defaults, on a GPU with rows and budget halved until a step leaves the cache half of what is free.
+
+    free_bytes: beside the weights. dtype is that of the weights that are not packed.
+    """
+    found = defaults_for(device)
+    while device != "cpu" and found.n_rows > LEAST_ROWS:
+        n_rows, budget = found.n_rows, found.token_budget
+        windows = PageCounts(0, PageCounts.needed(config, PAGE_SIZE, n_rows, budget).sliding)
+        needed = workspace_bytes(config, device, dtype, PAGE_SIZE, n_rows, budget)
+        if needed + windows.bytes(config, cache_dtype(device, dtype)) <= free_bytes // 2:
+            break
+        found = replace(found, n_rows=n_rows // 2, token_budget=budget // 2)
+    return found
+
+
 def weight_bytes(config: ModelConfig, is_packed: bool, dtype: str) -> dict[str, int]:
     """Hugging Face's name of every tensor to its bytes once loaded. is_packed: the experts are MXFP4."""
     shapes = layout.shapes(config, lambda projection: not is_packed)
     is_byte = ("_blocks", "_scales")
     return {name: prod(shape) * (1 if name.endswith(is_byte) else BYTES[dtype]) for name, shape in shapes.items()}
-
-
-def arranged_bytes(config: ModelConfig, is_packed: bool, device: str) -> int:
-    """Packed experts in the order that Triton's kernels read, which a GPU holds beside the checkpoint's own."""
-    if device == "cpu" or not is_packed:
-        return 0
-    tiles = sum(
-        -(-rows // TILE) * -(-columns // TILE)
-        for rows, columns in (
-            (2 * config.intermediate_size, config.hidden_size),
-            (config.hidden_size, config.intermediate_size),
-        )
-    )
-    return config.n_layers * config.n_experts * tiles * TILE * (TILE // 2 + TILE // 32)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Protocol, TypeVar
 
 import torch
@@ -100,17 +101,27 @@ def norm_route(norm: Tensor, weight: Tensor, bias: Tensor, *, k: int, eps: float
 
 
 def experts_add(weights: ExpertWeights) -> ExpertsAdd:
-    return _prepare(reference.ExpertsAdd(weights), weights.gate_up.device)
+    return _prepare(reference.ExpertsAdd(weights), weights.device)
 
 
 def norm_head(norm: Tensor, weight: Tensor, *, eps: float) -> NormHead:
     return _prepare(reference.NormHead(norm, weight, eps), weight.device)
 
 
+def arranged(weights: ExpertWeights) -> ExpertWeights:
+    """A layer's experts as the kernels of their device keep them, to hold in place of those given.
+
+    What is read of them is the same; on a GPU, packed ones are made anew for it.
+    """
+    arrange = getattr(_backend(weights.device), "arranged", None)
+    return weights if arrange is None else arrange(weights)
+
+
 def _prepare(plain: Operation, device: torch.device) -> Operation:
     """The backend's operation in place of the reference's, if it has one."""
-    if device.type not in BACKENDS:
-        return plain
-    backend = importlib.import_module(BACKENDS[device.type])
-    kind = getattr(backend, type(plain).__name__, None)
+    kind = getattr(_backend(device), type(plain).__name__, None)
     return plain if kind is None else kind(plain)
+
+
+def _backend(device: torch.device) -> ModuleType | None:
+    return importlib.import_module(BACKENDS[device.type]) if device.type in BACKENDS else None

@@ -44,6 +44,21 @@ class ExpertWeights:
     def is_packed(self) -> bool:
         return self.gate_up_scales is not None
 
+    @property
+    def n_experts(self) -> int:
+        return len(self.gate_up)
+
+    @property
+    def device(self) -> torch.device:
+        return self.gate_up.device
+
+    def matrices(self, expert: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """One expert's gate_up (hidden, 2 * intermediate) and down (intermediate, hidden), decoded where packed."""
+        if self.gate_up_scales is None or self.down_scales is None:
+            return self.gate_up[expert].to(dtype), self.down[expert].to(dtype)
+        gate_up = decode_mxfp4(self.gate_up[expert], self.gate_up_scales[expert], dtype)
+        return gate_up.t(), decode_mxfp4(self.down[expert], self.down_scales[expert], dtype).t()
+
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x (..., hidden) over its root mean square, times weight; computed in float32, returned in x's dtype."""
@@ -122,14 +137,6 @@ def _byte_values(device: torch.device) -> Tensor:
     return torch.tensor([(E2M1[byte & 15], E2M1[byte >> 4]) for byte in range(256)], device=device)
 
 
-def expert_matrices(weights: ExpertWeights, expert: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """One expert's gate_up (hidden, 2 * intermediate) and down (intermediate, hidden), decoded where packed."""
-    if weights.gate_up_scales is None or weights.down_scales is None:
-        return weights.gate_up[expert].to(dtype), weights.down[expert].to(dtype)
-    gate_up = decode_mxfp4(weights.gate_up[expert], weights.gate_up_scales[expert], dtype)
-    return gate_up.t(), decode_mxfp4(weights.down[expert], weights.down_scales[expert], dtype).t()
-
-
 def experts(x: Tensor, indices: Tensor, weights: Tensor, layer: ExpertWeights) -> Tensor:
     """Each token's chosen experts, summed by weight: x (tokens, hidden), indices and weights (tokens, k) to x's shape.
 
@@ -138,7 +145,7 @@ def experts(x: Tensor, indices: Tensor, weights: Tensor, layer: ExpertWeights) -
     out = torch.zeros_like(x)
     for expert in sorted(set(indices.flatten().tolist())):
         tokens, choice = torch.where(indices == expert)
-        gate_up, down = expert_matrices(layer, expert, x.dtype)
+        gate_up, down = layer.matrices(expert, x.dtype)
         inner = swiglu(x[tokens] @ gate_up + layer.gate_up_bias[expert].to(x.dtype))
         outer = inner @ down + layer.down_bias[expert].to(x.dtype)
         out = out.index_add(0, tokens, (outer * weights[tokens, choice].unsqueeze(-1)).to(x.dtype))

@@ -149,23 +149,24 @@ class Transformer:
         return self.config.window if self.config.is_sliding(layer) else None
 
     def prepare(self) -> None:
-        """Arranges the weights for `step`. Call it again after changing them in place."""
-        config, eps = self.config, self.config.rms_eps
-        self._layers = [
-            LayerOperations(
-                kernels.norm_qkv(
-                    *(w.attention_norm, w.q, w.q_bias, w.k, w.k_bias, w.v, w.v_bias),
-                    head_dim=config.head_dim,
-                    eps=eps,
-                ),
-                kernels.attend(w.sinks, window=self.window(i)),
-                kernels.project_add(w.o, w.o_bias),
-                kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=config.experts_per_token, eps=eps),
-                kernels.experts_add(w.experts),
-            )
-            for i, w in enumerate(self.weights.layers)
-        ]
-        self._head = kernels.norm_head(self.weights.norm, self.weights.head, eps=eps)
+        """Arranges the weights for `step`. Call it again after changing them in place.
+
+        A GPU keeps packed experts in its kernels' order alone; to change those, give the layer new ones.
+        """
+        self._layers = [self._prepared(i) for i in range(self.config.n_layers)]
+        self._head = kernels.norm_head(self.weights.norm, self.weights.head, eps=self.config.rms_eps)
+
+    def _prepared(self, i: int) -> LayerOperations:
+        config, eps, w = self.config, self.config.rms_eps, self.weights.layers[i]
+        w.experts = kernels.arranged(w.experts)
+        qkv = (w.attention_norm, w.q, w.q_bias, w.k, w.k_bias, w.v, w.v_bias)
+        return LayerOperations(
+            kernels.norm_qkv(*qkv, head_dim=config.head_dim, eps=eps),
+            kernels.attend(w.sinks, window=self.window(i)),
+            kernels.project_add(w.o, w.o_bias),
+            kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=config.experts_per_token, eps=eps),
+            kernels.experts_add(w.experts),
+        )
 
     def new_cache(self, n_full_pages: int, n_sliding_pages: int) -> Cache:
         """An empty cache with so many pages in each layer of either group."""

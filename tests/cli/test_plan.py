@@ -62,7 +62,7 @@ def test_for_programs_and_from_a_config_alone(tmp_path: Path, capsys: Captured) 
     assert main(["plan", str(tmp_path), "--gpu", "h100", "--memory", "60GB", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["weights_bytes"] == sum(part["n_bytes"] for part in found["parts"]) == 13_761_264_768
-    sums = ("weights", "arranged", "cache", "graphs", "workspace", "program")
+    sums = ("weights", "cache", "graphs", "workspace", "program")
     assert found["total_bytes"] == sum(found[f"{name}_bytes"] for name in sums)
     assert found["free_bytes"] == 60 * 10**9 and found["fits"] and found["advice"] == []
     assert {"context": 4096, "requests": 256} in found["most_requests"]

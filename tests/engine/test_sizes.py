@@ -1,4 +1,4 @@
-"""What is planned is what is allocated: weights, keys and values, the kernels' copies, a step's workspace."""
+"""What is planned is what is allocated: weights, keys and values, a step's workspace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harmonium.engine.sizes import PageCounts
 from harmonium.errors import NotEnoughMemory
 from harmonium.hardware import PRESETS, plain_cpu
 from harmonium.model import checkpoint, outline
-from harmonium.model.config import NANO, TINY, ModelConfig
+from harmonium.model.config import NANO, PAGE_SIZE, TINY, ModelConfig
 from harmonium.model.dummy import Dummy
 from harmonium.model.outline import Outline
 from harmonium.model.transformer import Transformer
@@ -87,20 +87,21 @@ def test_dense_experts() -> None:
         dense[f"{name}down_proj"] = torch.zeros(8, 64, 64, dtype=torch.bfloat16)
     made = plan.make(Outline("dense", TINY, is_packed=False), GPU)
     assert made.weights_bytes == loaded_bytes(Transformer.from_tensors(TINY, dense))
-    assert made.arranged_bytes == 0
 
 
-@given(CONFIGS)
-@settings(max_examples=5)
-def test_what_tritons_kernels_hold_besides(config: ModelConfig) -> None:
-    packed = pytest.importorskip("harmonium.kernels.triton.mxfp4", exc_type=ImportError).Packed
-    config = config.with_layers(1)
-    tensors = dict(Dummy(config).tensors())
-    experts = Transformer.from_tensors(config, tensors).weights.layers[0].experts
-    first = packed.of(experts.gate_up, experts.gate_up_scales, experts.gate_up_bias, is_paired=True)
-    second = packed.of(experts.down, experts.down_scales, experts.down_bias, is_paired=False)
-    held = sum(tensor.nbytes for one in (first, second) for tensor in (one.words, one.scales))
-    assert sizes.arranged_bytes(config, True, "cuda") == held
+@pytest.mark.parametrize(("model", "gb", "rows"), [("20b", 16, 32), ("20b", 24, 128), ("120b", 80, 256)])
+def test_models_fit_the_cards_that_they_were_made_for(model: str, gb: int, rows: int) -> None:
+    """Source: the models' cards, 20b within 16 GB, 120b on one GPU of 80 GB. Small cards take smaller steps."""
+    card = PRESETS["h100"].hardware(gb * 10**9)
+    made = plan.make(outline.of(model), card, context=8192)
+    assert made.fits
+    left = card.free_bytes - made.weights_bytes - made.program_bytes
+    defaults = sizes.defaults_within(made.config, "cuda", "bfloat16", left)
+    assert defaults.n_rows == rows and made.token_budget == defaults.token_budget
+    taken = (defaults.n_rows, defaults.token_budget)
+    cache = sizes.cache_bytes(made.config, "cuda", "bfloat16", None, *taken, left)
+    assert PageCounts.fitting(made.config, "bfloat16", None, *taken, cache).full * PAGE_SIZE >= 8192
+    assert cache + sizes.workspace_bytes(made.config, "cuda", "bfloat16", PAGE_SIZE, *taken) <= left
 
 
 def test_sliding_layers_cost_their_window_whatever_the_context() -> None:

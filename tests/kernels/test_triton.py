@@ -10,9 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmonium import kernels
+from harmonium.errors import BadCheckpoint
 from harmonium.kernels import reference
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.model.config import PAGE_SIZE
+from harmonium.model.config import PAGE_SIZE, TINY
+from harmonium.model.dummy import Dummy
+from harmonium.model.transformer import Transformer
 from tests.kernels.paging import GrowingRows, poison
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -26,6 +30,7 @@ import triton.language as tl
 
 from harmonium.kernels import triton as backend
 from harmonium.kernels.triton import mxfp4 as registers
+from harmonium.kernels.triton.packed import Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 from harmonium.model import mxfp4
 
@@ -171,11 +176,28 @@ def decode_tile(words_ptr, scales_ptr, out_ptr):
 def test_decoding_is_exact(low: int, high: int, is_paired: bool):
     blocks = torch.arange(256, dtype=torch.uint8).repeat(8).view(1, 64, 2, 16)[:, torch.randperm(64)]
     scales = torch.linspace(low, high, 128).round().to(torch.uint8)[torch.randperm(128)].view(1, 64, 2)
-    packed, out = registers.Packed.of(blocks, scales, torch.empty(1, 64), is_paired=is_paired), torch.empty(64, 64)
+    packed, out = Packed.of(blocks, scales, torch.empty(1, 64), is_paired=is_paired), torch.empty(64, 64)
     decode_tile[(1,)](packed.words, packed.scales, out)
     if is_paired:
         out = out.view(4, 2, 8, 64).transpose(1, 2).reshape(64, 64)
     assert torch.equal(out * packed.unit, mxfp4.decode(blocks[0], scales[0]))
+
+
+@given(st.integers(1, 3), st.integers(1, 150), st.integers(1, 5), st.booleans(), st.integers(0, 2))
+@settings(max_examples=8, deadline=None)
+def test_what_was_packed_comes_back_bit_for_bit(n_experts: int, rows: int, n_blocks: int, is_paired: bool, low: int):
+    blocks = torch.randint(256, (n_experts, rows, n_blocks, 16)).byte()
+    scales = torch.randint(low, 253 + low, (n_experts, rows, n_blocks)).byte()
+    packed = Packed.of(blocks, scales, torch.empty(n_experts, rows), is_paired=is_paired)
+    assert torch.equal(packed.blocks(), blocks) and torch.equal(packed.block_scales(), scales)
+    one = packed.one(n_experts - 1)
+    assert torch.equal(one.blocks()[0], blocks[-1]) and torch.equal(one.block_scales()[0], scales[-1])
+
+
+def test_scales_too_far_apart_are_refused():
+    scales = torch.tensor([0, 254]).byte().view(1, 1, 2)
+    with pytest.raises(BadCheckpoint, match="further apart than a float's exponents"):
+        Packed.of(torch.zeros(1, 1, 2, 16).byte(), scales, torch.empty(1, 1), is_paired=False)
 
 
 def run_ptx(text: str, words: list[int], scales: list[int]) -> list[tuple[int, int]]:
@@ -217,7 +239,7 @@ def run_ptx(text: str, words: list[int], scales: list[int]) -> list[tuple[int, i
 
 def test_ptx_decodes_alike():
     blocks, scales = torch.randint(256, (1, 64, 2, 16)).byte(), torch.randint(2, 129, (1, 64, 2)).byte()
-    packed = registers.Packed.of(blocks, scales, torch.empty(1, 64), is_paired=False)
+    packed = Packed.of(blocks, scales, torch.empty(1, 64), is_paired=False)
     expected = mxfp4.decode(blocks[0], scales[0]).view(64, 64)
     for lane in range(128):
         words = [word & 0xFFFFFFFF for word in packed.words[0, 0, 0, lane * 4 : lane * 4 + 4].tolist()]
@@ -227,3 +249,18 @@ def test_ptx_decodes_alike():
         row, column = lane // 32 * 16 + lane % 32 // 4, lane % 4 * 2
         rows = expected[[row, row + 8]].view(2, 8, 8)[:, :, column : column + 2].transpose(0, 1)  # (pairs, halves, 2)
         assert torch.equal((both[:, 0] * both[:, 1]).float(), rows.reshape(16, 2))
+
+
+def test_a_model_holds_its_experts_once_and_gives_them_back(monkeypatch: pytest.MonkeyPatch):
+    config = TINY.with_layers(2)
+    stored = dict(Dummy(config).tensors())
+    ids = torch.tensor([[3, 1, 4, 1, 5]])
+    expected = Transformer.load(Dummy(config)).forward(ids)
+    monkeypatch.setitem(kernels.BACKENDS, "cpu", kernels.BACKENDS["cuda"])
+    model = Transformer.load(Dummy(config))
+    for _ in range(2):  # prepared once more, it is the same
+        model.prepare()
+        assert all(vars(layer.experts).keys() == {"packed"} for layer in model.weights.layers)
+        for name, tensor in model.tensors():
+            assert torch.equal(tensor.bfloat16() if tensor.is_floating_point() else tensor, stored[name]), name
+        assert torch.equal(model.forward(ids), expected)

@@ -123,7 +123,7 @@ class ExpertsAdd:
 
     def __init__(self, plain: reference.ExpertsAdd) -> None:
         weights = plain.weights
-        self.plain, self.n_experts = plain, len(weights.gate_up)
+        self.plain, self.n_experts = plain, weights.n_experts
         self.packed: tuple[Packed, Packed] | None = None
         if weights.gate_up_scales is not None and weights.down_scales is not None:
             self.packed = (

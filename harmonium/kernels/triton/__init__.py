@@ -15,8 +15,9 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.reference import ExpertWeights
 from harmonium.kernels.triton import attention, experts, linear, rows
-from harmonium.kernels.triton.mxfp4 import Packed
+from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
 FEW = 2
@@ -159,18 +160,22 @@ class NormRoute:
         return normed, indices, shares
 
 
+def arranged(weights: ExpertWeights) -> ExpertWeights:
+    """Packed experts in the kernels' order alone; dense ones as they are."""
+    return ArrangedExperts(weights) if weights.is_packed and not isinstance(weights, ArrangedExperts) else weights
+
+
 class ExpertsAdd:
     """Packed: pair by pair for few, listed by expert for many. Dense: the reference."""
 
     def __init__(self, plain: reference.ExpertsAdd) -> None:
-        weights = plain.weights
-        self.plain, self.options = plain, launch_options(weights.gate_up)
+        weights = arranged(plain.weights)
+        self.plain, self.options = reference.ExpertsAdd(weights), launch_options(weights.down_bias)
         self.packed: tuple[Packed, Packed] | None = None
-        if weights.gate_up_scales is not None and weights.down_scales is not None:
-            first = Packed.of(weights.gate_up, weights.gate_up_scales, weights.gate_up_bias, is_paired=True)
-            second = Packed.of(weights.down, weights.down_scales, weights.down_bias, is_paired=False)
-            self.packed = first, second
-            self.arrived = torch.zeros(FEW_PAIRS * first.words.shape[1], dtype=torch.int32, device=first.words.device)
+        if isinstance(weights, ArrangedExperts):
+            self.packed = weights.packed
+            n_tiles = self.packed[0].words.shape[1]
+            self.arrived = torch.zeros(FEW_PAIRS * n_tiles, dtype=torch.int32, device=weights.device)
 
     def __call__(self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         if self.packed is None:

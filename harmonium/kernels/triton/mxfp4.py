@@ -11,81 +11,13 @@ bytes and has its part of a tile of 64 rows and 64 columns, with nothing to exch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
-from torch import Tensor
 
-TILE = 64
-"""Rows and columns of a tile: 512 words, and 128 bytes of scales."""
 PATTERNS = (((0, 0x81C0),), ((4, 0x81C0),), ((10, 0x81C0),), ((6, 0x80C0), (30, 0x0100)))
 """For each pair of a word: rotations to the left, and what they bring to its place, the same in both halves."""
 LIMIT = tl.constexpr(7.0)
 ALPHA = tl.constexpr(1.702)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """One projection of all experts. words (experts, row tiles, column tiles, 512) and scales (.., 32), both int32.
-
-    A product of these words times unit, a power of two, is what it stands for. bias is (experts, out).
-    """
-
-    words: Tensor
-    scales: Tensor
-    bias: Tensor
-    width: int
-    unit: float
-
-    @classmethod
-    def of(cls, blocks: Tensor, scales: Tensor, bias: Tensor, *, is_paired: bool) -> Packed:
-        """From a checkpoint's blocks (experts, out, in / 32, 16) and scales (experts, out, in / 32), both uint8.
-
-        is_paired: rows 2i and 2i + 1 of a tile come to lie eight apart, where one lane has both.
-        """
-        width, shift = scales.shape[2] * 32, max(0, int(scales.max()) - 128)
-        exponents = (scales.int() + (126 - shift)).clamp(1, 254).to(torch.uint8)
-        words = torch.stack([tiled_codes(its, is_paired=is_paired) for its in blocks])
-        tiled = torch.stack([tiled_scales(its, is_paired=is_paired) for its in exponents])
-        return cls(words, tiled.view(torch.int32), bias, width, 2.0**shift)
-
-
-def tiled_codes(blocks: Tensor, *, is_paired: bool) -> Tensor:
-    """blocks (out, in / 32, 16) uint8 to words (row tiles, column tiles, 512) int32, filled up with zeros."""
-    codes = torch.stack((blocks & 15, blocks >> 4), -1).flatten(1).int()  # (out, in)
-    codes = F.pad(codes, (0, -codes.shape[1] % TILE, 0, -codes.shape[0] % TILE))
-    rows, columns = codes.shape[0] // TILE, codes.shape[1] // TILE
-    # A row is 16 warp + 8 half + group, a column 32 block + 8 pair + 2 member + side.
-    parts = _halved(codes.view(rows, 64, -1), is_paired).view(rows, 4, 2, 8, columns, 2, 4, 4, 2)
-    parts = parts.permute(0, 4, 1, 3, 7, 5, 2, 6, 8)  # (.., warp, group, member, block, half, pair, side)
-    places = ((parts & 8) << 12) | ((parts & 7) << 6)
-    both = places[..., 0] | (places[..., 1] << 16)
-    words = torch.zeros_like(both[..., 0])
-    for i, pattern in enumerate(PATTERNS):
-        for turn, mask in pattern:
-            bits = both[..., i] & _signed(mask << 16 | mask)
-            words |= (bits << (32 - turn) % 32) | ((bits >> turn) & ((1 << (32 - turn)) - 1) if turn else bits)
-    return words.reshape(rows, columns, 512)
-
-
-def tiled_scales(scales: Tensor, *, is_paired: bool) -> Tensor:
-    """scales (out, in / 32) uint8 to (row tiles, column tiles, 128): warp, group, block, half."""
-    scales = F.pad(scales, (0, scales.shape[1] % 2, 0, -scales.shape[0] % TILE), value=1)
-    rows, columns = scales.shape[0] // TILE, scales.shape[1] // 2
-    parts = _halved(scales.view(rows, 64, -1), is_paired).view(rows, 4, 2, 8, columns, 2)
-    return parts.permute(0, 4, 1, 3, 5, 2).reshape(rows, columns, 128).contiguous()
-
-
-def _halved(tiles: Tensor, is_paired: bool) -> Tensor:
-    """tiles (n, 64, width), where is_paired with the even of each 16 rows before the odd."""
-    return tiles.view(-1, 4, 8, 2, tiles.shape[2]).transpose(2, 3).reshape(tiles.shape) if is_paired else tiles
-
-
-def _signed(bits: int) -> int:
-    return bits - (bits >> 31 << 32)
 
 
 def _instructions() -> str:
@@ -125,6 +57,13 @@ def turned(words, n: tl.constexpr):
 
 
 @triton.jit
+def four_pairs(words):
+    """The pairs of codes in each of words uint32: a code's sign and other bits as a bfloat16 has its own."""
+    p0, p1, p2 = words & 0x81C081C0, turned(words, 4) & 0x81C081C0, turned(words, 10) & 0x81C081C0
+    return p0, p1, p2, (turned(words, 6) & 0x80C080C0) | (turned(words, 30) & 0x01000100)
+
+
+@triton.jit
 def sides(bits, factor):
     """The two values of each of bits (lanes, 2) uint32 as float32, side by side: (lanes, 2, 2)."""
     low, high = (bits << 16).to(tl.float32, bitcast=True), (bits & 0xFFFF0000).to(tl.float32, bitcast=True)
@@ -135,11 +74,13 @@ def sides(bits, factor):
 def block_values(words, exponents, DTYPE: tl.constexpr):
     """One block's words (lanes, 2 halves) uint32 and exponents, decoded without PTX: four of (lanes, 2, 2 sides)."""
     factor = (exponents << 23).to(tl.float32, bitcast=True)
-    v0 = sides(words & 0x81C081C0, factor).to(DTYPE)
-    v1 = sides(turned(words, 4) & 0x81C081C0, factor).to(DTYPE)
-    v2 = sides(turned(words, 10) & 0x81C081C0, factor).to(DTYPE)
-    v3 = sides((turned(words, 6) & 0x80C080C0) | (turned(words, 30) & 0x01000100), factor).to(DTYPE)
-    return v0, v1, v2, v3
+    p0, p1, p2, p3 = four_pairs(words)
+    return (
+        sides(p0, factor).to(DTYPE),
+        sides(p1, factor).to(DTYPE),
+        sides(p2, factor).to(DTYPE),
+        sides(p3, factor).to(DTYPE),
+    )
 
 
 @triton.jit
