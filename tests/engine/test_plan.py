@@ -111,7 +111,7 @@ def test_where_no_gpu_is_large_enough_a_cpu_is_named() -> None:
 
 
 def test_the_table_is_where_memory_ends() -> None:
-    made = plan.make(outline.of("20b"), PRESETS["rtx5090"].hardware())
+    made = plan.make(outline.of("20b"), PRESETS["l4"].hardware())
     table = made.table()
     assert [context for context, _ in table] == sorted({*plan.CONTEXTS, 131_072})
     assert [most for _, most in table] == sorted((most for _, most in table), reverse=True)
