@@ -32,3 +32,8 @@ def test_the_layers_hold() -> None:
 def test_rooms_without_torch_start_without_it(modules: str) -> None:
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_answers_without_a_grammar_need_no_llguidance() -> None:
+    code = "import sys; sys.modules['llguidance'] = None; import harmonium.harmony.automaton, harmonium.harmony.grammar"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -13,8 +13,6 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
-from llguidance import LLMatcher
-
 from harmonium.errors import BadRequest
 
 _ONE = ("items", "additionalItems", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
@@ -35,6 +33,8 @@ def enforceable(schema: Mapping[str, Any], is_strict: bool = True) -> dict[str, 
 @lru_cache(maxsize=1024)
 def problem(keyword: str, value: str) -> str:
     """Why llguidance cannot hold a text to this format or pattern, empty where it can."""
+    from llguidance import LLMatcher
+
     source = LLMatcher.grammar_from_json_schema({"type": "string", keyword: value})
     return str(LLMatcher.validate_grammar(source)).strip()
 

@@ -2,7 +2,7 @@
 
 A `Grammar` is what was asked for; a `Compiler` makes of it a function that starts a `Matcher`, one for each body, in
 the form of the engine's host matchers. Compiling costs a millisecond, and the first one for a vocabulary as much as the
-look at each of its tokens: half a second for 200,000.
+look at each of its tokens: half a second for 200,000. Only what compiles imports llguidance.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import llguidance
 import numpy as np
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
 from harmonium.errors import BadRequest
@@ -25,6 +23,9 @@ from harmonium.harmony.convert import response_formats
 from harmonium.harmony.enforceable import REMEDY, enforceable
 from harmonium.harmony.messages import ResponseFormat
 from harmonium.harmony.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
 
 WHITESPACE = r"[ \n\t\r]{1,40}"
 """Between the parts of JSON: indented as one likes, but not for ever."""
@@ -39,7 +40,6 @@ SLICES = (
 )
 """Kinds of tokens that a mask takes whole where all of a kind may follow: measured by benchmarks/schema_mask.py, texts
 of bounded length and patterns of letters gain by them. Each costs a tenth of a second, once for a vocabulary."""
-LIMITS = LLParserLimits(verbose_errors=False)
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
 _SPECIAL = re.compile(r"<[^\s>]*>?")
 
@@ -56,6 +56,8 @@ class Grammar:
 
         Raises BadRequest for a schema that is not JSON.
         """
+        from llguidance import LLMatcher
+
         try:
             text = json.dumps(enforceable(schema, is_strict), ensure_ascii=False)
             text.encode()
@@ -103,11 +105,15 @@ class Grammar:
     @staticmethod
     def regex(pattern: str) -> Grammar:
         """Text that a regular expression (of Rust's regex syntax, without look-around) matches whole."""
+        from llguidance import LLMatcher
+
         return Grammar(LLMatcher.grammar_from_regex(_utf8(pattern, "regular expression")))
 
     @staticmethod
     def lark(definition: str) -> Grammar:
         """Text that a Lark grammar derives from its rule `start`. Raises BadRequest where it names special tokens."""
+        from llguidance import LLMatcher
+
         if found := _SPECIAL.search(_LARK_TEXT.sub('""', definition)):
             raise BadRequest(
                 f"The grammar names the special token {found[0]}, which no body can hold; leave it out, or put its "
@@ -177,12 +183,16 @@ class Compiler:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        return LLTokenizer(llguidance.TokenizerWrapper(_Tokens(self._vocabulary)), slices=list(SLICES))
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        return LLTokenizer(TokenizerWrapper(_Tokens(self._vocabulary)), slices=list(SLICES))
 
     def _compile(self, grammar: Grammar) -> Callable[[], Matcher]:
         """What starts a matcher. Raises BadRequest for what cannot be compiled, and for what nothing can match."""
+        from llguidance import LLMatcher, LLParserLimits
+
         tokenizer, n_ids, text = self._tokenizer, self._vocabulary.size, text_mask(self._vocabulary, self._vocab_size)
-        first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=LIMITS)
+        first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=LLParserLimits(verbose_errors=False))
         if first.is_error():
             raise BadRequest(one_line(first.get_error()))
         trial = Matcher(first.deep_copy(), text, n_ids)
