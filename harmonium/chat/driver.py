@@ -17,10 +17,12 @@ Events = Generator[tuple[int, Event | HarmoniumError], None, None]
 """Events, each with the number of its turn; an error is the last thing that a turn gives."""
 
 
-def drive(turns: Sequence[Turn], shared: SharedEngine, params: SamplingParams, tools: Mapping[str, Function]) -> Events:
+def drive(
+    turns: Sequence[Turn], shared: SharedEngine, params: Sequence[SamplingParams], tools: Mapping[str, Function]
+) -> Events:
     """The events of every turn as they come. Closing the generator aborts what still runs.
 
-    params: without max_tokens, which are the turns' own. tools: by name, those that the turns may run.
+    params: one for each turn, without max_tokens, which are the turns' own. tools: by name, those that turns may run.
     """
     with shared.requests() as requests:
         driver = _Driver(turns, requests, params, tools)
@@ -34,7 +36,7 @@ def drive(turns: Sequence[Turn], shared: SharedEngine, params: SamplingParams, t
 
 class _Driver:
     def __init__(
-        self, turns: Sequence[Turn], requests: Requests, params: SamplingParams, tools: Mapping[str, Function]
+        self, turns: Sequence[Turn], requests: Requests, params: Sequence[SamplingParams], tools: Mapping[str, Function]
     ) -> None:
         self.running: dict[int, int] = {}  # request to turn
         self._turns, self._requests, self._params, self._tools = turns, requests, params, tools
@@ -44,7 +46,8 @@ class _Driver:
         number, reason = self.running[output.request_id], output.finish_reason
         if reason is not None:
             del self.running[output.request_id]
-        generated = Generated(output.ids, None if reason is None else FinishReason(reason), output.n_cached)
+        ended = None if reason is None else FinishReason(reason)
+        generated = Generated(output.ids, ended, output.n_cached, output.logprobs)
         for _, said in self.advance(number, generated):
             yield number, said
             if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:
@@ -75,7 +78,7 @@ class _Driver:
                     yield number, said
 
     def _generate(self, number: int, wanted: Generate) -> None:
-        params = replace(self._params, max_tokens=wanted.max_tokens)
+        params = replace(self._params[number], max_tokens=wanted.max_tokens)
         self.running[self._requests.add(wanted.prompt, params, wanted.constraint)] = number
 
     def _stop(self, number: int) -> None:

@@ -16,7 +16,7 @@ class FinishReason(StrEnum):
     """Why a turn ended."""
 
     STOP = "stop"
-    """The model said all it had to say."""
+    """The model said all it had to say, or came to a stop string."""
     TOOL_CALLS = "tool_calls"
     """It calls a tool that the caller runs; the answer goes on once the result is in the conversation."""
     TOOL_ROUNDS = "tool_rounds"
@@ -28,10 +28,31 @@ class FinishReason(StrEnum):
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token of a text and the natural logarithm of the chance that the model gave it; top: the likeliest in its
+    place, as many as were asked for. The bytes of a delta's tokens, joined, are its text.
+    """
+
+    id: int
+    logprob: float
+    bytes: bytes
+    top: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """U+FFFD stands for what is no whole character."""
+        return self.bytes.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
 class ReasoningDelta:
-    """A piece of the analysis; between two analyses of a turn stands a line break of our own."""
+    """A piece of the analysis; between two analyses of a turn stands a line break of our own, which has no token.
+
+    logprobs, here and below: of the tokens that the text is made of, where they were asked for.
+    """
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,7 @@ class TextDelta:
 
     text: str
     channel: str = "final"
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,7 @@ class ToolCallDelta:
     call_id: str
     name: str
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +123,8 @@ class Done:
     """The end of a turn. messages: what the model and the tools added. ids: every id the model produced.
 
     is_reasoning_cut: the reasoning was closed for the model, for it took all of its budget, to the last token too, or,
-    then is_reasoning_loop too, went round in circles.
+    then is_reasoning_loop too, went round in circles. stop: the stop string that ended the text; it is not shown,
+    nor in messages, and ids go on to the token that completed it.
     """
 
     finish_reason: FinishReason
@@ -109,6 +133,7 @@ class Done:
     ids: tuple[int, ...]
     is_reasoning_cut: bool = False
     is_reasoning_loop: bool = False
+    stop: str | None = None
 
 
 Event = ReasoningDelta | TextDelta | ToolCallDelta | ToolCall | ToolResult | Repair | Done

@@ -112,22 +112,28 @@ class LLM:
         return f"LLM({self.name!r})"
 
     @overload
-    def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Reply: ...  # type: ignore[overload-overlap]
+    def chat(self, messages: Messages, *, n: None = ..., **options: Unpack[ChatOptions]) -> Reply: ...  # type: ignore[overload-overlap]
     @overload
-    def chat(self, messages: Sequence[Messages], **options: Unpack[ChatOptions]) -> list[Reply]: ...
-    def chat(self, messages: Any, **options: Unpack[ChatOptions]) -> Reply | list[Reply]:
+    def chat(self, messages: Sequence[Messages], *, n: None = ..., **options: Unpack[ChatOptions]) -> list[Reply]: ...
+    @overload
+    def chat(self, messages: Messages, *, n: int, **options: Unpack[ChatOptions]) -> list[Reply]: ...
+    def chat(self, messages: Any, *, n: int | None = None, **options: Unpack[ChatOptions]) -> Reply | list[Reply]:
         """The assistant's next turn: functions among the tools are run, and their results read, until it answers.
 
-        Several conversations at once, a list of them, run in one batch and give a list of replies in their order.
+        Several conversations at once, a list of them, run in one batch and give a list of replies in their order. n
+        answers to one conversation are a list, too; with a seed, each uses the next one and the first the seed itself.
         Raises BadRequest for what the model cannot be told, PromptTooLong where it does not fit the context, naming the
         conversation of several, before anything is computed; RequestFailed where the engine had to give up. What fails
         later among several is its own reply's `error`, and the others go on.
         """
         settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
+        if n is not None:
+            return self._answers(messages, n, settings)
         if _are_several(messages):
             _each("Conversation", messages, lambda one: self._check(one, settings))
-            return self._replies(_each("Conversation", messages, lambda one: self._turn(one, settings)), settings)
-        [reply] = self._replies([self._turn(messages, settings)], settings)
+            turns = _each("Conversation", messages, lambda one: self._turn(one, settings))
+            return self._replies(turns, [settings.params] * len(turns), settings)
+        [reply] = self._replies([self._turn(messages, settings)], [settings.params], settings)
         if reply.error is not None:
             raise reply.error
         return reply
@@ -231,18 +237,30 @@ class LLM:
             runnable=settings.functions.keys(),
             max_tokens=settings.params.max_tokens,
             max_tool_rounds=settings.max_tool_rounds,
+            context=self.context,
+            stop=settings.stop,
         )
 
+    def _answers(self, messages: Messages, n: int, settings: ChatSettings) -> list[Reply]:
+        """n of them to one conversation."""
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise BadRequest(f"n is {n!r}; give a whole number, 1 or more.")
+        if _are_several(messages):
+            raise BadRequest("n answers are to one conversation; leave n out, or give each conversation n times.")
+        self._check(messages, settings)
+        turns = [self._turn(messages, settings) for _ in range(n)]
+        return self._replies(turns, [settings.params_of(number) for number in range(n)], settings)
+
     def _events(self, one: Turn, settings: ChatSettings) -> Generator[Event, None, None]:
-        for _, event in drive([one], self._shared, settings.params, settings.functions):
+        for _, event in drive([one], self._shared, [settings.params], settings.functions):
             if isinstance(event, HarmoniumError):
                 raise event
             yield event
 
-    def _replies(self, turns: Sequence[Turn], settings: ChatSettings) -> list[Reply]:
+    def _replies(self, turns: Sequence[Turn], params: Sequence[SamplingParams], settings: ChatSettings) -> list[Reply]:
         errors: dict[int, HarmoniumError] = {}
         events: list[list[Event]] = [[] for _ in turns]
-        for number, event in drive(turns, self._shared, settings.params, settings.functions):
+        for number, event in drive(turns, self._shared, params, settings.functions):
             if isinstance(event, HarmoniumError):
                 errors[number] = event
             else:

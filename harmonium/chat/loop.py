@@ -14,41 +14,19 @@ next. The models make one call at a time, so a generation ends with the first ca
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from harmonium.chat.events import (
-    Done,
-    Event,
-    FinishReason,
-    ReasoningDelta,
-    Repair,
-    TextDelta,
-    ToolCall,
-    ToolCallDelta,
-    ToolResult,
-    Usage,
-)
+from harmonium.chat.events import Done, Event, FinishReason, ToolCall, ToolResult, Usage
 from harmonium.chat.restraint import Restraint, Tools
+from harmonium.chat.said import Said
 from harmonium.engine.constraint import TableConstraint
-from harmonium.harmony.messages import (
-    Channel,
-    Conversation,
-    Message,
-    Role,
-)
-from harmonium.harmony.namespaces import FUNCTIONS
-from harmonium.harmony.parse import ContentDelta, MessageEnd, MessageStart, Parser, RepairFound
-from harmonium.harmony.parse import Event as ParseEvent
-from harmonium.harmony.render import render
+from harmonium.engine.request import TokenLogprob
+from harmonium.harmony.messages import Conversation
 from harmonium.harmony.vocabulary import Vocabulary
 
 MAX_TOOL_ROUNDS = 32
-OTHER_SPEAKER = "other_speaker"
-"""A repair of the loop's own: the model began to speak for the user or a tool, and was stopped there."""
-NO_TOOLS = frozenset({"all", "user", "assistant"})
-"""Recipients that are no tools; what is said to them is said to the user."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +57,13 @@ class Run:
 class Generated:
     """New ids, as many as there are. finish_reason comes with the last: stop, length, abort or error.
 
-    n_cached: ids of the prompt that were not computed anew.
+    n_cached: ids of the prompt that were not computed anew. logprobs: one for each of ids, or none.
     """
 
     ids: Sequence[int]
     finish_reason: FinishReason | None = None
     n_cached: int = 0
+    logprobs: Sequence[TokenLogprob] = ()
 
 
 Command = Generate | More | Stop | Run
@@ -98,6 +77,8 @@ def turn(
     runnable: Collection[str] = (),
     max_tokens: int | None = None,
     max_tool_rounds: int = MAX_TOOL_ROUNDS,
+    context: int | None = None,
+    stop: Sequence[str] = (),
     restraint: Restraint | None = None,
     new_call_id: Callable[[], str] = lambda: f"call_{secrets.token_hex(12)}",
 ) -> Turn:
@@ -105,13 +86,23 @@ def turn(
 
     runnable: names of the functions that the driver runs. Calls of other tools that the conversation offers are handed
     out and end the turn; a call of a tool that it does not offer is answered with an error, which the model reads.
-    max_tokens: of the whole turn, all rounds together. restraint: what may be said in it, None for anything.
+    max_tokens: of the whole turn, all rounds together. context: ids of a prompt and its answer; later rounds ask for no
+    more than it leaves, and where a result does not fit any more the turn has come to its length; a first prompt that
+    does not fit is for the driver to refuse. stop: strings that end the turn where the caller would read them, in the
+    answer or a preamble. restraint: what may be said in the turn, None for anything.
     """
-    said = _Said(conversation, vocabulary, new_call_id)
+    said = Said(conversation, vocabulary, new_call_id, stop)
     offered = Tools.of(conversation)
     for n_rounds in count():
+        prompt = said.next_prompt()
+        left = None if max_tokens is None else max_tokens - len(said.ids)
+        if context is not None and n_rounds:
+            if len(prompt) >= context:
+                reason = FinishReason.LENGTH
+                break
+            left = None if left is None else min(left, context - len(prompt))
         constraint = None if restraint is None else restraint.constraint(n_rounds, said.n_thought)
-        reason = yield from _round(said, max_tokens, constraint)
+        reason = yield from _round(said, Generate(prompt, left, constraint))
         call = said.call
         if call is None:
             break
@@ -134,120 +125,7 @@ def turn(
     usage = Usage(said.n_prompt, len(said.ids), said.n_reasoning, n_cached)
     is_loop = restraint is not None and restraint.has_stopped_a_loop
     is_cut = is_loop or (restraint is not None and restraint.is_spent(said.n_thought))
-    yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop)
-
-
-class _Said:
-    """What was said in the turn so far.
-
-    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_computed: ids of all rounds'
-    prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought those of their
-    text alone. call: the one that ended the round. is_over: the round needs no more ids.
-    """
-
-    def __init__(self, conversation: Conversation, vocabulary: Vocabulary, new_call_id: Callable[[], str]) -> None:
-        self.messages: list[Message] = []
-        self.ids: list[int] = []
-        self.n_prompt, self.n_computed, self.n_reasoning, self.n_thought = 0, 0, 0, 0
-        self.call: ToolCall | None = None
-        self.is_over = False
-        self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
-        self._names = [tool.name for tool in Tools.of(conversation).functions]
-        self._parser = Parser(vocabulary, functions=self._names)
-        self._start: MessageStart | None = None
-        self._call_id = ""
-        self._round_start = 0
-        self._n_given = 0  # ids of the message being said that are the prompt's
-
-    def begin_round(self) -> list[int]:
-        """The next round's prompt."""
-        prompt = render(Conversation((*self._conversation.messages, *self.messages)), self._vocabulary)
-        self.n_prompt = len(prompt) - len(self.ids)
-        self.call, self.is_over = None, False
-        self._parser = Parser(self._vocabulary, functions=self._names)
-        self._round_start = len(self.ids)
-        self._n_given = 1 + len(self._vocabulary.encode_fixed(Role.ASSISTANT))
-        return prompt
-
-    def feed(self, ids: Sequence[int]) -> Iterator[Event]:
-        """The events of the round's next ids, as far as they are needed."""
-        for id_ in ids:
-            self.ids.append(id_)
-            yield from self._read(self._parser.feed(id_))
-            if self.is_over:
-                return
-
-    def finish(self) -> Iterator[Event]:
-        """The events of the round's end."""
-        return self._read(self._parser.finish())
-
-    def take(self, result: ToolResult) -> None:
-        """The result of the call that ended the round."""
-        recipient = self.messages[-1].recipient
-        assert recipient is not None, "a round that goes on ended in a call"
-        self.messages.append(Message.tool(recipient, result.text))
-
-    def _read(self, parsed: Sequence[ParseEvent]) -> Iterator[Event]:
-        for part in parsed:
-            if (event := self._meaning(part)) is not None:
-                yield event
-            if self.is_over:
-                return
-
-    def _meaning(self, event: ParseEvent) -> Event | None:
-        """What a parser's event means for the caller. Sets is_over where the round needs no more ids."""
-        match event:
-            case RepairFound():
-                return Repair(str(event.kind), self._round_start + event.at)
-            case MessageStart():
-                return self._begin_message(event)
-            case ContentDelta():
-                return self._delta(event.text)
-            case MessageEnd():
-                return self._end_message(event.message, event.is_cut)
-
-    def _begin_message(self, start: MessageStart) -> Event | None:
-        self._start = start
-        if start.author.role is not Role.ASSISTANT:
-            self.is_over = True
-            return Repair(OTHER_SPEAKER, len(self.ids) - 1)
-        if _is_call(start.recipient):
-            self._call_id = self._new_call_id()
-        elif start.channel == Channel.ANALYSIS and self.n_reasoning:
-            return ReasoningDelta("\n")
-        return None
-
-    def _delta(self, text: str) -> Event:
-        start = self._start
-        assert start is not None, "text belongs to a message"
-        if _is_call(start.recipient):
-            return ToolCallDelta(self._call_id, _name(start.recipient), text)
-        if start.channel == Channel.ANALYSIS:
-            return ReasoningDelta(text)
-        return TextDelta(text, str(start.channel))
-
-    def _end_message(self, message: Message, is_cut: bool) -> Event | None:
-        self.messages.append(message)
-        n_said = len(message.ids or ()) - self._n_given
-        self._n_given = 0
-        if not _is_call(message.recipient):
-            if message.channel == Channel.ANALYSIS:
-                self.n_reasoning += n_said
-                self.n_thought += self._n_text(message)
-            is_ended = message.ids is not None and message.ids[-1] in self._vocabulary.message_end_ids
-            self.is_over = message.channel == Channel.FINAL and is_ended
-            return None
-        if is_cut:
-            return None
-        self.is_over = True
-        self.call = ToolCall(self._call_id, _name(message.recipient), message.text)
-        return self.call
-
-    def _n_text(self, message: Message) -> int:
-        """Ids of a message's text."""
-        control, ids = self._vocabulary.control, message.ids or ()
-        n_header = ids.index(control.message) + 1 if control.message in ids else 0
-        return sum(id_ not in self._vocabulary.message_end_ids for id_ in ids[n_header:])
+    yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop, said.stop)
 
 
 def _refusal(call: ToolCall, offered: Tools) -> ToolResult:
@@ -257,34 +135,21 @@ def _refusal(call: ToolCall, offered: Tools) -> ToolResult:
     return ToolResult(call.id, call.name, f"Error: there is no tool {call.name}. {choice}", is_error=True)
 
 
-def _is_call(recipient: str | None) -> bool:
-    return recipient is not None and recipient not in NO_TOOLS
-
-
-def _name(recipient: str | None) -> str:
-    """The tool's name as it was declared."""
-    assert recipient is not None
-    return recipient.removeprefix(f"{FUNCTIONS}.")
-
-
-def _round(
-    said: _Said, max_tokens: int | None, constraint: TableConstraint | None
-) -> Generator[Event | Command, Generated | ToolResult | None, FinishReason]:
+def _round(said: Said, wanted: Generate) -> Generator[Event | Command, Generated | ToolResult | None, FinishReason]:
     """One generation: yields its events, returns why it ended."""
-    left = None if max_tokens is None else max_tokens - len(said.ids)
-    prompt = said.begin_round()
-    command: Command = Generate(prompt, left, constraint)
+    said.begin_round(len(wanted.prompt))
+    command: Command = wanted
     while True:
         generated = yield command
         assert isinstance(generated, Generated), "Generate and More are answered with a Generated"
-        if isinstance(command, Generate):
-            said.n_computed += len(prompt) - generated.n_cached
-        yield from said.feed(generated.ids)
+        if command is wanted:
+            said.n_computed += len(wanted.prompt) - generated.n_cached
+        yield from said.feed(generated.ids, generated.logprobs)
         if said.is_over:
             if generated.finish_reason is None:
                 yield Stop()
             return FinishReason.STOP
         if generated.finish_reason is not None:
             yield from said.finish()
-            return generated.finish_reason
+            return generated.finish_reason if said.stop is None else FinishReason.STOP
         command = More()

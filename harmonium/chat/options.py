@@ -22,6 +22,9 @@ from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.messages import Effort, ResponseFormat, ToolSpec
 from harmonium.harmony.signature import tool_spec
 
+MOST_STOPS = 16
+MOST_LOGPROBS = 20
+
 Tool = Callable[..., Any] | ToolSpec | Mapping[str, Any]
 
 
@@ -50,6 +53,11 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int | None
     top_p: float | None
     min_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: Mapping[Any, float] | Iterable[tuple[int, float]] | None
+    """What is added to the logits of ids: {id: value}, where an id may be a string of digits, as in OpenAI's JSON."""
     seed: int | None
     max_tokens: int | None
     """Of the whole turn, reasoning and calls included."""
@@ -65,6 +73,11 @@ class CompletionOptions(SamplingOptions, total=False):
 class ChatOptions(PromptOptions, CompletionOptions, total=False):
     tool_choice: str | Mapping[str, Any] | None
     """"none", "auto" (unless given), "required" for a call before the first answer, or the name of the tool to call."""
+    stop: str | Sequence[str] | None
+    """A string, or up to 16, at which the turn ends: where they come in the answer or a preamble, not in reasoning or
+    calls. The string itself is not shown; the reply's `stop` says which it was."""
+    logprobs: int | None
+    """How many of the likeliest tokens to report, 0 to 20, beside the chance of each token that was chosen."""
     reasoning_budget: int | None
     """Tokens of reasoning after which it is closed, and the model answers or calls a tool; 0 leaves it out."""
     stop_loops: bool
@@ -83,7 +96,7 @@ class ChatOptions(PromptOptions, CompletionOptions, total=False):
 class ChatSettings:
     """Options, checked. prompt: keywords of harmony.convert.conversation; functions: those to run, by name.
 
-    rules: what the answer keeps to, None where it may say anything.
+    rules: what the answer keeps to, None where it may say anything. stop: strings that end the turn.
     """
 
     prompt: Mapping[str, Any]
@@ -91,6 +104,12 @@ class ChatSettings:
     functions: Mapping[str, Function]
     max_tool_rounds: int
     rules: Rules | None
+    stop: tuple[str, ...] = ()
+
+    def params_of(self, number: int) -> SamplingParams:
+        """Those of one of several answers to the same prompt, counted from 0: a seed is another one for each."""
+        seed = self.params.seed
+        return self.params if seed is None else replace(self.params, seed=seed + number)
 
 
 def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iterable[int]) -> ChatSettings:
@@ -105,7 +124,28 @@ def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids:
     if not isinstance(rounds, int) or rounds < 0:
         raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.")
     functions = functions_of(tools) if options.get("run_tools", True) else {}
-    return ChatSettings(prompt, sampling(options, default, stop_ids), functions, rounds, _rules(options))
+    params = sampling(options, default, stop_ids)
+    params = replace(params, logprobs=_n_reported(options.get("logprobs"), params.logprobs))
+    return ChatSettings(prompt, params, functions, rounds, _rules(options), stop_strings(options.get("stop")))
+
+
+def _n_reported(n_top: Any, default: int | None) -> int | None:
+    """The option logprobs. Raises BadRequest."""
+    if n_top is None:
+        return default
+    if not isinstance(n_top, int) or isinstance(n_top, bool) or not 0 <= n_top <= MOST_LOGPROBS:
+        raise BadRequest(f"logprobs is {n_top!r}; give a whole number from 0 to {MOST_LOGPROBS}.")
+    return n_top
+
+
+def stop_strings(given: Any) -> tuple[str, ...]:
+    """The option stop as StopMatcher takes it. Raises BadRequest."""
+    strings = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(strings, Sequence) or not all(isinstance(one, str) and one for one in strings):
+        raise BadRequest(f"stop is {given!r}; give a string or a list of strings, none of them empty.")
+    if len(strings) > MOST_STOPS:
+        raise BadRequest(f"stop has {len(strings)} strings; give up to {MOST_STOPS}.")
+    return tuple(strings)
 
 
 def _rules(options: Mapping[str, Any]) -> Rules | None:
@@ -159,8 +199,19 @@ def sampling(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iter
     chosen = options.get("params")
     if not isinstance(chosen, SamplingParams | None):
         raise BadRequest(f"params is {chosen!r}; give SamplingParams(...), or its fields one by one.")
+    if "logit_bias" in given:
+        given["logit_bias"] = _biases(given["logit_bias"])
     params = replace(chosen or default, **given)
     return replace(params, stop_ids=tuple({*params.stop_ids, *stop_ids}))
+
+
+def _biases(given: Any) -> tuple[tuple[int, float], ...]:
+    """logit_bias as SamplingParams has it. Raises BadRequest for what is none."""
+    try:
+        pairs = given.items() if isinstance(given, Mapping) else given
+        return tuple((int(id_), float(value)) for id_, value in pairs)
+    except (TypeError, ValueError):
+        raise BadRequest(f"logit_bias is {given!r}; give {{id: value}} with numbers.") from None
 
 
 def check(options: Mapping[str, Any], allowed: type) -> None:

@@ -12,6 +12,7 @@ from harmonium.chat.events import (
     ReasoningDelta,
     Repair,
     TextDelta,
+    TokenLogprob,
     ToolCall,
     ToolResult,
     Usage,
@@ -28,8 +29,9 @@ class Reply:
     the functions that ran gave for them. token_ids: every id the model produced. messages: what the model and the tools
     added; put behind the conversation's they continue it, a turn in progress with the very same ids. is_reasoning_cut:
     the reasoning was closed for the model, for it took all of its budget, to the last token too, or, then
-    is_reasoning_loop too, went round in circles. error: set, with finish_reason "error", where one of several
-    conversations failed while it ran; what came before it is kept.
+    is_reasoning_loop too, went round in circles. stop: the stop string that ended the answer. logprobs: of the tokens
+    of text, reasoning_logprobs of those of reasoning, where they were asked for. error: set, with finish_reason
+    "error", where one of several conversations failed while it ran; what came before it is kept.
     """
 
     text: str
@@ -43,6 +45,9 @@ class Reply:
     repairs: tuple[Repair, ...] = ()
     is_reasoning_cut: bool = False
     is_reasoning_loop: bool = False
+    stop: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning_logprobs: tuple[TokenLogprob, ...] = ()
     error: HarmoniumError | None = None
 
     @property
@@ -59,14 +64,16 @@ class Reply:
         if it had begun, and nothing else; usage is 0, and there are no token_ids, for events do not tell them.
         """
         events = list(events)
-        text = "".join(event.text for event in events if isinstance(event, TextDelta) and event.channel == "final")
+        answer = [event for event in events if isinstance(event, TextDelta) and event.channel == "final"]
+        thought = [event for event in events if isinstance(event, ReasoningDelta)]
+        text = "".join(event.text for event in answer)
         done = next((event for event in events if isinstance(event, Done)), None)
         if done is None:
             reason = FinishReason.ABORT if error is None else FinishReason.ERROR
             done = Done(reason, Usage(), (Message.final(text),) if text else (), ())
         return Reply(
             text=text,
-            reasoning="".join(event.text for event in events if isinstance(event, ReasoningDelta)),
+            reasoning="".join(event.text for event in thought),
             tool_calls=tuple(event for event in events if isinstance(event, ToolCall)),
             tool_results=tuple(event for event in events if isinstance(event, ToolResult)),
             token_ids=done.ids,
@@ -76,5 +83,8 @@ class Reply:
             repairs=tuple(event for event in events if isinstance(event, Repair)),
             is_reasoning_cut=done.is_reasoning_cut,
             is_reasoning_loop=done.is_reasoning_loop,
+            stop=done.stop,
+            logprobs=tuple(token for event in answer for token in event.logprobs),
+            reasoning_logprobs=tuple(token for event in thought for token in event.logprobs),
             error=error,
         )

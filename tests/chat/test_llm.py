@@ -16,7 +16,7 @@ from harmonium import LLM, SamplingParams
 from harmonium.chat.events import Done, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 from harmonium.chat.loading import Loaded
 from harmonium.chat.reply import Reply
-from harmonium.errors import PromptTooLong, RequestFailed
+from harmonium.errors import RequestFailed
 from harmonium.harmony.messages import Conversation, Effort, Message
 
 Say = Callable[..., None]
@@ -136,9 +136,7 @@ def test_a_conversation_may_be_given_in_any_form(llm: LLM) -> None:
     assert {reply.token_ids for reply in replies} == {llm.chat("Hello", max_tokens=5, temperature=0).token_ids}
 
 
-def test_one_of_many_fails_alone(llm: LLM, say: Say) -> None:
-    """What only shows as it runs: here the result of a call fills the context."""
-
+def test_a_result_that_fills_the_context_ends_the_turn(llm: LLM, say: Say) -> None:
     def add(a: int, b: int) -> str:
         """Adds two numbers, at length."""
         return "5 " * 5000
@@ -146,8 +144,35 @@ def test_one_of_many_fails_alone(llm: LLM, say: Say) -> None:
     say(CALL, FINAL, FINAL)
     long, fine = llm.chat(["What is 2 + 3?", "And 3 + 2?"], tools=[add])
     assert (fine.text, fine.error, fine.finish_reason) == ("It is 5.", None, FinishReason.STOP)
-    assert isinstance(long.error, PromptTooLong) and long.finish_reason is FinishReason.ERROR
-    assert len(long.tool_results) == 1, "what came before it is kept"
+    assert (long.error, long.finish_reason, long.pending_calls) == (None, FinishReason.LENGTH, ())
+    assert long.usage.prompt == len(llm.render("What is 2 + 3?", tools=[add])), "the result was never read"
+
+
+@pytest.mark.parametrize("n_spare", [0, 1, 20])
+def test_a_later_round_asks_for_no_more_than_the_context_leaves(llm: LLM, say: Say, n_spare: int) -> None:
+    """max_tokens fits behind the prompt, and behind the result of the call only in part."""
+    encode, ask = llm.vocabulary.encode, "What is 2 + 3?"
+    n_call = len(encode(CALL, parse_special=True))
+    filler = "5 " * 1500
+
+    def add(a: int, b: int) -> str:
+        """Adds two numbers, at length."""
+        return filler
+
+    say(CALL, FINAL)
+    first = llm.chat(ask, tools=[add], max_tool_rounds=1, max_tokens=n_call + 1)
+    n_context = first.usage.prompt + n_call + n_spare  # with the result
+    llm.engine.context, before = n_context, llm.engine.context
+    try:
+        say(CALL, FINAL)
+        reply = llm.chat(ask, tools=[add], max_tokens=n_call + 500)
+    finally:
+        llm.engine.context = before
+    assert reply.error is None and reply.finish_reason is FinishReason.LENGTH
+    assert len(reply.token_ids) == n_call + n_spare
+    assert reply.usage.prompt + reply.usage.completion == (
+        n_context if n_spare else len(llm.render(ask, tools=[add])) + n_call
+    )
 
 
 def test_a_stopped_stream_is_what_came_until_then(llm: LLM, say: Say) -> None:

@@ -1,7 +1,6 @@
 """A turn without a model: ids go in as a driver would bring them, events and commands come out."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from harmonium.chat.events import (
     Done,
-    Event,
     FinishReason,
     ReasoningDelta,
     TextDelta,
@@ -18,71 +16,18 @@ from harmonium.chat.events import (
     ToolCallDelta,
     ToolResult,
 )
-from harmonium.chat.loop import OTHER_SPEAKER, Generate, Generated, More, Run, Stop, Turn, turn
-from harmonium.chat.reply import Reply
+from harmonium.chat.loop import turn
+from harmonium.chat.said import OTHER_SPEAKER
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.messages import Channel, Conversation, Role
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
-
-THINK = "<|channel|>analysis<|message|>I look it up.<|end|>"
-CALL = (
-    '<|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{"city":"Bonn"}<|call|>'
-)
-BARE_CALL = CALL.removeprefix("<|start|>assistant")
-FINAL = "<|channel|>final<|message|>It rains.<|return|>"
-
-
-def weather(city: str) -> str:
-    """Tells the weather."""
-    return f"Rain in {city}."
+from tests.chat.playing import BARE_CALL, CALL, FINAL, NAMES, PIECES, THINK, Played, play, weather
 
 
 @pytest.fixture(scope="module")
 def asked() -> Conversation:
     return conversation("Is it raining in Bonn?", tools=[weather])
-
-
-@dataclass
-class Played:
-    """What a turn said, and what it asked of its driver."""
-
-    events: list[Event] = field(default_factory=list)
-    generates: list[Generate] = field(default_factory=list)
-    runs: list[ToolCall] = field(default_factory=list)
-    n_stops: int = 0
-    left: int = 0
-
-    @property
-    def reply(self) -> Reply:
-        return Reply.of(self.events)
-
-
-def play(turn: Turn, rounds: Sequence[Sequence[int]], sizes: Sequence[int] = (1,), end: str = "stop") -> Played:
-    """Drives a turn whose generations are given, in pieces of these sizes; the last of each ends with `end`."""
-    played, waiting, ids, answer = Played(), list(rounds), [], None
-    size = iter(sizes[n % len(sizes)] for n in count())
-    while True:
-        try:
-            said = turn.send(answer)
-        except StopIteration:
-            return played
-        answer = None
-        if isinstance(said, Generate):
-            played.generates.append(said)
-            ids = list(waiting.pop(0))
-        if isinstance(said, Generate | More):
-            n = next(size)
-            piece, ids = ids[:n], ids[n:]
-            answer = Generated(piece, None if ids else FinishReason(end))
-        elif isinstance(said, Run):
-            played.runs.append(said.call)
-            answer = ToolResult(said.call.id, said.call.name, "Rain.")
-        elif isinstance(said, Stop):
-            played.n_stops += 1
-            played.left = len(ids)
-        else:
-            played.events.append(said)
 
 
 @pytest.fixture
@@ -254,10 +199,6 @@ def test_repairs_have_their_place_in_the_whole_turn(asked: Conversation, vocabul
     assert [repair.kind for repair in reply.repairs] == ["doubled_field"]
     assert reply.repairs[0].at >= len(rounds[0])
     assert reply.token_ids[reply.repairs[0].at] == vocabulary.control.channel
-
-
-PIECES = [THINK, CALL, FINAL, BARE_CALL, "assistant", "to=functions.weather", "json", "é", "日", "?", " final", "user"]
-NAMES = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>", "<|call|>"]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -39,6 +39,17 @@ MISTAKES: list[tuple[Callable[[LLM], object], str]] = [
     (lambda llm: llm.chat("Hi", max_tool_rounds=-1), "max_tool_rounds is -1"),
     (lambda llm: llm.chat("Hi", temperature=-1), "temperature is -1"),
     (lambda llm: llm.chat("Hi", temperature="warm"), "temperature is 'warm'; give a number"),  # type: ignore[call-overload]
+    (lambda llm: llm.chat("Hi", stop=""), "stop is ''; give a string or a list"),
+    (lambda llm: llm.chat("Hi", stop=["a", 5]), "none of them empty"),  # type: ignore[list-item]
+    (lambda llm: llm.chat("Hi", stop=list("abcdefghijklmnopq")), "stop has 17 strings; give up to 16"),
+    (lambda llm: llm.chat("Hi", logprobs=21), "logprobs is 21; give a whole number from 0 to 20"),
+    (lambda llm: llm.chat("Hi", logprobs=True), "logprobs is True"),
+    (lambda llm: llm.chat("Hi", logit_bias={"a": 1}), "logit_bias is {'a': 1}; give {id: value}"),
+    (lambda llm: llm.chat("Hi", logit_bias={512: 1}), "logit_bias has ids outside of this model's vocabulary"),
+    (lambda llm: llm.chat("Hi", logit_bias={1: float("nan")}), "logit_bias of 1 is nan"),
+    (lambda llm: llm.chat("Hi", frequency_penalty=101), "frequency_penalty is 101"),
+    (lambda llm: llm.chat("Hi", n=0), "n is 0; give a whole number, 1 or more"),
+    (lambda llm: llm.chat(["Hi", "Ho"], n=2), "n answers are to one conversation"),  # type: ignore[arg-type]
     (lambda llm: llm.generate([[1]], max_tokens="3"), "max_tokens is '3'; give a whole number"),  # type: ignore[arg-type]
     (lambda llm: llm.generate([[1]], {"top_k": 3}), r"params is {'top_k': 3}; give SamplingParams"),  # type: ignore[arg-type]
     (lambda llm: llm.complete("Hi", stop_ids=5), "stop_ids is 5; give a list of token ids"),  # type: ignore[call-overload]

@@ -1,0 +1,201 @@
+"""What was said in a turn so far, and what each new id means for the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from harmonium.chat.events import (
+    Event,
+    ReasoningDelta,
+    Repair,
+    TextDelta,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+)
+from harmonium.chat.restraint import Tools
+from harmonium.chat.shown import Piece, Shown
+from harmonium.engine import request
+from harmonium.harmony.messages import Channel, Conversation, Message, Role
+from harmonium.harmony.namespaces import FUNCTIONS
+from harmonium.harmony.parse import ContentDelta, MessageEnd, MessageStart, Parser, RepairFound
+from harmonium.harmony.parse import Event as ParseEvent
+from harmonium.harmony.render import render
+from harmonium.harmony.vocabulary import Vocabulary
+
+OTHER_SPEAKER = "other_speaker"
+"""A repair of the loop's own: the model began to speak for the user or a tool, and was stopped there."""
+NO_TOOLS = frozenset({"all", "user", "assistant"})
+"""Recipients that are no tools; what is said to them is said to the user."""
+
+
+class Said:
+    """What was said in the turn so far.
+
+    n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_computed: ids of all rounds'
+    prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought those of their
+    text alone. call: the one that ended the round. is_over: the round needs no more ids. stop: the stop string that
+    ended the turn.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        vocabulary: Vocabulary,
+        new_call_id: Callable[[], str],
+        stops: Sequence[str] = (),
+    ) -> None:
+        self.messages: list[Message] = []
+        self.ids: list[int] = []
+        self.n_prompt, self.n_computed, self.n_reasoning, self.n_thought = 0, 0, 0, 0
+        self.call: ToolCall | None = None
+        self.is_over = False
+        self.stop: str | None = None
+        self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
+        self._stops = stops
+        self._names = [tool.name for tool in Tools.of(conversation).functions]
+        self._parser = Parser(vocabulary, functions=self._names)
+        self._start: MessageStart | None = None
+        self._shown: Shown | None = None  # the text of the message that has started
+        self._header: list[TokenLogprob] = []  # tokens of the header that is being read
+        self._is_reported = False  # the ids come with their chances
+        self._call_id = ""
+        self._round_start = 0
+        self._n_given = 0  # ids of the message being said that are the prompt's
+
+    def next_prompt(self) -> list[int]:
+        return render(Conversation((*self._conversation.messages, *self.messages)), self._vocabulary)
+
+    def begin_round(self, prompt_length: int) -> None:
+        self.n_prompt = prompt_length - len(self.ids)
+        self.call, self.is_over = None, False
+        self._parser = Parser(self._vocabulary, functions=self._names)
+        self._shown, self._header = None, []
+        self._round_start = len(self.ids)
+        self._n_given = 1 + len(self._vocabulary.encode_fixed(Role.ASSISTANT))
+
+    def feed(self, ids: Sequence[int], logprobs: Sequence[request.TokenLogprob] = ()) -> Iterator[Event]:
+        """The events of the round's next ids, as far as they are needed. logprobs: one for each id, or none."""
+        for number, id_ in enumerate(ids):
+            self.ids.append(id_)
+            self._is_reported = bool(logprobs)
+            if logprobs:
+                self._note(logprobs[number])
+            yield from self._read(self._parser.feed(id_))
+            if self.is_over:
+                return
+
+    def finish(self) -> Iterator[Event]:
+        """The events of the round's end."""
+        return self._read(self._parser.finish())
+
+    def take(self, result: ToolResult) -> None:
+        """The result of the call that ended the round."""
+        recipient = self.messages[-1].recipient
+        assert recipient is not None, "a round that goes on ended in a call"
+        self.messages.append(Message.tool(recipient, result.text))
+
+    def _note(self, reported: request.TokenLogprob) -> None:
+        """Keeps the next id's chance for the text that it becomes part of."""
+        if reported.id == self._vocabulary.control.message:
+            self._header.clear()
+        if reported.id in self._vocabulary.special_ids:
+            return
+        top = tuple(self._token(id_, logprob) for id_, logprob in reported.top)
+        token = self._token(reported.id, reported.logprob, top)
+        if self._shown is None:
+            self._header.append(token)
+        else:
+            self._shown.add_token(token)
+
+    def _token(self, id_: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        return TokenLogprob(id_, logprob, self._vocabulary.token_bytes(id_), top)
+
+    def _read(self, parsed: Sequence[ParseEvent]) -> Iterator[Event]:
+        for part in parsed:
+            yield from self._meaning(part)
+            if self.is_over:
+                return
+
+    def _meaning(self, event: ParseEvent) -> Iterator[Event]:
+        """What a parser's event means for the caller. Sets is_over where the round needs no more ids."""
+        match event:
+            case RepairFound():
+                yield Repair(str(event.kind), self._round_start + event.at)
+            case MessageStart():
+                yield from self._begin_message(event)
+            case ContentDelta():
+                yield from self._add_text(event.text)
+            case MessageEnd():
+                yield from self._end_message(event.message, event.is_cut)
+
+    def _begin_message(self, start: MessageStart) -> Iterator[Event]:
+        self._start = start
+        if start.author.role is not Role.ASSISTANT:
+            self.is_over = True
+            yield Repair(OTHER_SPEAKER, len(self.ids) - 1)
+            return
+        is_call = _is_call(start.recipient)
+        is_read = not is_call and start.channel != Channel.ANALYSIS
+        self._shown = Shown(self._stops if is_read else (), self._is_reported, self._header)
+        self._header = []
+        if is_call:
+            self._call_id = self._new_call_id()
+        elif start.channel == Channel.ANALYSIS and self.n_reasoning:
+            yield ReasoningDelta("\n")
+
+    def _add_text(self, text: str) -> Iterator[Event]:
+        shown, start = self._shown, self._start
+        assert shown is not None and start is not None, "text belongs to a message"
+        yield from self._delta(shown.add_text(text))
+        if shown.stop is not None:
+            self.stop, self.is_over = shown.stop, True
+            self.messages.append(Message(start.author, (shown.text,), start.channel, start.recipient))
+
+    def _delta(self, piece: Piece) -> Iterator[Event]:
+        text, tokens = piece
+        start = self._start
+        assert start is not None, "text belongs to a message"
+        if not text:
+            return
+        if _is_call(start.recipient):
+            yield ToolCallDelta(self._call_id, _name(start.recipient), text, tokens)
+        elif start.channel == Channel.ANALYSIS:
+            yield ReasoningDelta(text, tokens)
+        else:
+            yield TextDelta(text, str(start.channel), tokens)
+
+    def _end_message(self, message: Message, is_cut: bool) -> Iterator[Event]:
+        assert self._shown is not None, "a message that ends has begun"
+        yield from self._delta(self._shown.finish())
+        self._shown = None
+        self.messages.append(message)
+        n_said = len(message.ids or ()) - self._n_given
+        self._n_given = 0
+        if not _is_call(message.recipient):
+            if message.channel == Channel.ANALYSIS:
+                self.n_reasoning += n_said
+                self.n_thought += self._n_text(message)
+            is_ended = message.ids is not None and message.ids[-1] in self._vocabulary.message_end_ids
+            self.is_over = message.channel == Channel.FINAL and is_ended
+        elif not is_cut:
+            self.is_over = True
+            self.call = ToolCall(self._call_id, _name(message.recipient), message.text)
+            yield self.call
+
+    def _n_text(self, message: Message) -> int:
+        """Ids of a message's text."""
+        control, ids = self._vocabulary.control, message.ids or ()
+        n_header = ids.index(control.message) + 1 if control.message in ids else 0
+        return sum(id_ not in self._vocabulary.message_end_ids for id_ in ids[n_header:])
+
+
+def _is_call(recipient: str | None) -> bool:
+    return recipient is not None and recipient not in NO_TOOLS
+
+
+def _name(recipient: str | None) -> str:
+    """The tool's name as it was declared."""
+    assert recipient is not None
+    return recipient.removeprefix(f"{FUNCTIONS}.")
