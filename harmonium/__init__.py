@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from harmonium.errors import NotEnoughMemory as NotEnoughMemory
     from harmonium.errors import PromptTooLong as PromptTooLong
     from harmonium.errors import RequestFailed as RequestFailed
+    from harmonium.errors import ServerUnreachable as ServerUnreachable
+    from harmonium.errors import Unauthorized as Unauthorized
     from harmonium.errors import Unsupported as Unsupported
 
 __version__ = "0.1.0"
@@ -52,7 +54,7 @@ _HOMES = {
     "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCallDelta ToolCall ToolResult Repair Usage Done "
     "FinishReason",
     "harmonium.errors": "HarmoniumError BadRequest PromptTooLong ModelNotFound BadCheckpoint NotEnoughMemory "
-    "Unsupported Busy RequestFailed CannotWrite",
+    "Unsupported Busy RequestFailed Unauthorized ServerUnreachable CannotWrite",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

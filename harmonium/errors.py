@@ -63,6 +63,18 @@ class RequestFailed(HarmoniumError):
     status, exit_code, code = 500, 9, "request_failed"
 
 
+class Unauthorized(HarmoniumError):
+    """No key, or not a valid one, where a key is needed."""
+
+    status, exit_code, code = 401, 11, "invalid_api_key"
+
+
+class ServerUnreachable(HarmoniumError):
+    """A server that was named does not answer, or what answers there is none that we can talk to."""
+
+    status, exit_code, code = 502, 12, "server_unreachable"
+
+
 class CannotWrite(HarmoniumError):
     """A file or folder cannot be written."""
 

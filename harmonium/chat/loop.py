@@ -117,7 +117,7 @@ def turn(
         if max_tokens is not None and len(said.ids) >= max_tokens:
             reason = FinishReason.LENGTH
             break
-        result = (yield Run(call)) if is_offered else _refusal(call, offered)
+        result = (yield Run(call)) if is_offered else refusal(call, offered)
         assert isinstance(result, ToolResult), "Run is answered with a ToolResult"
         yield result
         said.take(result)
@@ -128,7 +128,7 @@ def turn(
     yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop, said.stop)
 
 
-def _refusal(call: ToolCall, offered: Tools) -> ToolResult:
+def refusal(call: ToolCall, offered: Tools) -> ToolResult:
     """The answer to a call of a tool that is not there."""
     names = ", ".join(offered.names)
     choice = f"There are: {names}." if names else "Answer without tools."

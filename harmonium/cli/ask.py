@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from harmonium.cli.options import NANO_NOTE, AnswerOptions, Json, ModelOptions, Quiet
+from harmonium.cli.options import NANO_NOTE, AnswerOptions, Json, ModelOptions, Quiet, ServerOptions
 
 
 def ask(
     *prompt: str,
     answer: AnswerOptions = AnswerOptions(),
     model: ModelOptions = ModelOptions(),
+    server: ServerOptions = ServerOptions(),
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,10 +35,12 @@ def ask(
     from harmonium.cli import session
 
     with session.failures_as_json(json):
-        _answer(session.question(prompt), answer, model, json, quiet)
+        _answer(session.question(prompt), answer, model, server, json, quiet)
 
 
-def _answer(text: str, answer: AnswerOptions, model: ModelOptions, json: bool, quiet: bool) -> None:
+def _answer(
+    text: str, answer: AnswerOptions, model: ModelOptions, server: ServerOptions, json: bool, quiet: bool
+) -> None:
     from harmonium.cli import functions, session
 
     tools = functions.load(answer.tools) if answer.tools else []
@@ -46,11 +49,11 @@ def _answer(text: str, answer: AnswerOptions, model: ModelOptions, json: bool, q
     from harmonium.cli.terminal import Terminal, as_json, print_json
 
     terminal = Terminal(quiet or json)
-    llm = session.open_llm(model, terminal.note)
+    llm = session.open_model(model, server, terminal.note)
     events = session.stream(llm, [{"role": "user", "content": text}], answer, tools)
     if json:
         print_json(as_json(llm.name, Reply.of(events)))
         return
-    if model.is_default:
+    if model.is_default and server.url is None:
         terminal.note(NANO_NOTE)
     terminal.show(events)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from harmonium.cli.options import NANO_NOTE, AnswerOptions, Effort, Json, ModelOptions, Quiet
+from harmonium.cli.options import NANO_NOTE, AnswerOptions, Effort, Json, ModelOptions, Quiet, ServerOptions
 from harmonium.errors import BadRequest, HarmoniumError, PromptTooLong
 
 if TYPE_CHECKING:
-    from harmonium.chat.events import Event
+    from harmonium.chat.events import Event, Usage
     from harmonium.chat.llm import LLM
+    from harmonium.chat.remote import RemoteLLM
     from harmonium.chat.reply import Reply
     from harmonium.cli.terminal import Terminal
 
@@ -26,6 +27,7 @@ def chat(
     *,
     answer: AnswerOptions = AnswerOptions(),
     model: ModelOptions = ModelOptions(),
+    server: ServerOptions = ServerOptions(),
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -51,8 +53,8 @@ def chat(
     terminal = Terminal(quiet or json)
     with session.failures_as_json(json):
         tools = functions.load(answer.tools) if answer.tools else []
-        conversation = Conversation(session.open_llm(model, terminal.note), answer, terminal, tools, json)
-    if model.is_default:
+        conversation = Conversation(session.open_model(model, server, terminal.note), answer, terminal, tools, json)
+    if model.is_default and server.url is None:
         terminal.note(NANO_NOTE)
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
     if is_typed:
@@ -76,7 +78,7 @@ class Conversation:
 
     def __init__(
         self,
-        llm: LLM,
+        llm: LLM | RemoteLLM,
         answer: AnswerOptions,
         terminal: Terminal,
         tools: Iterable[Callable[..., Any]] = (),
@@ -119,20 +121,36 @@ class Conversation:
         from harmonium.cli import session
 
         messages = [*self.messages, {"role": "user", "content": text}]
-        with _stoppable(session.stream(self.llm, messages, self.answer, self.tools)) as events:
+        stream = session.stream(self.llm, messages, self.answer, self.tools)
+        with _stoppable(stream, at_once=session.is_remote(self.llm)) as events:
             reply = self._show(events)
         self.messages = [*messages, *reply.messages]
-        self._count(reply.usage.cached)
+        self._count(reply.usage)
         if reply.finish_reason == "abort":
             self.terminal.note("Stopped.")
 
-    def _count(self, n_cached: int = 0) -> None:
-        """Brings the figures of the status line up to date. n_cached: of the last turn, none if there was none."""
+    def _count(self, usage: Usage | None = None) -> None:
+        """Brings the figures of the status line up to date. usage: of the last turn, None if there was none."""
         from harmonium.cli import session
 
-        self.n_tokens, self.n_cached = 0, n_cached
-        if self.messages:
-            self.n_tokens = session.n_tokens(self.llm, self.messages, self.answer, self.tools)
+        self.n_cached = usage.cached if usage else 0
+        if usage and session.is_remote(self.llm):
+            self.n_tokens = usage.prompt + usage.completion
+        else:
+            has_some = bool(self.messages)
+            self.n_tokens = session.n_tokens(self.llm, self.messages, self.answer, self.tools) if has_some else 0
+
+    @property
+    def status(self) -> str:
+        """The line under the prompt. A server's model has no figures before its first answer."""
+        parts = [self.llm.name, f"effort {self.answer.effort}"]
+        if self.llm.context is not None:
+            parts.append(f"{self.n_tokens:,} of {self.llm.context:,} tokens")
+        elif self.n_tokens:
+            parts.append(f"{self.n_tokens:,} tokens")
+        if self.n_cached:
+            parts.append(f"{self.n_cached:,} were cached")
+        return " · ".join(parts)
 
     def _show(self, events: Iterator[Event]) -> Reply:
         from harmonium.chat.reply import Reply
@@ -197,7 +215,7 @@ class Conversation:
             n_tokens = session.n_tokens(self.llm, messages, self.answer, self.tools) if messages else 0
         except BadRequest as error:
             raise BadRequest(f"{path} cannot be used. {error}") from None
-        if n_tokens >= self.llm.context:
+        if self.llm.context is not None and n_tokens >= self.llm.context:
             raise PromptTooLong(
                 f"{path} takes {n_tokens:,} tokens, more than the context has ({self.llm.context:,}); shorten it, or "
                 f"start with a larger --context."
@@ -215,21 +233,35 @@ class Conversation:
 
 
 @contextmanager
-def _stoppable(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
-    """The events until Ctrl-C is pressed. A second Ctrl-C does not wait for the next event."""
-    is_stopped = False
+def _stoppable(events: Generator[Event, None, None], at_once: bool = False) -> Iterator[Iterator[Event]]:
+    """The events until Ctrl-C is pressed, a second time if need be: that one does not wait for the next event.
+
+    at_once: the first does not either. For a server's events: they may be long in coming, and hanging up leaves nothing
+    half done here.
+    """
+    is_stopped, is_waiting = False, False
 
     def stop(*_: object) -> None:
         nonlocal is_stopped
-        if is_stopped:
+        if is_stopped or (at_once and is_waiting):
             raise KeyboardInterrupt
         is_stopped = True
 
     def until_stopped() -> Iterator[Event]:
-        for event in events:
-            yield event
-            if is_stopped:
+        nonlocal is_waiting
+        while not is_stopped:
+            is_waiting = True
+            try:
+                event = next(events, None)
+            except KeyboardInterrupt:
+                if not at_once or is_stopped:
+                    raise
                 return
+            finally:
+                is_waiting = False
+            if event is None:
+                return
+            yield event
 
     before = signal.signal(signal.SIGINT, stop)
     try:
@@ -237,8 +269,7 @@ def _stoppable(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
             yield until_stopped()
     finally:
         signal.signal(signal.SIGINT, before)
-        if close := getattr(events, "close", None):
-            close()
+        events.close()
 
 
 @contextmanager
@@ -267,15 +298,9 @@ def _typed_lines(conversation: Conversation) -> Iterator[str]:
     commands = WordCompleter([*conversation.commands, "/exit"], sentence=True)
     prompt: PromptSession[str] = PromptSession(history=_history(conversation.terminal), completer=commands)
 
-    def status() -> str:
-        used = f"{conversation.n_tokens:,} of {conversation.llm.context:,} tokens"
-        if conversation.n_cached:
-            used += f" · {conversation.n_cached:,} were cached"
-        return f"{conversation.llm.name} · effort {conversation.answer.effort} · {used}"
-
     while True:
         try:
-            yield prompt.prompt("> ", bottom_toolbar=status)
+            yield prompt.prompt("> ", bottom_toolbar=lambda: conversation.status)
         except KeyboardInterrupt:
             continue
         except EOFError:

@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter, Token
 from harmonium.cli import formats
 from harmonium.errors import BadRequest
 
+SERVER = Group("Server", sort_key=4)
 MODEL = Group("Model", sort_key=3)
 RULES = Group("Rules", sort_key=2)
 ANSWER = Group("Answer", sort_key=1)
@@ -54,6 +55,25 @@ class ModelOptions:
     def is_default(self) -> bool:
         """Nothing was asked for, so nano runs."""
         return self.model is None and self.dummy is None
+
+    @property
+    def local(self) -> list[str]:
+        """The options that were given and mean nothing to a server's model."""
+        names = ("dummy", "layers", "device", "dtype", "context")
+        return [f"--{name}" for name in names if getattr(self, name) is not None]
+
+
+@Parameter(name="*", group=SERVER)
+@dataclass(frozen=True)
+class ServerOptions:
+    url: str | None = None
+    """Ask the model of a server that speaks OpenAI's API, such as localhost:8000; --model is then its name there."""
+
+    api: Literal["chat", "responses"] | None = None
+    """Which of OpenAI's APIs to speak with --url: chat completions, which every server has, or responses."""
+
+    api_key_env: str | None = None
+    """The environment variable that holds the server's API key."""
 
 
 def _response_format(_: type, tokens: Sequence[Token]) -> Mapping[str, Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harmonium.cli.options import AnswerOptions, Effort, ModelOptions
-from harmonium.errors import BadRequest, HarmoniumError
+from harmonium.cli.options import AnswerOptions, Effort, ModelOptions, ServerOptions
+from harmonium.errors import BadRequest, HarmoniumError, Unauthorized
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from harmonium.chat.events import Event
     from harmonium.chat.llm import LLM
+    from harmonium.chat.remote import RemoteLLM
 
 PATIENCE_S = 1.0
 LIMITS: dict[Effort, int] = {"low": 4096, "medium": 4096, "high": 32768}
@@ -49,6 +53,27 @@ def open_llm(options: ModelOptions, note: Callable[[str], None]) -> LLM:
         )
 
 
+def open_model(model: ModelOptions, server: ServerOptions, note: Callable[[str], None]) -> LLM | RemoteLLM:
+    """The model that is to answer: one loaded here, or with --url a server's."""
+    if server.url is None:
+        if server.api or server.api_key_env:
+            raise BadRequest("--api and --api-key-env say how to speak with a server; name it with --url.")
+        return open_llm(model, note)
+    if model.local:
+        raise BadRequest(f"{model.local[0]} is for a model on this machine; with --url, leave it out.")
+    from harmonium.chat.remote import RemoteLLM
+
+    key = None if server.api_key_env is None else os.environ.get(server.api_key_env)
+    if server.api_key_env is not None and not key:
+        raise Unauthorized(f"The environment variable {server.api_key_env} is not set; it should hold the API key.")
+    return RemoteLLM(server.url, model.model, api=server.api or "chat", key=key)
+
+
+def is_remote(llm: LLM | RemoteLLM) -> TypeIs[RemoteLLM]:
+    """Told without importing either."""
+    return hasattr(llm, "url")
+
+
 @contextmanager
 def _said_if_slow(note: Callable[[str], None], text: str) -> Iterator[None]:
     timer = threading.Timer(PATIENCE_S, note, [text])
@@ -78,27 +103,35 @@ def tell_as_json(error: HarmoniumError) -> None:
 
 
 def stream(
-    llm: LLM,
+    llm: LLM | RemoteLLM,
     messages: Sequence[Any],
     answer: AnswerOptions,
     tools: Sequence[Callable[..., Any]] = (),
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """One turn on top of messages; --system, where given, becomes the first of them."""
-    limit = answer.max_tokens
+    limit, rules = answer.max_tokens, answer.rules
+    told = _with_system(messages, answer)
+    if is_remote(llm):
+        if not (rules.pop("constrained") and rules.pop("stop_loops")):
+            raise BadRequest("With --url the server decides what holds; leave out --no-constrained, --no-stop-loops.")
+        settings = {"effort": answer.effort, "max_tokens": limit or None, **answer.sampling, **rules}
+        return llm.stream(told, tools=list(tools), **settings)
     if limit is None and llm.context - n_tokens(llm, messages, answer, tools) >= 2 * LIMITS[answer.effort]:
         limit = LIMITS[answer.effort]  # else the context's end is near enough, and tools' results have to fit, too
     return llm.stream(
-        _with_system(messages, answer),
-        tools=list(tools),
-        effort=answer.effort,
-        max_tokens=limit or None,
-        **answer.sampling,
-        **answer.rules,
+        told, tools=list(tools), effort=answer.effort, max_tokens=limit or None, **answer.sampling, **rules
     )
 
 
-def n_tokens(llm: LLM, messages: Sequence[Any], answer: AnswerOptions, tools: Sequence[Callable[..., Any]] = ()) -> int:
-    """What a conversation takes of the context. Raises BadRequest for messages that the model cannot be told."""
+def n_tokens(
+    llm: LLM | RemoteLLM, messages: Sequence[Any], answer: AnswerOptions, tools: Sequence[Callable[..., Any]] = ()
+) -> int:
+    """What a conversation takes of the context; 0 where only a server knows.
+
+    Raises BadRequest for messages that the model cannot be told.
+    """
+    if is_remote(llm):
+        return 0
     told = _with_system(messages, answer)
     return len(llm.render(told, tools=list(tools), effort=answer.effort, add_generation_prompt=False))
 
