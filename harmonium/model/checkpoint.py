@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from harmonium.errors import BadCheckpoint, CannotWrite
-from harmonium.model import config_file, layout, mxfp4
+from harmonium.model import config_file, layout, mxfp4, streaming
 from harmonium.model.config import ModelConfig
 from harmonium.model.layout import INDEX, WEIGHTS, Stored
+from harmonium.model.streaming import Extent
 
 SHARD_BYTES = 2 * 10**9
 
@@ -36,7 +38,12 @@ class Checkpoint(Protocol):
     def config(self) -> ModelConfig: ...
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor under its Hugging Face name, once. Experts are packed (`_blocks`, `_scales`) or dense."""
+        """Every tensor under its Hugging Face name, once, layer by layer. Experts are packed (`_blocks`, `_scales`) or
+        dense."""
+        ...
+
+    def tensors_on(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+        """The same on a device, by the shortest way."""
         ...
 
 
@@ -49,7 +56,8 @@ class StoredCheckpoint:
         if missing := layout.missing_files(folder):
             raise BadCheckpoint(f"{folder} lacks {missing[0]}; fetch the checkpoint again.")
         self._files: dict[str, Any] = {}  # a tensor's stored name to the open file that holds it
-        for path in layout.weight_files(folder):
+        self._paths = layout.weight_files(folder)
+        for path in self._paths:
             file = _open_file(path)
             names = set(file.keys())
             if names & self._files.keys():
@@ -60,6 +68,14 @@ class StoredCheckpoint:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, self.tensor(name)) for name in self._places)
+
+    def tensors_on(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+        """Raises BadCheckpoint where a file is damaged or cut short."""
+        stored = {name: extent for path in self._paths for name, extent in streaming.extents(path)}
+        return streaming.read([(name, self._extent(stored[p.name], p)) for name, p in self._places.items()], device)
+
+    def _extent(self, whole: Extent, place: Stored) -> Extent:
+        return whole if place.rows is None else whole.rows(*place.rows)
 
     def tensor(self, name: str) -> Tensor:
         place = self._places[name]

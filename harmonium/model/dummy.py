@@ -44,6 +44,9 @@ class Dummy:
         generator = torch.Generator(self.device).manual_seed(self.seed)
         return ((name, self._tensor(name, shape, generator)) for name, shape in layout.shapes(self.config).items())
 
+    def tensors_on(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+        return ((name, tensor.to(device)) for name, tensor in self.tensors())
+
     def _tensor(self, name: str, shape: layout.Shape, generator: torch.Generator) -> Tensor:
         parts = name.split(".")
         if name.endswith("_blocks"):  # eight bytes at a time

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -189,21 +190,25 @@ class Transformer:
         """
         device = torch.device(device)
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        tensors = {
-            name: tensor.to(device, dtype if tensor.is_floating_point() else None)
-            for name, tensor in checkpoint.tensors()
-        }
-        return cls.from_tensors(checkpoint.config, tensors)
+        stream = checkpoint.tensors() if device.type == "cpu" else checkpoint.tensors_on(device)
+        layers: dict[str, LayerWeights] = {}
+        whole: dict[str, Tensor] = {}
+        for prefix, named in groupby(stream, lambda item: _layer_prefix(item[0])):
+            tensors = {name: t.to(device, dtype if t.is_floating_point() else None) for name, t in named}
+            if prefix:
+                layers[prefix] = _layer(tensors, prefix)
+                layers[prefix].experts = kernels.arranged(layers[prefix].experts)  # while the next layer is read
+            else:
+                whole |= tensors
+            del tensors  # else what was arranged stays until the next layer is there
+        config = checkpoint.config
+        ordered = [layers[f"model.layers.{i}."] for i in range(config.n_layers)]
+        return cls(config, Weights(layers=ordered, **_take(whole, "", WHOLE_NAMES)))
 
     @classmethod
     def from_tensors(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
         """A model on exactly these tensors (they may require gradients), named as in Hugging Face checkpoints."""
-        layers = []
-        for i in range(config.n_layers):
-            prefix = f"model.layers.{i}."
-            is_packed = prefix + PACKED_NAMES["gate_up"] in tensors
-            experts = _take(tensors, prefix, PACKED_NAMES if is_packed else DENSE_NAMES)
-            layers.append(LayerWeights(**_take(tensors, prefix, LAYER_NAMES), experts=ExpertWeights(**experts)))
+        layers = [_layer(tensors, f"model.layers.{i}.") for i in range(config.n_layers)]
         return cls(config, Weights(layers=layers, **_take(tensors, "", WHOLE_NAMES)))
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -214,6 +219,17 @@ class Transformer:
             yield from ((prefix + name, getattr(layer, field)) for field, name in LAYER_NAMES.items())
             names = PACKED_NAMES if layer.experts.is_packed else DENSE_NAMES
             yield from ((prefix + name, getattr(layer.experts, field)) for field, name in names.items())
+
+
+def _layer_prefix(name: str) -> str:
+    """ "model.layers.3." of a layer's tensor, nothing of any other."""
+    return ".".join(name.split(".", 3)[:3]) + "." if name.startswith("model.layers.") else ""
+
+
+def _layer(tensors: Mapping[str, Tensor], prefix: str) -> LayerWeights:
+    names = PACKED_NAMES if prefix + PACKED_NAMES["gate_up"] in tensors else DENSE_NAMES
+    experts = ExpertWeights(**_take(tensors, prefix, names))
+    return LayerWeights(**_take(tensors, prefix, LAYER_NAMES), experts=experts)
 
 
 def _take(tensors: Mapping[str, Tensor], prefix: str, names: dict[str, str]) -> dict[str, Tensor]:

@@ -163,6 +163,7 @@ def test_original_layout(packed: dict[str, Tensor], tmp_path: Path, n_files: int
     for given in (folder, tmp_path):
         opened = checkpoint.open(given)
         assert opened.config == SMALL and same(dict(opened.tensors()), packed)
+        assert same(dict(opened.tensors_on(torch.device("cpu"))), packed)
 
 
 def test_the_published_20b_in_miniature(tmp_path: Path) -> None:
@@ -188,6 +189,7 @@ def test_the_published_20b_in_miniature(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config_file.to_json(config, is_packed=True)))
     opened = checkpoint.open(tmp_path)
     assert opened.config == config and same(dict(opened.tensors()), tensors)
+    assert same(dict(opened.tensors_on(torch.device("cpu"))), tensors)
     assert Transformer.load(opened).forward(torch.tensor([[1, 2, 3]])).isfinite().all()
 
 

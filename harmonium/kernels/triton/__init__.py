@@ -6,6 +6,8 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,10 @@ from harmonium.kernels.reference import ExpertWeights
 from harmonium.kernels.triton import attention, experts, linear, rows
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
+
+# Machine code stays for the next process. Triton asks for the folder when it first compiles.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harmonium" / "triton"
+os.environ.setdefault("TRITON_CACHE_DIR", str(CACHE))
 
 FEW = 2
 """Tokens up to which a matrix is read once per token by matrix-vector kernels."""
