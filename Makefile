@@ -33,14 +33,14 @@ deep: $(VENV)/.test
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
 
 bench: $(VENV)/.installed
 	@$(BIN)/harmonium bench
 
-tour: $(VENV)/.installed
+tour: $(VENV)/.test
 	@$(BIN)/harmonium tour
 
 docs: $(VENV)/.installed

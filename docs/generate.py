@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "harmonium/cli": "the program: one file per command",
+    "harmonium/server": "an OpenAI-compatible endpoint: routes, keys, limits, metrics",
     "harmonium/chat": "where language and engine meet: LLM, its events, its loop",
     "harmonium/engine": "many requests, one model; token ids in, token ids out",
     "harmonium/model": "gpt-oss itself, and its checkpoints",

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harmonium.chat.async_llm import AsyncLLM as AsyncLLM
     from harmonium.chat.events import Done as Done
     from harmonium.chat.events import Event as Event
     from harmonium.chat.events import FinishReason as FinishReason
@@ -32,11 +33,15 @@ if TYPE_CHECKING:
     from harmonium.errors import Busy as Busy
     from harmonium.errors import CannotWrite as CannotWrite
     from harmonium.errors import HarmoniumError as HarmoniumError
+    from harmonium.errors import MissingPackages as MissingPackages
     from harmonium.errors import ModelNotFound as ModelNotFound
     from harmonium.errors import NotEnoughMemory as NotEnoughMemory
+    from harmonium.errors import NotFound as NotFound
     from harmonium.errors import PromptTooLong as PromptTooLong
     from harmonium.errors import RequestFailed as RequestFailed
     from harmonium.errors import ServerUnreachable as ServerUnreachable
+    from harmonium.errors import TimedOut as TimedOut
+    from harmonium.errors import TooLarge as TooLarge
     from harmonium.errors import Unauthorized as Unauthorized
     from harmonium.errors import Unsupported as Unsupported
 
@@ -47,6 +52,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
+    "harmonium.chat.async_llm": "AsyncLLM",
     "harmonium.chat.llm": "LLM",
     "harmonium.chat.loading": "load",
     "harmonium.chat.reply": "Reply",
@@ -54,7 +60,8 @@ _HOMES = {
     "harmonium.chat.events": "Event ReasoningDelta TextDelta ToolCallDelta ToolCall ToolResult Repair Usage Done "
     "FinishReason",
     "harmonium.errors": "HarmoniumError BadRequest PromptTooLong ModelNotFound BadCheckpoint NotEnoughMemory "
-    "Unsupported Busy RequestFailed Unauthorized ServerUnreachable CannotWrite",
+    "Unsupported Busy RequestFailed TimedOut Unauthorized NotFound TooLarge ServerUnreachable MissingPackages "
+    "CannotWrite",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 
 class HarmoniumError(Exception):
-    """Anything Harmonium tells its user. Print `str(error)`: it is written for a person."""
+    """Anything Harmonium tells its user. Print `str(error)`: it is written for a person.
+
+    param: the field of a request that is at fault, where one is.
+    """
 
     status = 500
     exit_code = 1
     code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class BadRequest(HarmoniumError):
@@ -52,9 +59,13 @@ class Unsupported(HarmoniumError):
 
 
 class Busy(HarmoniumError):
-    """The queue is full; the request was refused and nothing was lost."""
+    """There are too many requests; this one was refused and nothing was lost. retry_after_s: when to send it again."""
 
     status, exit_code, code = 429, 8, "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s
 
 
 class RequestFailed(HarmoniumError):
@@ -79,3 +90,27 @@ class CannotWrite(HarmoniumError):
     """A file or folder cannot be written."""
 
     status, exit_code, code = 500, 10, "cannot_write"
+
+
+class TimedOut(HarmoniumError):
+    """A request did not end within the time that it was given."""
+
+    status, exit_code, code = 504, 13, "timeout"
+
+
+class MissingPackages(HarmoniumError):
+    """This needs an extra of Harmonium that is not installed."""
+
+    status, exit_code, code = 501, 14, "missing_packages"
+
+
+class NotFound(HarmoniumError):
+    """There is nothing at that address, or no object of that name."""
+
+    status, exit_code, code = 404, 15, "not_found"
+
+
+class TooLarge(HarmoniumError):
+    """A request's body is larger than the server takes."""
+
+    status, exit_code, code = 413, 16, "request_too_large"

@@ -34,6 +34,13 @@ def drive(
                     yield from driver.take(output)
 
 
+def generated(output: StepOutput) -> Generated:
+    """An engine's output as a turn takes it."""
+    reason = output.finish_reason
+    ended = None if reason is None else FinishReason(reason)
+    return Generated(output.ids, ended, output.n_cached, output.logprobs)
+
+
 class _Driver:
     def __init__(
         self, turns: Sequence[Turn], requests: Requests, params: Sequence[SamplingParams], tools: Mapping[str, Function]
@@ -46,9 +53,7 @@ class _Driver:
         number, reason = self.running[output.request_id], output.finish_reason
         if reason is not None:
             del self.running[output.request_id]
-        ended = None if reason is None else FinishReason(reason)
-        generated = Generated(output.ids, ended, output.n_cached, output.logprobs)
-        for _, said in self.advance(number, generated):
+        for _, said in self.advance(number, generated(output)):
             yield number, said
             if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:
                 yield number, RequestFailed(output.error or "The request failed.")

@@ -15,34 +15,27 @@ import torch
 from harmonium.chat import loading
 from harmonium.chat.driver import drive
 from harmonium.chat.events import Event
-from harmonium.chat.loop import Turn, turn
+from harmonium.chat.loop import Turn
 from harmonium.chat.options import (
     ChatOptions,
     ChatSettings,
     CompletionOptions,
     PromptOptions,
     SamplingOptions,
-    chat_settings,
     check,
     prompt_settings,
-    sampling,
 )
 from harmonium.chat.reply import Reply
-from harmonium.chat.restraint import Compiler, Restraint
 from harmonium.chat.shared_engine import SharedEngine
+from harmonium.chat.turns import Messages, Turns
 from harmonium.engine.draft_model import ModelDrafter
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
 from harmonium.engine.speculative import Drafter, NgramDrafter
 from harmonium.errors import BadRequest, HarmoniumError, RequestFailed
-from harmonium.harmony.convert import conversation
-from harmonium.harmony.messages import Conversation, Message, Role
-from harmonium.harmony.render import render
+from harmonium.harmony.messages import Conversation, Role
 from harmonium.harmony.vocabulary import Vocabulary
 from harmonium.model.transformer import Transformer
-
-Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
-"""A question, or messages as OpenAI's chat API has them, or harmony's own."""
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -90,7 +83,8 @@ class LLM:
             drafter=_drafter(speculate, model.transformer),
         )
         self._shared = SharedEngine(self.engine)
-        self._compiler = Compiler(self.vocabulary, model.transformer.config.vocab_size)
+        rows = model.transformer.config.vocab_size
+        self.turns = Turns(self.vocabulary, self.sampling, rows, self.engine.context)
 
     @staticmethod
     def dummy(
@@ -126,14 +120,14 @@ class LLM:
         conversation of several, before anything is computed; RequestFailed where the engine had to give up. What fails
         later among several is its own reply's `error`, and the others go on.
         """
-        settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
+        settings = self.turns.settings(options)
         if n is not None:
             return self._answers(messages, n, settings)
         if _are_several(messages):
             _each("Conversation", messages, lambda one: self._check(one, settings))
-            turns = _each("Conversation", messages, lambda one: self._turn(one, settings))
+            turns = _each("Conversation", messages, lambda one: self.turns.turn(one, settings))
             return self._replies(turns, [settings.params] * len(turns), settings)
-        [reply] = self._replies([self._turn(messages, settings)], [settings.params], settings)
+        [reply] = self._replies([self.turns.turn(messages, settings)], [settings.params], settings)
         if reply.error is not None:
             raise reply.error
         return reply
@@ -143,8 +137,8 @@ class LLM:
 
         What is wrong with the messages is raised here, what goes wrong later while the events are read.
         """
-        settings = chat_settings(options, self.sampling, self.vocabulary.stop_ids)
-        return self._events(self._turn(messages, settings), settings)
+        settings = self.turns.settings(options)
+        return self._events(self.turns.turn(messages, settings), settings)
 
     @overload
     def complete(self, prompt: str, *, parse_special: bool = ..., **options: Unpack[CompletionOptions]) -> str: ...  # type: ignore[overload-overlap]
@@ -208,8 +202,8 @@ class LLM:
     ) -> list[int] | str:
         """The exact prompt that `chat` would give the model, as ids or as text with the names of control tokens."""
         check(options, PromptOptions)
-        said = _conversation(messages, prompt_settings(options))
-        ids = render(said, self.vocabulary, Role.ASSISTANT if add_generation_prompt else None)
+        role = Role.ASSISTANT if add_generation_prompt else None
+        ids = self.turns.prompt(messages, prompt_settings(options), role)
         return self.decode(ids) if as_text else ids
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
@@ -226,20 +220,7 @@ class LLM:
 
     def _check(self, messages: Messages, settings: ChatSettings) -> None:
         """Raises what the turn's first round would."""
-        self._shared.check(render(_conversation(messages, settings.prompt), self.vocabulary), settings.params)
-
-    def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
-        said, rules = _conversation(messages, settings.prompt), settings.rules
-        return turn(
-            said,
-            self.vocabulary,
-            restraint=None if rules is None else Restraint(said, rules, self._compiler),
-            runnable=settings.functions.keys(),
-            max_tokens=settings.params.max_tokens,
-            max_tool_rounds=settings.max_tool_rounds,
-            context=self.context,
-            stop=settings.stop,
-        )
+        self._shared.check(self.turns.prompt(messages, settings.prompt), settings.params)
 
     def _answers(self, messages: Messages, n: int, settings: ChatSettings) -> list[Reply]:
         """n of them to one conversation."""
@@ -248,7 +229,7 @@ class LLM:
         if _are_several(messages):
             raise BadRequest("n answers are to one conversation; leave n out, or give each conversation n times.")
         self._check(messages, settings)
-        turns = [self._turn(messages, settings) for _ in range(n)]
+        turns = [self.turns.turn(messages, settings) for _ in range(n)]
         return self._replies(turns, [settings.params_of(number) for number in range(n)], settings)
 
     def _events(self, one: Turn, settings: ChatSettings) -> Generator[Event, None, None]:
@@ -271,7 +252,7 @@ class LLM:
         self, what: str | None, prompts: Sequence[Sequence[int]], options: Mapping[str, Any]
     ) -> list[list[int]]:
         """what: what a prompt is called where one of several is at fault."""
-        params = sampling(options, self.sampling, self.vocabulary.stop_ids)
+        params = self.turns.params(options)
         _each(what, prompts, lambda prompt: self._shared.check(prompt, params))
         answers: list[list[int]] = [[] for _ in prompts]
         failed: list[str] = []
@@ -311,14 +292,6 @@ def _listed(prompts: Iterable[Given]) -> Iterable[Given]:
     if not isinstance(prompts, Iterable):
         raise BadRequest(f"The prompts are a list, not {type(prompts).__name__}; give one prompt as [prompt].")
     return prompts
-
-
-def _conversation(messages: Messages, settings: Mapping[str, Any]) -> Conversation:
-    if isinstance(messages, str) and not messages.strip():
-        raise BadRequest("The question is empty; ask something.")
-    if not isinstance(messages, (str, Conversation, Sequence)):
-        raise BadRequest(f"The messages are a question or a list of messages, not {type(messages).__name__}.")
-    return conversation(messages, **settings)
 
 
 def _are_several(messages: Any) -> bool:

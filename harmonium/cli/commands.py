@@ -15,11 +15,12 @@ from harmonium.cli.chat import chat
 from harmonium.cli.doctor import doctor
 from harmonium.cli.examples import examples
 from harmonium.cli.plan import plan
+from harmonium.cli.serve import serve
 from harmonium.cli.tokens import tokens
 from harmonium.cli.tour import tour
 from harmonium.errors import BadRequest
 
-COMMANDS = {command.__name__: command for command in (chat, tokens, examples, tour, plan, doctor, bench)}
+COMMANDS = {command.__name__: command for command in (chat, serve, tokens, examples, tour, plan, doctor, bench)}
 
 app = App(
     name="harmonium",

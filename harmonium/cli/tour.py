@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.examples import EXAMPLES, Example
 from harmonium.cli.options import AnswerOptions, Json, ModelOptions
-from harmonium.cli.tour_stops import PYTHON, SHELL, Python, Shell
+from harmonium.cli.tour_stops import PYTHON, SERVED, SHELL, Python, Served, Shell
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
@@ -43,14 +44,14 @@ def tour(*, json: Json = False) -> None:
         if json:
             answers = [reply.text for reply in replies]
             print_json({"skill": example.skill, "command": example.command, "answers": answers})
-    for stop in (*PYTHON, *SHELL):
+    for stop in (*PYTHON, *SERVED, *SHELL):
         terminal.heading(stop.title, stop.shown)
-        output = python(llm, stop.code) if isinstance(stop, Python) else shell(stop)
+        output = run(llm, stop)
         if json:
             print_json({"interface": stop.title, "code": stop.shown, "output": output})
         else:
             print(shortened(output), end="", flush=True)
-    n_stops = len(EXAMPLES) + len(PYTHON) + len(SHELL)
+    n_stops = len(EXAMPLES) + len(PYTHON) + len(SERVED) + len(SHELL)
     terminal.note(f"\n{n_stops} stops in {time.perf_counter() - started:.0f} s.")
 
 
@@ -69,6 +70,33 @@ def ask(llm: LLM, example: Example, terminal: Terminal | None) -> list[Reply]:
         replies.append(terminal.show(events) if terminal else Reply.of(events))
         messages += replies[-1].messages
     return replies
+
+
+def run(llm: LLM, stop: Python | Served | Shell) -> str:
+    """What a stop prints."""
+    match stop:
+        case Python():
+            return python({"llm": llm}, stop.code)
+        case Served():
+            return served(stop)
+        case Shell():
+            return shell(stop)
+
+
+def served(stop: Served) -> str:
+    """What its Python prints while its server runs."""
+    command = [sys.executable, "-m", "harmonium", *stop.command]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stderr is not None
+        said: list[str] = []
+        for line in process.stderr:
+            said.append(line)
+            if found := re.search(r" at (http://\S+)", line):
+                try:
+                    return python({"url": found[1]}, stop.code)
+                finally:
+                    process.terminate()
+    return "".join(said)
 
 
 def shell(stop: Shell) -> str:
@@ -92,9 +120,9 @@ def shortened(text: str) -> str:
     return "".join([*lines[:N_FIRST], f"... {n_left_out} more lines ...\n", *lines[N_FIRST + n_left_out :]])
 
 
-def python(llm: LLM, code: str) -> str:
-    """What a piece of Python prints."""
+def python(names: dict[str, Any], code: str) -> str:
+    """What a piece of Python that finds these names prints."""
     output = io.StringIO()
     with redirect_stdout(output):
-        exec(compile(code, "tour", "exec"), {"llm": llm})
+        exec(compile(code, "tour", "exec"), names)
     return output.getvalue()

@@ -41,6 +41,19 @@ class Python:
         return self.code.strip()
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server that runs, and lines of Python that find its `url`."""
+
+    title: str
+    command: tuple[str, ...]
+    code: str
+
+    @property
+    def shown(self) -> str:
+        return f"$ harmonium {' '.join(self.command)} &\n{self.code.strip()}"
+
+
 SHELL = (
     Shell("text from a pipe", (("--quiet",),), ("17 + 25",)),
     Shell("JSON for scripts", (("What is the capital of Peru?", "--json"),)),
@@ -215,6 +228,22 @@ ids = render(conversation("2 + 2 = ?", effort="low"), llm.vocabulary)
 [answer] = llm.generate([ids], temperature=0)
 for message in parse(answer, llm.vocabulary).messages:
     print(message.role, message.channel, message.text)
+""",
+    ),
+)
+
+SERVED = (
+    Served(
+        "an endpoint that speaks OpenAI's API",
+        ("serve", "--port", "0"),
+        """
+from openai import OpenAI
+
+client = OpenAI(base_url=f"{url}/v1", api_key="any")
+messages = [{"role": "user", "content": "What is 12 + 30?"}]
+for chunk in client.chat.completions.create(model="nano", messages=messages, temperature=0, stream=True):
+    print(chunk.choices[0].delta.content or "", end="")
+print()
 """,
     ),
 )

@@ -127,6 +127,11 @@ class AsyncEngine:
         add = self.engine.add
         return Stream(self, lambda: add(prompt_ids, params, constraint, priority=priority, timeout_s=timeout_s))
 
+    def check_running(self) -> None:
+        """Raises RequestFailed where nothing is taken any more."""
+        if self._stopped is not None:
+            raise RequestFailed(self._stopped)
+
     async def close(self) -> None:
         """Ends all requests, their streams with an error, and the thread. The engine may be used again after that."""
         with self._lock:

@@ -99,6 +99,11 @@ class Engine:
         """Requests wait or run, or outputs wait to be fetched by `step`."""
         return bool(self._requests or self._outputs)
 
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """Ids guessed ahead so far, and how many of them stood."""
+        return (0, 0) if self._speculation is None else (self._speculation.n_drafted, self._speculation.n_stood)
+
     def add(
         self,
         prompt_ids: Sequence[int],

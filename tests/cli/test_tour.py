@@ -11,7 +11,7 @@ from harmonium import LLM
 from harmonium.chat.options import ChatOptions
 from harmonium.cli import tour
 from harmonium.cli.commands import COMMANDS, app
-from harmonium.cli.tour_stops import PYTHON, SHELL, Python, Shell
+from harmonium.cli.tour_stops import PYTHON, SERVED, SHELL, Python, Served, Shell
 
 CODE = "\n".join(stop.code for stop in PYTHON)
 SAID = {
@@ -38,15 +38,22 @@ def llm(nano: Path) -> LLM:
 
 @pytest.mark.parametrize("stop", PYTHON, ids=lambda stop: stop.title)
 def test_its_python_shows_what_it_promises(llm: LLM, stop: Python) -> None:
-    out = tour.python(llm, stop.code)
+    out = tour.run(llm, stop)
     assert [part for part in SAID[stop.title] if part not in out] == [], out
+
+
+@pytest.mark.parametrize("stop", SERVED, ids=lambda stop: stop.title)
+def test_its_servers_run(llm: LLM, stop: Served) -> None:
+    assert tour.run(llm, stop) == "12 + 30 = 42\n"
+    assert stop.shown == f"$ harmonium {' '.join(stop.command)} &\n{stop.code.strip()}"
+    app.parse_args(list(stop.command))
 
 
 def test_every_interface_is_there() -> None:
     methods = {name for name, value in inspect.getmembers(LLM, callable) if not name.startswith("_")} - {"dummy"}
     assert methods == {"chat", "stream", "complete", "generate", "render", "decode"}
     assert {name for name in methods if f"llm.{name}(" not in CODE} == set()
-    shown = {words[0] for stop in SHELL for words in stop.commands}
+    shown = {words[0] for stop in SHELL for words in stop.commands} | {stop.command[0] for stop in SERVED}
     assert set(COMMANDS) - shown == {"tour"}
     options = set(ChatOptions.__optional_keys__) & {
         *("tools", "builtin_tools", "effort", "response_format", "reasoning_budget", "stop_loops", "run_tools")
@@ -87,7 +94,7 @@ def test_a_long_output_loses_its_middle() -> None:
 def test_it_goes_from_stop_to_stop(
     nano: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for name, n in (("EXAMPLES", 2), ("PYTHON", 1), ("SHELL", 0)):
+    for name, n in (("EXAMPLES", 2), ("PYTHON", 1), ("SERVED", 0), ("SHELL", 0)):
         monkeypatch.setattr(tour, name, getattr(tour, name)[:n])
     tour.tour(json=True)
     stops = [json.loads(line) for line in capfd.readouterr().out.splitlines()]

@@ -1,0 +1,227 @@
+"""AsyncLLM: the turns of an LLM for any number of asyncio tasks, all in one batch.
+
+    async with AsyncLLM(LLM()) as llm:
+        reply = await llm.chat("What is the capital of Australia?")
+        async with llm.turn("And of Peru?") as events:
+            async for event in events: ...
+
+A turn is queued when its block is entered, which is where what is wrong with it is raised, and what still runs of it is
+aborted when the block is left: by its end, an error, or the task's cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Protocol, Unpack
+
+from harmonium.chat import functions
+from harmonium.chat.driver import generated
+from harmonium.chat.events import Done, Event, FinishReason, ToolResult
+from harmonium.chat.functions import Function
+from harmonium.chat.llm import LLM
+from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn
+from harmonium.chat.options import ChatOptions, CompletionOptions, check
+from harmonium.chat.reply import Reply
+from harmonium.chat.turns import Messages
+from harmonium.engine.async_engine import AsyncEngine, Stream
+from harmonium.engine.request import FinishReason as EngineReason
+from harmonium.engine.request import SamplingParams, StepOutput
+from harmonium.errors import HarmoniumError, RequestFailed, TimedOut
+
+
+class Observer(Protocol):
+    """Is told, in the event loop, how requests to the engine fare; a turn with tools makes several."""
+
+    def began(self, n_prompt: int, n_cached: int, seconds: float) -> None:
+        """The first output of a request came, so many seconds after it was queued; n_cached: of the prompt's ids."""
+
+    def went_on(self, n_ids: int, seconds: float) -> None:
+        """So many ids more, all together so long after those before them; the first ones took no time."""
+
+
+class AsyncLLM:
+    """Takes an LLM's engine until it is closed; nobody else may use that LLM to generate in the meantime.
+
+    priority, of every call: requests of higher priority go first. timeout_s: the whole turn's, queueing included.
+    """
+
+    def __init__(self, llm: LLM, observer: Observer | None = None) -> None:
+        self.llm = llm
+        self.engine = AsyncEngine(llm.engine)
+        self._observer = observer
+
+    async def __aenter__(self) -> AsyncLLM:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends what still runs, with RequestFailed."""
+        await self.engine.close()
+
+    @asynccontextmanager
+    async def turn(
+        self,
+        messages: Messages,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """The assistant's next turn, as events; takes what LLM.chat takes.
+
+        Functions among the tools run in threads. A max_tokens beyond the context means the context's end. Raises, when
+        entered, BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
+        """
+        settings = self.llm.turns.settings(options)
+        begun = self.llm.turns.turn(messages, settings)
+        requests = _Requests(self, settings.params, priority, timeout_s)
+        try:
+            yield await _begin(begun, requests, settings.functions)
+        finally:
+            await requests.leave()
+            begun.close()
+
+    async def stream(
+        self,
+        messages: Messages,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> AsyncGenerator[Event, None]:
+        """`turn` as one generator, for a caller that closes it or reads it to its end."""
+        async with self.turn(messages, priority=priority, timeout_s=timeout_s, **options) as events:
+            async for event in events:
+                yield event
+
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Reply:
+        """`turn` as a whole."""
+        async with self.turn(messages, priority=priority, timeout_s=timeout_s, **options) as events:
+            return Reply.of([event async for event in events])
+
+    @asynccontextmanager
+    async def generate(
+        self,
+        prompt: Sequence[int],
+        *,
+        priority: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[CompletionOptions],
+    ) -> AsyncIterator[AsyncIterator[StepOutput]]:
+        """What follows a prompt's ids, as they come; raises as `turn` does."""
+        check(options, CompletionOptions)
+        params = self.llm.turns.params(options)
+        requests = _Requests(self, params, priority, timeout_s)
+        try:
+            await requests.begin(Generate(prompt, params.max_tokens))
+            yield requests.outputs()
+        finally:
+            await requests.leave()
+
+
+class _Requests:
+    """A turn's requests to the engine, one after the other."""
+
+    def __init__(self, llm: AsyncLLM, params: SamplingParams, priority: int, timeout_s: float | None) -> None:
+        self._engine, self._observer = llm.engine, llm._observer
+        self._params, self._priority = params, priority
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._stream: Stream | None = None
+        self._n_prompt, self._is_first, self._last_s = 0, True, 0.0
+
+    async def begin(self, wanted: Generate) -> None:
+        """Raises what Engine.add raises."""
+        n_left = self._engine.engine.context - len(wanted.prompt)
+        n_wanted = wanted.max_tokens
+        if n_wanted is not None and 0 < n_left < n_wanted:
+            n_wanted = n_left
+        params = replace(self._params, max_tokens=n_wanted)
+        timeout_s = None if self._deadline is None else self._deadline - time.monotonic()
+        stream = self._engine.stream(
+            wanted.prompt, params, wanted.constraint, priority=self._priority, timeout_s=timeout_s
+        )
+        self._n_prompt, self._is_first, self._last_s = len(wanted.prompt), True, time.monotonic()
+        await stream.__aenter__()
+        self._stream = stream
+
+    async def next(self) -> StepOutput:
+        """Of the request that runs."""
+        assert self._stream is not None, "no request has begun"
+        output = await anext(self._stream)
+        if self._observer is not None:
+            now = time.monotonic()
+            seconds, self._last_s = now - self._last_s, now
+            if self._is_first:
+                self._observer.began(self._n_prompt, output.n_cached, seconds)
+            self._observer.went_on(len(output.ids), 0.0 if self._is_first else seconds)
+            self._is_first = False
+        return output
+
+    async def outputs(self) -> AsyncIterator[StepOutput]:
+        """All of them. Raises RequestFailed or TimedOut behind the last one of a request that failed."""
+        reason = None
+        while reason is None:
+            output = await self.next()
+            reason = output.finish_reason
+            yield output
+            if reason is EngineReason.ERROR:
+                raise self.failure(output.error)
+
+    async def leave(self) -> None:
+        """Aborts the request, if it still runs."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await stream.__aexit__()
+
+    def failure(self, error: str | None) -> HarmoniumError:
+        """Why a request ended with an error."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return TimedOut("The request did not end within its time; ask for less, or allow more time.")
+        return RequestFailed(error or "The request failed.")
+
+
+async def _begin(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:
+    """Queues the turn's first request and returns its events."""
+    wanted = turn.send(None)
+    assert isinstance(wanted, Generate), "a turn begins by generating"
+    await requests.begin(wanted)
+    return _events(turn, requests, tools)
+
+
+async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:
+    output = await requests.next()
+    answer: Generated | ToolResult | None = generated(output)
+    while True:
+        try:
+            said = turn.send(answer)
+        except StopIteration:
+            return
+        answer = None
+        match said:
+            case Generate() | More():
+                if isinstance(said, Generate):
+                    await requests.leave()
+                    await requests.begin(said)
+                output = await requests.next()
+                answer = generated(output)
+            case Stop():
+                await requests.leave()
+            case Run(call):
+                answer = await asyncio.to_thread(functions.run, tools[call.name], call)
+            case _:
+                yield said
+                if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:
+                    raise requests.failure(output.error)

@@ -1,0 +1,62 @@
+"""Makes turns of messages and options, for one model: what LLM and AsyncLLM share. It generates nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harmonium.chat.loop import Turn, turn
+from harmonium.chat.options import ChatSettings, chat_settings, sampling
+from harmonium.chat.restraint import Compiler, Restraint
+from harmonium.engine.request import SamplingParams
+from harmonium.errors import BadRequest
+from harmonium.harmony.convert import conversation
+from harmonium.harmony.messages import Conversation, Message, Role
+from harmonium.harmony.render import render
+from harmonium.harmony.vocabulary import Vocabulary
+
+Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
+"""A question, or messages as OpenAI's chat API has them, or harmony's own."""
+
+
+class Turns:
+    """sampling: what is used unless a call says otherwise; vocab_size: rows of the model's logits."""
+
+    def __init__(self, vocabulary: Vocabulary, sampling: SamplingParams, vocab_size: int, context: int) -> None:
+        self.vocabulary, self.sampling, self.context = vocabulary, sampling, context
+        self._compiler = Compiler(vocabulary, vocab_size)
+
+    def settings(self, options: Mapping[str, Any]) -> ChatSettings:
+        """Raises BadRequest for an option that does not exist or cannot be."""
+        return chat_settings(options, self.sampling, self.vocabulary.stop_ids)
+
+    def params(self, options: Mapping[str, Any]) -> SamplingParams:
+        """Of a prompt without a conversation around it. Raises BadRequest for impossible ones."""
+        return sampling(options, self.sampling, self.vocabulary.stop_ids)
+
+    def turn(self, messages: Messages, settings: ChatSettings) -> Turn:
+        """Raises BadRequest for what the model cannot be told, and for rules that cannot be kept."""
+        said, rules = told(messages, settings.prompt), settings.rules
+        return turn(
+            said,
+            self.vocabulary,
+            restraint=None if rules is None else Restraint(said, rules, self._compiler),
+            runnable=settings.functions.keys(),
+            max_tokens=settings.params.max_tokens,
+            max_tool_rounds=settings.max_tool_rounds,
+            context=self.context,
+            stop=settings.stop,
+        )
+
+    def prompt(self, messages: Messages, prompt: Mapping[str, Any], role: Role | None = Role.ASSISTANT) -> list[int]:
+        """The exact prompt of a turn's first round; prompt: of `options.prompt_settings`."""
+        return render(told(messages, prompt), self.vocabulary, role)
+
+
+def told(messages: Messages, settings: Mapping[str, Any]) -> Conversation:
+    """What the model is told. Raises BadRequest for what it cannot be."""
+    if isinstance(messages, str) and not messages.strip():
+        raise BadRequest("The question is empty; ask something.")
+    if not isinstance(messages, (str, Conversation, Sequence)):
+        raise BadRequest(f"The messages are a question or a list of messages, not {type(messages).__name__}.")
+    return conversation(messages, **settings)

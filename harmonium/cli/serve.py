@@ -1,0 +1,154 @@
+"""`harmonium serve`: an OpenAI-compatible endpoint on this machine."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from harmonium.cli.options import NANO_NOTE, ModelOptions
+from harmonium.errors import BadRequest, MissingPackages
+
+if TYPE_CHECKING:
+    from harmonium.server.settings import Settings
+
+SERVER = Group("Server", sort_key=1)
+SAFETY = Group("Safety", sort_key=2)
+NEEDED = ("fastapi", "uvicorn", "openai", "prometheus_client", "sqlalchemy")
+
+
+@Parameter(name="*", group=SERVER)
+@dataclass(frozen=True)
+class ServeOptions:
+    host: str = "127.0.0.1"
+    """The address to listen on. One that other machines reach needs an API key."""
+
+    port: int = 8000
+    """The port to listen on; 0 finds a free one."""
+
+    served_model_name: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """What requests may call the model, as often as there are names; answers call it by the first."""
+
+    upstream: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """NAME=URL sends requests for MODEL:NAME on to another OpenAI-compatible server, with the key that the environment
+    has as NAME_API_KEY."""
+
+    reasoning_format: Literal["split", "none"] = "split"
+    """Send reasoning as a field of its own, or not at all."""
+
+    reasoning_budget: int | None = None
+    """Tokens of reasoning after which it is closed, where a request says nothing."""
+
+    api_key: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
+    """A key that requests must have, or NAME=KEY; may be given several times. `harmonium keys` makes lasting ones."""
+
+    cors_origin: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
+    """A web page that may call from browsers, as in https://example.com, or "*"; may be given several times."""
+
+    max_body_mb: Annotated[float, Parameter(group=SAFETY)] = 32
+    """Largest request that is read."""
+
+    requests_per_minute: Annotated[int | None, Parameter(group=SAFETY)] = None
+    """Of each API key."""
+
+    concurrent_requests: Annotated[int | None, Parameter(group=SAFETY)] = None
+    """Of each API key."""
+
+    queue: Annotated[int | None, Parameter(group=SAFETY)] = None
+    """Requests that may wait before others are refused; 1,024 unless given."""
+
+    timeout: Annotated[float | None, Parameter(group=SAFETY)] = None
+    """Seconds after which a request ends with an error."""
+
+    log_prompts: Annotated[bool, Parameter(negative="", group=SAFETY)] = False
+    """Log what is asked and answered, too."""
+
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False
+    """Log errors only."""
+
+
+def serve(
+    name: str | None = None, /, *, options: ServeOptions = ServeOptions(), model: ModelOptions = ModelOptions()
+) -> None:
+    """Serve a model to everything that speaks OpenAI's API, until Ctrl-C.
+
+    For example:
+
+        harmonium serve gpt-oss-20b
+        curl localhost:8000/v1/chat/completions -d '{"messages": [{"role": "user", "content": "What is 2 + 2?"}]}'
+
+    Parameters
+    ----------
+    name
+        gpt-oss-20b, gpt-oss-120b, a name on the Hugging Face hub, or a folder. Without it nano, which is inside.
+    """
+    if name is not None and model.model is not None:
+        raise BadRequest(f"--model {model.model} and {name} both name a model; give one of them.")
+    check_packages()
+    wanted = model if name is None else replace(model, model=name)
+    settings = settings_of(options)
+
+    from harmonium.cli import session
+    from harmonium.cli.terminal import Terminal
+    from harmonium.server import run
+
+    terminal = Terminal(quiet=options.quiet)
+    listening = run.listen(settings.host, settings.port)
+    llm = session.open_llm(wanted, terminal.note)
+    if wanted.is_default:
+        terminal.note(NANO_NOTE)
+    run.serve(settings, llm, listening, is_quiet=options.quiet)
+
+
+def check_packages() -> None:
+    """Raises MissingPackages where the extra `serve` is not installed."""
+    for name in NEEDED:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise MissingPackages(
+                f"Serving needs the package {error.name}, which is not installed; run: "
+                f"{Path(sys.executable).name} -m pip install 'harmonium[serve]'"
+            ) from None
+
+
+def settings_of(options: ServeOptions) -> Settings:
+    """Raises BadRequest for what cannot be."""
+    from harmonium.server.settings import Settings, keys_file
+
+    return Settings(
+        host=options.host,
+        port=options.port,
+        served_names=options.served_model_name,
+        api_keys=dict(_named_key(key, number) for number, key in enumerate(options.api_key, 1)),
+        keys_file=keys_file(),
+        cors_origins=options.cors_origin,
+        max_body_bytes=int(options.max_body_mb * 1e6),
+        requests_per_minute=options.requests_per_minute,
+        concurrent_requests=options.concurrent_requests,
+        queue_limit=options.queue,
+        timeout_s=options.timeout,
+        upstreams=dict(_upstream(text) for text in options.upstream),
+        reasoning_format=options.reasoning_format,
+        reasoning_budget=options.reasoning_budget,
+        logs_prompts=options.log_prompts,
+    )
+
+
+def _named_key(text: str, number: int) -> tuple[str, str]:
+    name, equals, key = text.partition("=")
+    name, key = (name, key) if equals and key else (f"key-{number}", text)
+    if len(key) < 8:
+        raise BadRequest("An --api-key has fewer than 8 characters, which is quickly guessed; give a longer one.")
+    return name, key
+
+
+def _upstream(text: str) -> tuple[str, str]:
+    name, _, url = text.partition("=")
+    if not name or ":" in name or not url.startswith(("http://", "https://")):
+        raise BadRequest(f"--upstream {text} is not NAME=URL, as in --upstream other=https://example.com/v1")
+    return name, url.rstrip("/")

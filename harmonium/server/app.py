@@ -1,0 +1,62 @@
+"""The web application: one Serving, the routers of routes/, and what surrounds every request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from harmonium import __version__
+from harmonium.chat.async_llm import AsyncLLM
+from harmonium.chat.llm import LLM
+from harmonium.server.auth import Keyring
+from harmonium.server.calls import Calls
+from harmonium.server.errors import handle_errors
+from harmonium.server.limits import Limits
+from harmonium.server.metrics import Metrics
+from harmonium.server.routes.table import ROUTERS
+from harmonium.server.serving import Serving
+from harmonium.server.settings import Settings
+
+
+def create_app(settings: Settings, llm: LLM) -> FastAPI:
+    """An application that serves a model. From its start to its end the model's engine is its own.
+
+    Ending it ends the engine; a server that ends gracefully has let all streams finish before that.
+    """
+    metrics = Metrics()
+    metrics.watch(llm.engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if settings.queue_limit is not None:
+            llm.engine.scheduler.queue_limit = settings.queue_limit
+        async with AsyncLLM(llm, metrics) as running:
+            app.state.serving = Serving(
+                settings=settings,
+                llm=running,
+                names=settings.served_names or (llm.name,),
+                metrics=metrics,
+                keys=Keyring(settings.api_keys, settings.keys_file),
+                limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
+                started=int(time.time()),
+            )
+            yield
+
+    app = FastAPI(title="Harmonium", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    handle_errors(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    app.add_middleware(Calls, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    return app

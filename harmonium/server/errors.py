@@ -1,0 +1,90 @@
+"""Every failure as OpenAI's error object. The one place that decides what a client is told of an error."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""OpenAI's types by status; others are invalid_request_error below 500 and server_error from there."""
+
+log = logging.getLogger(__name__)
+
+
+def error_body(error: HarmoniumError) -> dict[str, Any]:
+    """{"error": {...}}, as responses and streams have it."""
+    return {"error": {"message": str(error), "type": _type(error.status), "param": error.param, "code": error.code}}
+
+
+def response(error: HarmoniumError) -> JSONResponse:
+    headers = {}
+    if isinstance(error, Busy):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_body(error), error.status, headers)
+
+
+def internal(error: BaseException) -> HarmoniumError:
+    """What a client is told of a bug: nothing that the error says."""
+    log.error("A request met a bug.", exc_info=error)
+    return HarmoniumError("Something went wrong in the server; its log says what. The request id finds it there.")
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Makes every error of an app one of the above."""
+
+    @app.exception_handler(HarmoniumError)
+    async def _harmonium(_: Request, error: HarmoniumError) -> JSONResponse:
+        return response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return response(invalid(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        answer = response(_of_http(request, error))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        return response(internal(error))
+
+
+def invalid(error: RequestValidationError) -> BadRequest:
+    """What is wrong with a body or a parameter, and where."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return BadRequest(f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.")
+    if not where:
+        return BadRequest(f"The body is not what this address takes: {first['msg']}. Send one JSON object.")
+    name = ".".join(where)
+    return BadRequest(f"{name}: {first['msg']}.", param=name)
+
+
+def _of_http(request: Request, error: HTTPException) -> HarmoniumError:
+    if isinstance(error.__cause__, HarmoniumError):
+        return error.__cause__
+    if error.status_code == 404:
+        return NotFound(f"There is nothing at {request.method} {request.url.path}; /openapi.json lists what there is.")
+    if error.status_code == 405:
+        told: HarmoniumError = BadRequest(f"{request.url.path} does not take {request.method}.")
+    else:
+        told = BadRequest(str(error.detail))
+    told.status = error.status_code
+    return told
+
+
+def _type(status: int) -> str:
+    return TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")

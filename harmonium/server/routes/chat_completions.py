@@ -1,0 +1,111 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from openai.types import CompletionUsage
+
+from harmonium.chat.events import Event
+from harmonium.chat.options import ChatOptions
+from harmonium.server import sse
+from harmonium.server.calls import Call
+from harmonium.server.merging import merged
+from harmonium.server.serving import Admitted, Server, Serving, warnings
+from harmonium.server.wire.chat_answer import Choice, Chunks, Delta, Head, Message
+from harmonium.server.wire.chat_request import ChatRequest
+from harmonium.server.wire.tools import Offered, name_of
+from harmonium.server.wire.usage import completion_usage
+
+router = APIRouter(prefix="/v1", tags=["chat"])
+
+
+@router.post("/chat/completions", response_model=None)
+async def create_chat_completion(asked: ChatRequest, request: Request, server: Server, call: Admitted) -> Response:
+    """An answer to a conversation: whole, or with `stream` as server-sent events."""
+    server.check_model(asked.model)
+    answer = _Answer(asked, server, call)
+    if asked.stream:
+        return await sse.EventStream.begin(answer.stream())
+    return JSONResponse(await sse.while_connected(request, answer.whole()))
+
+
+class _Answer:
+    """What one request gets."""
+
+    def __init__(self, asked: ChatRequest, server: Serving, call: Call) -> None:
+        """Raises BadRequest for what cannot be."""
+        self._asked, self._server, self._call = asked, server, call
+        self._tools, choice = asked.offered
+        self._options = asked.options(self._tools, choice, server.settings)
+        self._head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), server.name)
+        self._choices = [self._choice(self._tools) for _ in range(asked.n or 1)]
+
+    async def whole(self) -> dict[str, Any]:
+        messages = [Message() for _ in self._choices]
+        async for index, delta in self._deltas():
+            if delta is not None:
+                messages[index].add(delta)
+        return self._head.completion(list(zip(self._choices, messages, strict=True)), self._usage(), self._extra())
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Events; the first comes when the request is queued."""
+        chunks = Chunks(self._head, has_usage=self._asked.wants_usage)
+        n_open = len(self._choices)
+        async for index, delta in self._deltas():
+            if delta is None:
+                n_open -= 1
+                reason = self._choices[index].finish_reason
+                yield sse.data(chunks.finish(index, reason, {} if n_open else self._extra()))
+            else:
+                yield sse.data(chunks.delta(index, delta))
+        if self._asked.wants_usage:
+            yield sse.data(chunks.usage(self._usage()))
+        yield sse.DONE
+
+    def _choice(self, tools: Offered) -> Choice:
+        return Choice(
+            frozenset(map(name_of, tools.functions)),
+            shows_reasoning=self._asked.shows_reasoning(self._server.settings),
+            has_format=self._options.get("response_format") is not None,
+        )
+
+    async def _deltas(self) -> AsyncIterator[tuple[int, Delta | None]]:
+        """What each choice says next, with its number; None is its end."""
+        async with AsyncExitStack() as stack:
+            begun = [await self._begin(stack, number) for number in range(len(self._choices))]
+            for number in range(len(begun)):
+                yield number, {"role": "assistant", "content": ""}
+            if len(begun) == 1:
+                async for event in begun[0]:
+                    for delta in self._choices[0].take(event):
+                        yield 0, delta
+                yield 0, None
+                return
+            async for number, one in merged(begun):
+                if one is None:
+                    yield number, None
+                else:
+                    for delta in self._choices[number].take(one):
+                        yield number, delta
+
+    async def _begin(self, stack: AsyncExitStack, number: int) -> AsyncIterator[Event]:
+        """Queues an answer: one of several has a seed of its own, as if it had been asked for alone."""
+        options = dict(self._options)
+        if self._asked.seed is not None:
+            options["seed"] = self._asked.seed + number
+        turn = self._server.turn(self._call, self._asked.messages, **cast(ChatOptions, options))
+        return await stack.enter_async_context(turn)
+
+    def _usage(self) -> CompletionUsage:
+        return completion_usage([choice.usage for choice in self._choices])
+
+    def _extra(self) -> dict[str, Any]:
+        repairs = [kind for choice in self._choices for kind in choice.repairs]
+        return warnings(not_offered=list(self._tools.others), ignored=self._asked.ignored, repairs=repairs)

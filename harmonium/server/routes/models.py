@@ -1,0 +1,30 @@
+"""Which models are served: /v1/models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from openai.types import Model
+
+from harmonium.server.serving import Known, Server, Serving
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("")
+async def list_models(server: Server, _: Known) -> dict[str, Any]:
+    """Every name that requests may give."""
+    return {"object": "list", "data": [_model(server, name) for name in server.names]}
+
+
+@router.get("/{name:path}")
+async def retrieve_model(name: str, server: Server, _: Known) -> dict[str, Any]:
+    """One of them. A name that is not served is a 404 that says what is."""
+    server.check_model(name)
+    return _model(server, name)
+
+
+def _model(server: Serving, name: str) -> dict[str, Any]:
+    made = Model(id=name, created=server.started, object="model", owned_by="harmonium")
+    return made.model_dump(exclude_unset=True) | {"context_length": server.llm.llm.context}

@@ -1,0 +1,109 @@
+"""What a server holds, and what every route reaches: Serving. The one place where a request is let in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Unpack
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
+
+from harmonium.chat.async_llm import AsyncLLM
+from harmonium.chat.events import Done, Event, Repair
+from harmonium.chat.options import ChatOptions
+from harmonium.chat.turns import Messages
+from harmonium.errors import ModelNotFound
+from harmonium.server.auth import Keyring
+from harmonium.server.calls import Call
+from harmonium.server.limits import Limits
+from harmonium.server.metrics import Metrics
+from harmonium.server.settings import Settings
+
+bearer = APIKeyHeader(name="Authorization", scheme_name="API key", description="Bearer KEY", auto_error=False)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One running server. names: what its model may be called, the first being what answers call it."""
+
+    settings: Settings
+    llm: AsyncLLM
+    names: tuple[str, ...]
+    metrics: Metrics
+    keys: Keyring
+    limits: Limits
+    started: int
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    def check_model(self, name: str | None) -> None:
+        """Raises ModelNotFound for a name that is not served; none at all means the model that is."""
+        if name and name not in self.names:
+            raise ModelNotFound(
+                f"{name!r} is not served here; {' and '.join(map(repr, self.names))} is. To serve it: "
+                f"harmonium serve {name}",
+                param="model",
+            )
+
+    @asynccontextmanager
+    async def turn(
+        self, call: Call, messages: Messages, **options: Unpack[ChatOptions]
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """`AsyncLLM.turn`, whose calls are handed out, within the server's time, noted in metrics and log."""
+        timeout_s = self.settings.timeout_s
+        if self.settings.logs_prompts:
+            call.notes["messages"] = repr(messages)
+        options["run_tools"] = False
+        async with self.llm.turn(messages, timeout_s=timeout_s, **options) as events:
+            yield self._noted(call, events)
+
+    async def _noted(self, call: Call, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        async for event in events:
+            if isinstance(event, Repair):
+                self.metrics.repaired(event)
+            elif isinstance(event, Done):
+                call.usage = event.usage
+                if self.settings.logs_prompts:
+                    call.notes["answer"] = self.llm.llm.decode(event.ids)
+            yield event
+
+
+def serving(request: Request) -> Serving:
+    found = request.app.state.serving
+    assert isinstance(found, Serving), "the app has started"
+    return found
+
+
+Server = Annotated[Serving, Depends(serving)]
+"""A route's parameter: the Serving."""
+
+
+async def admit(request: Request, server: Server, authorization: Annotated[str | None, Security(bearer)]) -> Call:
+    """Lets a request in, for as long as its answer lasts. Raises Unauthorized, and Busy past the key's limits."""
+    call: Call = request.state.call
+    call.key = server.keys.name_of(authorization)
+    call.closing.enter_context(server.limits.admitted(call.key))
+    return call
+
+
+async def known(request: Request, server: Server, authorization: Annotated[str | None, Security(bearer)]) -> Call:
+    """Lets a request in that costs nothing: a key is needed, and no limit counts. Raises Unauthorized."""
+    call: Call = request.state.call
+    call.key = server.keys.name_of(authorization)
+    return call
+
+
+Admitted = Annotated[Call, Depends(admit)]
+"""A route's parameter: the request's Call, its key checked and its limits kept."""
+Known = Annotated[Call, Depends(known)]
+"""The same for what generates nothing."""
+
+
+def warnings(**found: Any) -> dict[str, Any]:
+    """The field `harmonium` of an answer: what was not offered, ignored or repaired; nothing where nothing was."""
+    told = {name: value for name, value in found.items() if value}
+    return {"harmonium": told} if told else {}

@@ -1,0 +1,81 @@
+"""What an operator decides about a server, and which of it cannot be."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harmonium.errors import BadRequest
+
+PORT = 8000
+
+
+def state_folder() -> Path:
+    """Where this user's Harmonium keeps what outlives a process."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "harmonium"
+
+
+def keys_file() -> Path:
+    """Where `harmonium keys` keeps them."""
+    return state_folder() / "keys.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """served_names: what requests may call the model, the first being what answers call it; none for its own name.
+
+    api_keys: by name. keys_file: further ones, as `harmonium keys` writes it. cors_origins: web pages that may call.
+    max_body_bytes, requests_per_minute and concurrent_requests: of each key, None for no limit. queue_limit: requests
+    that may wait, None for the engine's own. timeout_s: the longest a request may take. upstreams: other servers' URLs
+    by name. reasoning_format: "split" sends reasoning as a field of its own, "none" leaves it out. reasoning_budget:
+    where a request names none. logs_prompts: the log tells what was asked and answered.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    served_names: tuple[str, ...] = ()
+    api_keys: Mapping[str, str] = field(default_factory=dict)
+    keys_file: Path | None = None
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 32 << 20
+    requests_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    queue_limit: int | None = None
+    timeout_s: float | None = None
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    reasoning_format: Literal["split", "none"] = "split"
+    reasoning_budget: int | None = None
+    logs_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "requests_per_minute", "concurrent_requests", "queue_limit", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise BadRequest(f"--{name.replace('_', '-')} is {value}; give a positive number, or leave it out.")
+        if self.reasoning_budget is not None and self.reasoning_budget < 0:
+            raise BadRequest(f"--reasoning-budget is {self.reasoning_budget}; give 0 or more tokens.")
+        if not is_loopback(self.host) and not self.asks_for_keys:
+            raise BadRequest(
+                f"{self.host} can be reached from other machines, and this server has no API key. Give one with "
+                f"--api-key, or make one with: harmonium keys add NAME"
+            )
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Requests need an API key; a keys file asks for them, even when all of its keys are revoked."""
+        return bool(self.api_keys) or (self.keys_file is not None and self.keys_file.exists())
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,167 @@
+"""Events to /v1/chat/completions: deltas, chunks as JSON, and a whole completion, which is its deltas joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from harmonium.chat.events import (
+    Done,
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    Repair,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+FINISH = {
+    FinishReason.STOP: "stop",
+    FinishReason.TOOL_CALLS: "tool_calls",
+    FinishReason.TOOL_ROUNDS: "tool_calls",
+    FinishReason.LENGTH: "length",
+}
+Delta = dict[str, Any]
+
+
+class Choice:
+    """One answer as it grows. `take` gives what an event adds; finish_reason and usage are there at the end.
+
+    shows_reasoning: reasoning is sent, under both of the names that clients read. has_format: the answer follows one,
+    so what is said before it would spoil it and counts as reasoning.
+    """
+
+    def __init__(self, functions: Collection[str | None], *, shows_reasoning: bool, has_format: bool) -> None:
+        self.finish_reason: str | None = None
+        self.usage = Usage()
+        self.repairs: list[str] = []
+        self._functions, self._shows_reasoning, self._has_format = functions, shows_reasoning, has_format
+        self._calls: dict[str, int] = {}
+        self._spoken: str | None = None  # the channel of the text so far
+
+    def take(self, event: Event) -> Iterator[Delta]:
+        match event:
+            case ReasoningDelta(text):
+                yield from self._reasoning(text)
+            case TextDelta(text, channel):
+                yield from self._text(text, channel)
+            case ToolCallDelta(id_, name, text) if name in self._functions:
+                yield from self._call(id_, name)
+                yield {"tool_calls": [{"index": self._calls[id_], "function": {"arguments": text}}]}
+            case ToolCall(id_, name, arguments) if name in self._functions:
+                yield from self._call(id_, name)
+                if not arguments:
+                    yield {"tool_calls": [{"index": self._calls[id_], "function": {"arguments": "{}"}}]}
+            case Repair(kind):
+                self.repairs.append(kind)
+            case Done(reason, usage):
+                self.finish_reason, self.usage = FINISH.get(reason), usage
+
+    def _reasoning(self, text: str) -> Iterator[Delta]:
+        if self._shows_reasoning:
+            yield {"reasoning": text, "reasoning_content": text}
+
+    def _text(self, text: str, channel: str) -> Iterator[Delta]:
+        if self._has_format and channel != "final":
+            yield from self._reasoning(text)
+            return
+        if self._spoken not in (None, channel):
+            yield {"content": "\n\n"}
+        self._spoken = channel
+        yield {"content": text}
+
+    def _call(self, id_: str, name: str) -> Iterator[Delta]:
+        if id_ not in self._calls:
+            index = self._calls[id_] = len(self._calls)
+            function = {"name": name, "arguments": ""}
+            yield {"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]}
+
+
+@dataclass
+class Message:
+    """Deltas, joined."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, delta: Delta) -> None:
+        if "content" in delta:
+            self.content = (self.content or "") + delta["content"]
+        if "reasoning" in delta:
+            self.reasoning = (self.reasoning or "") + delta["reasoning"]
+        for call in delta.get("tool_calls", ()):
+            if "id" in call:
+                self.tool_calls.append({"id": call["id"], "type": "function", "function": dict(call["function"])})
+            else:
+                self.tool_calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+
+    def as_dict(self) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "role": "assistant",
+            "content": self.content or (None if self.tool_calls else ""),
+            "refusal": None,
+        }
+        if self.reasoning is not None:
+            said |= {"reasoning": self.reasoning, "reasoning_content": self.reasoning}
+        return said | ({"tool_calls": self.tool_calls} if self.tool_calls else {})
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every object of one answer begins with."""
+
+    id: str
+    created: int
+    model: str
+
+    def completion(
+        self, choices: list[tuple[Choice, Message]], usage: CompletionUsage, extra: dict[str, Any]
+    ) -> dict[str, Any]:
+        """A whole answer."""
+        told = [
+            {"index": index, "message": message.as_dict(), "finish_reason": choice.finish_reason, "logprobs": None}
+            for index, (choice, message) in enumerate(choices)
+        ]
+        fields = {"id": self.id, "object": "chat.completion", "created": self.created, "model": self.model}
+        made = ChatCompletion.model_validate(fields | {"choices": told, "usage": usage} | extra)
+        return made.model_dump(exclude_unset=True)
+
+
+class Chunks:
+    """Chunks of one stream as JSON. What they share is written once, for a server writes thousands a second."""
+
+    def __init__(self, head: Head, *, has_usage: bool) -> None:
+        fields = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
+        self._empty = ChatCompletionChunk.model_validate(fields | {"choices": []})
+        text = self._empty.model_dump_json(exclude_unset=True)
+        before, _, after = text.rpartition('"choices":[]')
+        self._before, self._after = f'{before}"choices":[', f"]{after}"
+        if has_usage:
+            self._after = f'],"usage":null{after}'
+
+    def delta(self, index: int, delta: Delta) -> str:
+        return self._chunk(f'{{"index":{index},"delta":{_json(delta)},"logprobs":null,"finish_reason":null}}')
+
+    def finish(self, index: int, reason: str | None, extra: dict[str, Any]) -> str:
+        """The last of a choice."""
+        end = self._chunk(f'{{"index":{index},"delta":{{}},"logprobs":null,"finish_reason":{_json(reason)}}}')
+        return f"{end[:-1]},{_json(extra)[1:]}" if extra else end
+
+    def usage(self, usage: CompletionUsage) -> str:
+        """The very last, where it was asked for."""
+        return self._empty.model_copy(update={"usage": usage}).model_dump_json(exclude_none=True)
+
+    def _chunk(self, choice: str) -> str:
+        return f"{self._before}{choice}{self._after}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,136 @@
+"""What a client asks of /v1/chat/completions, as options of LLM.chat. Nothing that clients are known to send fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harmonium.chat.options import ChatOptions
+from harmonium.errors import BadRequest
+from harmonium.server.settings import Settings
+from harmonium.server.wire.tools import Offered, offered
+
+EFFORTS = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+"""OpenAI's efforts by gpt-oss's own; "none" leaves the reasoning out as well."""
+WITHOUT_EFFECT = frozenset(
+    {
+        *("audio", "metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key"),
+        *("prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user"),
+        *("verbosity", "web_search_options"),
+    }
+)
+"""Of OpenAI's own parameters, those that nothing here depends on. Others than these and the fields are reported."""
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool | None = None
+
+
+class ReasoningOptions(BaseModel):
+    """As routers of many models have it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    effort: str | None = None
+    max_tokens: int | None = Field(None, ge=0)
+    exclude: bool | None = None
+
+
+class ChatRequest(BaseModel):
+    """A request's body. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="allow")
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=128)
+    max_completion_tokens: int | None = Field(None, ge=-1)
+    max_tokens: int | None = Field(None, ge=-1)
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
+    function_call: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    reasoning: ReasoningOptions | None = None
+    reasoning_budget: int | None = Field(None, ge=0)
+    include_reasoning: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @property
+    def ignored(self) -> list[str]:
+        """Keys that mean nothing here."""
+        return sorted((self.model_extra or {}).keys() - WITHOUT_EFFECT)
+
+    @property
+    def wants_usage(self) -> bool:
+        """In a stream; whole answers have it always."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def offered(self) -> tuple[Offered, Any]:
+        """The tools, and the choice among them."""
+        legacy = [{"type": "function", "function": function} for function in self.functions or ()]
+        choice = self.function_call if self.tool_choice is None else self.tool_choice
+        return offered([*(self.tools or ()), *legacy]).choice(choice)
+
+    @property
+    def effort(self) -> str | None:
+        """What was asked for, in whichever of its places."""
+        template = self.chat_template_kwargs or {}
+        nested = None if self.reasoning is None else self.reasoning.effort
+        return next((one for one in (self.reasoning_effort, nested, template.get("reasoning_effort")) if one), None)
+
+    def shows_reasoning(self, settings: Settings) -> bool:
+        is_excluded = self.reasoning is not None and bool(self.reasoning.exclude)
+        return settings.reasoning_format == "split" and not is_excluded and self.include_reasoning is not False
+
+    def options(self, tools: Offered, choice: Any, settings: Settings) -> ChatOptions:
+        """As LLM.chat takes them. Raises BadRequest for what cannot be."""
+        effort = self.effort
+        if effort is not None and effort not in EFFORTS:
+            raise BadRequest(
+                f"reasoning_effort is {effort!r}; it is one of {', '.join(EFFORTS)}.", param="reasoning_effort"
+            )
+        nested = None if self.reasoning is None else self.reasoning.max_tokens
+        budgets = (self.reasoning_budget, nested, 0 if effort == "none" else None, settings.reasoning_budget)
+        identity = (self.chat_template_kwargs or {}).get("model_identity")
+        asked = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        return {
+            "tools": tools.functions,
+            "tool_choice": choice,
+            "effort": None if effort is None else EFFORTS[effort],
+            "identity": identity if isinstance(identity, str) else None,
+            "response_format": response_format(self.response_format),
+            "reasoning_budget": next((budget for budget in budgets if budget is not None), None),
+            "stop_loops": True,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "seed": self.seed,
+            "max_tokens": None if asked == -1 else asked,
+        }
+
+
+def response_format(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Of a response_format or text.format, what shapes the answer: text is what there is without one."""
+    return None if given is None or given.get("type") in (None, "text") else given

@@ -1,0 +1,88 @@
+"""Real servers on 127.0.0.1 with nano, whose weights are loaded once for all of these tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from openai import OpenAI
+
+import harmonium
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
+from harmonium.server.app import create_app
+from harmonium.server.run import listen
+from harmonium.server.serving import Serving
+from harmonium.server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs. http: a client of its own, whose addresses begin behind `url`."""
+
+    url: str
+    llm: LLM
+    app: Any
+    http: httpx2.Client
+
+    @property
+    def serving(self) -> Serving:
+        found: Serving = self.app.state.serving
+        return found
+
+    def openai(self, **settings: Any) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", **{"api_key": "any", "max_retries": 0} | settings)
+
+    def post(self, path: str, **body: Any) -> Any:
+        """The JSON that comes back from /v1 and this path."""
+        return self.http.post(f"/v1{path}", json=body).json()
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def weights(nano: Path) -> Loaded:
+    return harmonium.load("nano")
+
+
+@contextmanager
+def running(settings: Settings, llm: LLM) -> Iterator[Running]:
+    """A server in a thread, until the end of the block."""
+    app = create_app(settings, llm)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=20))
+    with listen("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+                assert http.get("/health").status_code == 200
+                yield Running(url, llm, app, http)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def server(weights: Loaded) -> Iterator[Running]:
+    """One server for all tests that change nothing about it."""
+    with running(Settings(), LLM(weights)) as one:
+        yield one
+
+
+@pytest.fixture
+def start(weights: Loaded) -> Start:
+    """start(name=value, ...): a server with these Settings, as a context manager; `llm` replaces nano."""
+
+    def begin(llm: LLM | None = None, **settings: Any) -> Any:
+        return running(Settings(**settings), llm or LLM(weights))
+
+    return begin
