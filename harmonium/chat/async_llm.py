@@ -79,7 +79,7 @@ class AsyncLLM:
         entered, BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
         """
         settings = self.llm.turns.settings(options)
-        begun = self.llm.turns.turn(messages, settings)
+        begun = self.llm.turns.turn(messages, settings, self.llm.context)
         requests = _Requests(self, settings.params, priority, timeout_s)
         try:
             yield await _begin(begun, requests, settings.functions)

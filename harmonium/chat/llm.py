@@ -83,8 +83,7 @@ class LLM:
             drafter=_drafter(speculate, model.transformer),
         )
         self._shared = SharedEngine(self.engine)
-        rows = model.transformer.config.vocab_size
-        self.turns = Turns(self.vocabulary, self.sampling, rows, self.engine.context)
+        self.turns = Turns(self.vocabulary, self.sampling, model.transformer.config.vocab_size)
 
     @staticmethod
     def dummy(
@@ -125,9 +124,9 @@ class LLM:
             return self._answers(messages, n, settings)
         if _are_several(messages):
             _each("Conversation", messages, lambda one: self._check(one, settings))
-            turns = _each("Conversation", messages, lambda one: self.turns.turn(one, settings))
+            turns = _each("Conversation", messages, lambda one: self._turn(one, settings))
             return self._replies(turns, [settings.params] * len(turns), settings)
-        [reply] = self._replies([self.turns.turn(messages, settings)], [settings.params], settings)
+        [reply] = self._replies([self._turn(messages, settings)], [settings.params], settings)
         if reply.error is not None:
             raise reply.error
         return reply
@@ -138,7 +137,7 @@ class LLM:
         What is wrong with the messages is raised here, what goes wrong later while the events are read.
         """
         settings = self.turns.settings(options)
-        return self._events(self.turns.turn(messages, settings), settings)
+        return self._events(self._turn(messages, settings), settings)
 
     @overload
     def complete(self, prompt: str, *, parse_special: bool = ..., **options: Unpack[CompletionOptions]) -> str: ...  # type: ignore[overload-overlap]
@@ -222,6 +221,9 @@ class LLM:
         """Raises what the turn's first round would."""
         self._shared.check(self.turns.prompt(messages, settings.prompt), settings.params)
 
+    def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
+        return self.turns.turn(messages, settings, self.context)
+
     def _answers(self, messages: Messages, n: int, settings: ChatSettings) -> list[Reply]:
         """n of them to one conversation."""
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
@@ -229,7 +231,7 @@ class LLM:
         if _are_several(messages):
             raise BadRequest("n answers are to one conversation; leave n out, or give each conversation n times.")
         self._check(messages, settings)
-        turns = [self.turns.turn(messages, settings) for _ in range(n)]
+        turns = [self._turn(messages, settings) for _ in range(n)]
         return self._replies(turns, [settings.params_of(number) for number in range(n)], settings)
 
     def _events(self, one: Turn, settings: ChatSettings) -> Generator[Event, None, None]:

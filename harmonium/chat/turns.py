@@ -22,8 +22,8 @@ Messages = str | Conversation | Sequence[Message | Mapping[str, Any]]
 class Turns:
     """sampling: what is used unless a call says otherwise; vocab_size: rows of the model's logits."""
 
-    def __init__(self, vocabulary: Vocabulary, sampling: SamplingParams, vocab_size: int, context: int) -> None:
-        self.vocabulary, self.sampling, self.context = vocabulary, sampling, context
+    def __init__(self, vocabulary: Vocabulary, sampling: SamplingParams, vocab_size: int) -> None:
+        self.vocabulary, self.sampling = vocabulary, sampling
         self._compiler = Compiler(vocabulary, vocab_size)
 
     def settings(self, options: Mapping[str, Any]) -> ChatSettings:
@@ -34,8 +34,10 @@ class Turns:
         """Of a prompt without a conversation around it. Raises BadRequest for impossible ones."""
         return sampling(options, self.sampling, self.vocabulary.stop_ids)
 
-    def turn(self, messages: Messages, settings: ChatSettings) -> Turn:
-        """Raises BadRequest for what the model cannot be told, and for rules that cannot be kept."""
+    def turn(self, messages: Messages, settings: ChatSettings, context: int) -> Turn:
+        """Of a model with so much context. Raises BadRequest for what it cannot be told, and for rules that cannot be
+        kept.
+        """
         said, rules = told(messages, settings.prompt), settings.rules
         return turn(
             said,
@@ -44,7 +46,7 @@ class Turns:
             runnable=settings.functions.keys(),
             max_tokens=settings.params.max_tokens,
             max_tool_rounds=settings.max_tool_rounds,
-            context=self.context,
+            context=context,
             stop=settings.stop,
         )
 
