@@ -17,10 +17,11 @@ from torch import Tensor
 from harmonium.engine import adjust, noise
 from harmonium.engine.adjust import Arrays, Biases, Penalties, Wishes
 from harmonium.engine.constraint import UNLIMITED, Place, Table
+from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.logprobs import Reports
 from harmonium.engine.request import Request
-from harmonium.engine.sampler import Filters, HostMasking, Masking, Randomness
+from harmonium.engine.sampler import Filters, Masking, Randomness
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import FREE, TableArena
 from harmonium.kernels.batch import PageGroup, StepBatch
@@ -67,7 +68,7 @@ class Inputs:
 class BatchBuilder:
     """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane.
 
-    masks_on_host: requests' cursors mask every row, and the arena is not used: cheapest where the device is the host.
+    masks_on_host: requests' cursors mask every row, and the arena is not used: see host_masking.py.
     """
 
     def __init__(
@@ -91,8 +92,9 @@ class BatchBuilder:
         arrays = self._step_arrays(rows)
         if is_random := bool(self._settings["is_random"][lanes].any()):
             arrays |= self._random_arrays(sampled, offsets, lanes)
-        if is_masked := any(request.cursor is not None for request in sampled):
-            arrays |= self._masks(rows, sampled, lanes)
+        places = _places(rows) if any(request.cursor is not None for request in sampled) else None
+        if places is not None and not self.masks_on_host:
+            arrays |= self._mask_arrays(sampled, places, lanes)
         if self._wishes.lanes:
             arrays |= self._wishes.arrays(sampled)
         reporting = [row for row, request in enumerate(sampled) if request.params.logprobs is not None]
@@ -114,7 +116,9 @@ class BatchBuilder:
         if reporting:
             n_top = max(sampled[row].params.logprobs or 0 for row in reporting)
             reports = Reports(reporting, at["report_rows"], n_top)
-        masking = _masking(at) if is_masked else None
+        masking: Masking | HostMasking | None = None
+        if places is not None:
+            masking = HostMasking(sampled, places, self.vocab_size) if self.masks_on_host else _masking(at)
         return Inputs(
             at["ids"], batch, at["logits_at"], randomness, masking, *adjust.wanted(at, self._wishes.n_slots), reports
         )
@@ -188,16 +192,6 @@ class BatchBuilder:
             arrays["top_k"], arrays["top_p"] = (wanted[name][is_sorted][:, None] for name in ("top_k", "top_p"))
         return arrays
 
-    def _masks(self, rows: list[Row], sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
-        places: list[Place | None] = []  # None for rows without drafts, whose place is their cursor's
-        for row in rows:
-            if row.is_sampled:
-                cursor = row.request.cursor if row.drafts else None
-                places += (
-                    [None] * (1 + len(row.drafts)) if cursor is None else [cursor.place, *cursor.ahead(row.drafts)]
-                )
-        return self._forbidden(sampled, places) if self.masks_on_host else self._mask_arrays(sampled, places, lanes)
-
     def _mask_arrays(self, sampled: list[Request], places: list[Place | None], lanes: NDArray[np.int64]) -> Arrays:
         each = zip(sampled, places, strict=True)
         arrays: Arrays = {
@@ -212,16 +206,6 @@ class BatchBuilder:
             arrays["host_rows"] = np.array([row for row, _ in decided], np.int64)
             arrays["host_masks"] = np.stack([mask for _, mask in decided])
         return arrays
-
-    def _forbidden(self, sampled: list[Request], places: list[Place | None]) -> Arrays:
-        forbidden = np.zeros((len(sampled), self.vocab_size), np.bool_)
-        for request, place, ids in zip(sampled, places, forbidden, strict=True):
-            if request.mask is not None:
-                bits = np.unpackbits((~request.mask).astype("<i4").view(np.uint8), bitorder="little")
-                ids[:] = bits[: self.vocab_size]
-            elif request.cursor is not None:
-                request.cursor.forbid(ids, None if place is None else place[0])
-        return {"forbidden": forbidden}
 
     def _place(self, request: Request, place: Place | None) -> Place:
         """State and what was spent, to send; -1 for what the device's lane already holds."""
@@ -247,6 +231,16 @@ def _sampled(rows: list[Row]) -> tuple[list[Request], list[int]]:
             sampled += [row.request] * n_places
             offsets += range(n_places)
     return sampled, offsets
+
+
+def _places(rows: list[Row]) -> list[Place | None]:
+    """Of every place that is sampled, where its cursor is there; None where that is the cursor's own place."""
+    places: list[Place | None] = []
+    for row in rows:
+        if row.is_sampled:
+            cursor = row.request.cursor if row.drafts else None
+            places += [None] * (1 + len(row.drafts)) if cursor is None else [cursor.place, *cursor.ahead(row.drafts)]
+    return places
 
 
 def _logits_at(rows: list[Row], ends: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -293,7 +287,5 @@ def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
     return Randomness(at["inverse_temperature"], at["scale"], at["keys"], at.get("log_min_p"), filters)
 
 
-def _masking(at: Mapping[str, Tensor]) -> Masking | HostMasking:
-    if "forbidden" in at:
-        return HostMasking(at["forbidden"])
+def _masking(at: Mapping[str, Tensor]) -> Masking:
     return Masking(at["lanes"], at["places"], at.get("budgets"), at.get("host_rows"), at.get("host_masks"))

@@ -215,6 +215,11 @@ class Cursor:
         set_bits(words, tokens, is_allowed=True)
         return words
 
+    def allows(self, token: int, state: int | None = None) -> bool:
+        """Is it allowed now, where no matcher decides? state: as in `forbid`."""
+        state = self.state if state is None else state
+        return token in self._edges[state] or self._is_in_row(state, token)
+
     def forbid(self, ids: NDArray[np.bool_], state: int | None = None) -> None:
         """Marks in ids (vocab_size,) those that are not allowed now: what `mask` says, where no matcher decides.
 
@@ -254,8 +259,7 @@ class Cursor:
         return () if self.matcher is None else self.matcher.forced()
 
     def _is_in_row(self, state: int, token: int) -> bool:
-        row = self.table.mask_of[state]
-        return row >= 0 and bool(self.table.masks[row, token // 32] >> (token % 32) & 1)
+        return not self.table.forbidden[self.table.mask_of[state]][token]
 
     def _settle(self, state: int) -> int:
         exit_state: int = self._exits[state]

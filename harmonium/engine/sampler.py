@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harmonium.engine import noise
 from harmonium.engine.adjust import Adjuster, Biases, Penalties
+from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.table_arena import TableArena
 
 BAD = -1
@@ -46,6 +47,10 @@ class Randomness:
     log_min_p: Tensor | None
     filters: Filters | None
 
+    @property
+    def is_filtered(self) -> bool:
+        return self.log_min_p is not None or self.filters is not None
+
 
 @dataclass(frozen=True)
 class Masking:
@@ -60,13 +65,6 @@ class Masking:
     budgets: Tensor | None
     host_rows: Tensor | None
     host_masks: Tensor | None
-
-
-@dataclass(frozen=True)
-class HostMasking:
-    """forbidden (n, vocabulary) bool: what the host's cursors do not allow in each row."""
-
-    forbidden: Tensor
 
 
 class Sampler:
@@ -98,7 +96,7 @@ class Sampler:
         if masking is None:
             return self._choose(logits, randomness)
         if isinstance(masking, HostMasking):
-            return self._choose(logits.masked_fill_(masking.forbidden, -torch.inf), randomness)
+            return self._choose_allowed(logits, randomness, masking)
         places = torch.where(masking.places >= 0, masking.places, self.places.index_select(0, masking.lanes))
         rows = self.arena.look(places[:, 0])
         masked = self.arena.mask(logits, rows)
@@ -111,9 +109,15 @@ class Sampler:
         return ids
 
     def _choose(self, logits: Tensor, randomness: Randomness | None) -> Tensor:
+        return _best(logits if randomness is None else self._scores(logits, randomness))
+
+    def _choose_allowed(self, logits: Tensor, randomness: Randomness | None, masking: HostMasking) -> Tensor:
+        """The mask's rows are looked at first where filters go by what is allowed, else where a draw is not allowed."""
+        if randomness is not None and randomness.is_filtered:
+            return self._choose(logits.masked_fill_(masking.forbidden(), -torch.inf), randomness)
         scores = logits if randomness is None else self._scores(logits, randomness)
-        best, ids = scores.max(dim=-1)
-        return torch.where(best.abs() < torch.inf, ids, BAD)  # false for NaN too
+        ids = _best(scores)
+        return ids if masking.allows(ids.tolist()) else _best(scores.masked_fill_(masking.forbidden(), -torch.inf))
 
     def _scores(self, logits: Tensor, randomness: Randomness) -> Tensor:
         """Scaled, filtered and noisy logits, whose argmax is the draw."""
@@ -133,6 +137,12 @@ class Sampler:
         """words (n, words) int32 to booleans (n, vocabulary)."""
         bits = (words.unsqueeze(-1) >> self._shifts) & 1  # (n, words, 32)
         return bits.flatten(1)[:, : self.vocab_size].bool()
+
+
+def _best(scores: Tensor) -> Tensor:
+    """Each row's likeliest id (n,), BAD where the best is not finite."""
+    best, ids = scores.max(dim=-1)
+    return torch.where(best.abs() < torch.inf, ids, BAD)  # false for NaN too
 
 
 def smallest_kept(scores: Tensor, filters: Filters) -> Tensor:

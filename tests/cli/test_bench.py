@@ -11,11 +11,11 @@ from harmonium.cli import bench
 
 
 def test_what_masks_cost(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "N_PAIRS", 2)
+    monkeypatch.setattr(bench, "N_ROUNDS", 2)
     monkeypatch.setattr(bench, "N_PAIRED", 8)
     llm = LLM(context=512)
-    rate, cost = bench.masked_decoding(llm)
+    rate, cost, noise = bench.masked_decoding(llm)
     assert (rate.key, rate.unit, cost.key, cost.unit) == ("decode_masked_tok_s", "tok/s", "mask_cost_percent", "%")
-    assert rate.value > 0 and cost.value > -100
+    assert rate.value > 0 and cost.value > -100 and noise.key == "pair_noise_percent"
     mask = bench.schema_mask(llm.vocabulary)
     assert mask.unit == "us" and 0 < mask.value < 1e4

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import UNLIMITED, Cursor, TableConstraint, body
 from harmonium.engine.engine import Engine
+from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams
 from harmonium.engine.sampler import BAD, Sampler
@@ -50,22 +51,38 @@ constraints = st.builds(
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.none() | constraints, min_size=1, max_size=4), st.integers(0, 2**32), st.booleans())
+@given(
+    st.lists(st.none() | constraints, min_size=1, max_size=4),
+    st.integers(0, 2**32),
+    st.sampled_from(
+        [SamplingParams(0), SamplingParams(1), SamplingParams(1, top_p=0.7), SamplingParams(2, min_p=0.05)]
+    ),
+)
 def test_the_device_steps_tables_as_the_host_does(
-    rows: list[TableConstraint | None], seed: int, is_greedy: bool
+    rows: list[TableConstraint | None], seed: int, params: SamplingParams
 ) -> None:
+    """And where both are one, an id that is looked up behind the draw is the one that a mask before it gives."""
     arena, n = TableArena(VOCAB, CPU), len(rows)
     sampler, cache = Sampler(VOCAB, n, arena, CPU), KvCache(n, 64, 16, 4 * n, 4 * n)
-    builder = BatchBuilder(cache, arena, VOCAB, CPU)
-    params = SamplingParams(temperature=0 if is_greedy else 1)
+    builder, on_host = (BatchBuilder(cache, arena, VOCAB, CPU, is_host) for is_host in (False, True))
     requests = [Request(i, [0], params, seed + i, 64, None if c is None else Cursor(c)) for i, c in enumerate(rows)]
     for lane, request in enumerate(requests):
         request.lane = lane
         cache.extend(lane, 20)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(12):
-        step = builder.build([Row(r, len(r.tokens) - 1, 1, is_sampled=True) for r in requests])
+        scheduled = [Row(r, len(r.tokens) - 1, 1, is_sampled=True) for r in requests]
+        step, host_step = builder.build(scheduled), on_host.build(scheduled)
         logits = torch.randn(n, VOCAB, generator=generator)
+        odd = torch.rand(n, VOCAB, generator=generator)
+        masking, randomness = host_step.masking, host_step.randomness
+        assert isinstance(masking, HostMasking | None)
+        for value in (0.0, torch.nan, torch.inf):
+            free = logits.masked_fill(odd < 0.02, value)
+            masked = free if masking is None else free.masked_fill(masking.forbidden(), -torch.inf)
+            assert torch.equal(
+                sampler.sample(free.clone(), randomness, masking), sampler.sample(masked.clone(), randomness, None)
+            )
         chosen = sampler.sample(logits.clone(), step.randomness, step.masking).tolist()
         for row, (request, token) in enumerate(zip(requests, chosen, strict=True)):
             request.tokens.append(token)
@@ -77,7 +94,7 @@ def test_the_device_steps_tables_as_the_host_does(
             forbidden = np.ones(VOCAB, np.bool_)
             request.cursor.forbid(forbidden)
             assert set(np.flatnonzero(~forbidden).tolist()) == allowed
-            if is_greedy:
+            if not params.temperature:
                 assert token == max(allowed, key=lambda id_: float(logits[row, id_]))
             request.cursor.advance(token)
             state, spent = sampler.places[row].tolist()
