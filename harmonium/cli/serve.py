@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SERVER = Group("Server", sort_key=1)
 SAFETY = Group("Safety", sort_key=2)
-NEEDED = ("fastapi", "uvicorn", "openai", "prometheus_client", "sqlalchemy")
+NEEDED = ("fastapi", "uvicorn", "openai", "prometheus_client", "sqlalchemy", "cryptography")
 
 
 @Parameter(name="*", group=SERVER)
@@ -42,6 +42,17 @@ class ServeOptions:
 
     reasoning_budget: int | None = None
     """Tokens of reasoning after which it is closed, where a request says nothing."""
+
+    store: str | None = None
+    """Where responses and conversations are kept: a file, or a postgresql:// URL that several servers share. By default
+    a file beside the other state of this user's Harmonium."""
+
+    store_days: float = 30
+    """How long responses are kept after they were last continued."""
+
+    store_key: Path | None = None
+    """The file with the key that seals reasoning which clients keep; made if it is not there. Servers that share a
+    store share it."""
 
     api_key: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
     """A key that requests must have, or NAME=KEY; may be given several times. `harmonium keys` makes lasting ones."""
@@ -120,6 +131,7 @@ def settings_of(options: ServeOptions) -> Settings:
     """Raises BadRequest for what cannot be."""
     from harmonium.server.settings import Settings, keys_file
 
+    places = {"store": options.store, "key_file": options.store_key}
     return Settings(
         host=options.host,
         port=options.port,
@@ -136,6 +148,8 @@ def settings_of(options: ServeOptions) -> Settings:
         reasoning_format=options.reasoning_format,
         reasoning_budget=options.reasoning_budget,
         logs_prompts=options.log_prompts,
+        store_days=options.store_days,
+        **{name: place for name, place in places.items() if place is not None},  # type: ignore[arg-type]
     )
 
 

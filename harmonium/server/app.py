@@ -20,13 +20,16 @@ from harmonium.server.metrics import Metrics
 from harmonium.server.routes.table import ROUTERS
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
+from harmonium.server.state import State
 
 
 def create_app(settings: Settings, llm: LLM) -> FastAPI:
     """An application that serves a model. From its start to its end the model's engine is its own.
 
-    Ending it ends the engine; a server that ends gracefully has let all streams finish before that.
+    Ending it ends the engine; a server that ends gracefully has let all streams finish before that. Raises BadRequest
+    and CannotWrite where the store cannot be opened.
     """
+    state = State.open(settings.store, settings.key_file, llm.name, settings.store_days * 86400)
     metrics = Metrics()
     metrics.watch(llm.engine)
 
@@ -34,7 +37,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if settings.queue_limit is not None:
             llm.engine.scheduler.queue_limit = settings.queue_limit
-        async with AsyncLLM(llm, metrics) as running:
+        async with AsyncLLM(llm, metrics) as running, state:
             app.state.serving = Serving(
                 settings=settings,
                 llm=running,
@@ -43,6 +46,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
                 keys=Keyring(settings.api_keys, settings.keys_file),
                 limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
                 started=int(time.time()),
+                state=state,
             )
             yield
 

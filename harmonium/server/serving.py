@@ -20,6 +20,7 @@ from harmonium.server.calls import Call
 from harmonium.server.limits import Limits
 from harmonium.server.metrics import Metrics
 from harmonium.server.settings import Settings
+from harmonium.server.state import State
 
 bearer = APIKeyHeader(name="Authorization", scheme_name="API key", description="Bearer KEY", auto_error=False)
 
@@ -35,6 +36,7 @@ class Serving:
     keys: Keyring
     limits: Limits
     started: int
+    state: State
 
     @property
     def name(self) -> str:

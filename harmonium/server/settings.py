@@ -33,7 +33,8 @@ class Settings:
     max_body_bytes, requests_per_minute and concurrent_requests: of each key, None for no limit. queue_limit: requests
     that may wait, None for the engine's own. timeout_s: the longest a request may take. upstreams: other servers' URLs
     by name. reasoning_format: "split" sends reasoning as a field of its own, "none" leaves it out. reasoning_budget:
-    where a request names none. logs_prompts: the log tells what was asked and answered.
+    where a request names none. logs_prompts: the log tells what was asked and answered. store: a file for SQLite, or
+    the URL of a PostgreSQL; store_days: how long responses are kept. key_file: the key that seals what clients keep.
     """
 
     host: str = "127.0.0.1"
@@ -51,9 +52,19 @@ class Settings:
     reasoning_format: Literal["split", "none"] = "split"
     reasoning_budget: int | None = None
     logs_prompts: bool = False
+    store: str | Path = field(default_factory=lambda: state_folder() / "store.db")
+    store_days: float = 30.0
+    key_file: Path = field(default_factory=lambda: state_folder() / "seal.key")
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "requests_per_minute", "concurrent_requests", "queue_limit", "timeout_s"):
+        for name in (
+            "max_body_bytes",
+            "requests_per_minute",
+            "concurrent_requests",
+            "queue_limit",
+            "timeout_s",
+            "store_days",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadRequest(f"--{name.replace('_', '-')} is {value}; give a positive number, or leave it out.")

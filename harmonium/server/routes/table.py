@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from harmonium.server.routes import chat_completions, health, models
+from harmonium.server.routes import chat_completions, conversations, health, models, responses
 
 ROUTERS: tuple[APIRouter, ...] = (
+    responses.router,
+    conversations.router,
     chat_completions.router,
     models.router,
     health.router,

@@ -1,0 +1,66 @@
+"""What outlives a request: stored responses and conversations, the seal, and responses that run in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from harmonium.errors import HarmoniumError
+from harmonium.server.background import Background
+from harmonium.server.recall import Recall
+from harmonium.server.sealing import Seal, load_seal
+from harmonium.server.store import Database, open_database
+from harmonium.server.store_conversations import ConversationStore
+from harmonium.server.store_responses import ResponseStore
+
+EXPIRE_EVERY_S = 3600.0
+log = logging.getLogger(__name__)
+
+
+class State:
+    """model: whose ids are stored. Open it with `open`, and enter it for as long as requests may need it."""
+
+    def __init__(self, database: Database, seal: Seal, model: str, ttl_s: float) -> None:
+        self.seal, self.model = seal, model
+        self.responses = ResponseStore(database, ttl_s)
+        self.conversations = ConversationStore(database)
+        self.recall = Recall(self.responses, model)
+        self.background = Background(self.responses)
+        self._database = database
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._expiring: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def open(place: str | Path, key_file: Path, model: str, ttl_s: float) -> State:
+        """place: a file or a URL, as open_database takes it. Raises what that and load_seal raise."""
+        return State(open_database(place), load_seal(key_file), model, ttl_s)
+
+    async def __aenter__(self) -> State:
+        self._expiring = asyncio.create_task(self._expire())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Ends what runs in the background, and waits for what is being written."""
+        await self.background.close()
+        if self._expiring is not None:
+            self._expiring.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._database.close()
+
+    def later(self, work: Coroutine[Any, Any, object]) -> None:
+        """Does something that no request waits for, before the state is closed at the latest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _expire(self) -> None:
+        while True:
+            try:
+                if n := await self.responses.expire():
+                    log.info("%d responses have expired.", n)
+            except HarmoniumError:
+                log.exception("What has expired could not be deleted; it is tried again in an hour.")
+            await asyncio.sleep(EXPIRE_EVERY_S)

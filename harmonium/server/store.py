@@ -1,0 +1,109 @@
+"""What the server remembers: one SQLite file, or a PostgreSQL that several servers share.
+
+`Database` runs plain SQL of SQLAlchemy in threads of its own, one transaction a call, so that the event loop never
+waits for a disk. What a call has written is on the disk when it returns: SQLite with a write-ahead log, synced at every
+commit. SQLite has one writer, so it gets one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from harmonium.errors import BadRequest, CannotWrite
+from harmonium.server.store_tables import LONGEST_ID, metadata
+
+N_CONNECTIONS = 8
+BUSY_TIMEOUT_MS = 30_000
+_ID = re.compile(rf"[A-Za-z0-9_.:-]{{1,{LONGEST_ID}}}", re.ASCII)
+
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
+
+
+class Database:
+    """Tables that are there, and a way to use them from asyncio."""
+
+    def __init__(self, url: URL) -> None:
+        """Makes what is missing. Raises CannotWrite where the database cannot be reached or written."""
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        n_threads = 1 if self._is_sqlite else N_CONNECTIONS
+        self._engine = create_engine(url, pool_size=n_threads, max_overflow=0, pool_pre_ping=not self._is_sqlite)
+        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="harmonium-store")
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", _set_up_sqlite)
+        try:
+            metadata.create_all(self._engine)
+        except OperationalError as error:
+            self._threads.shutdown()
+            shown = url.render_as_string(hide_password=True)
+            raise CannotWrite(f"The store {shown} cannot be opened: {str(error.orig).strip()}.") from error
+
+    async def run(self, action: Callable[[Connection], Found]) -> Found:
+        """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing.
+
+        Raises CannotWrite where the database cannot be reached, or its disk is full.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, action)
+
+    def _transact(self, action: Callable[[Connection], Found]) -> Found:
+        try:
+            with self._engine.begin() as connection:
+                return action(connection)
+        except OperationalError as error:
+            log.error("The store fails: %s", error.orig)
+            raise CannotWrite("The server's store cannot be used now; nothing was stored. Its log says why.") from error
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._threads.shutdown()
+        self._engine.dispose()
+
+
+def open_database(place: str | Path) -> Database:
+    """place: a file for SQLite, or a URL such as postgresql://user@host/name.
+
+    Raises BadRequest for a URL that nothing can open, and CannotWrite as Database does.
+    """
+    try:
+        return Database(_url(place))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise BadRequest(
+            f"The store is a file, or a URL such as postgresql://user@host/name, not {str(place)!r} ({error})."
+        ) from None
+
+
+def is_id(text: Any) -> bool:
+    """Can this name something in the store?"""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def _url(place: str | Path) -> URL:
+    if isinstance(place, Path) or "://" not in place:
+        path = Path(place).absolute()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+        return URL.create("sqlite", database=str(path))
+    url = make_url(place)
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _set_up_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

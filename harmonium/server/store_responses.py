@@ -1,0 +1,277 @@
+"""Responses in the store: kept whole, continued by chains of previous ones, found again by items' and calls' ids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, literal, or_, select, update
+
+from harmonium.server.exact_messages import Said
+from harmonium.server.store import Database, is_id
+from harmonium.server.store_tables import items, responses
+
+DEFAULT_TTL_S = 30 * 86400.0
+STALE_S = 60.0
+"""A response in progress of which nothing was heard for so long is nobody's any more."""
+RUNNING = ("queued", "in_progress")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item, in OpenAI's form. said: the messages behind it (exact_messages.py), None where the item says it all."""
+
+    body: Mapping[str, Any]
+    said: Said | None = None
+
+
+@dataclass(frozen=True)
+class StoredResponse:
+    """body: the response object; input: the items it was given, without those of what it continues."""
+
+    body: Mapping[str, Any]
+    input: tuple[Item, ...] = ()
+    output: tuple[Item, ...] = ()
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store knows of items that a client sent back.
+
+    by_id: items by their ids. by_call: by a call's id, the output of its response up to the call, which is the last.
+    """
+
+    by_id: Mapping[str, Item] = field(default_factory=dict)
+    by_call: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A response and those it continues: their items in order. missing: the id of one that is not there any more."""
+
+    items: tuple[Item, ...] = ()
+    missing: str | None = None
+
+
+class ResponseStore:
+    """owner, everywhere: whose they are; what belongs to another is not there."""
+
+    def __init__(self, database: Database, ttl_s: float = DEFAULT_TTL_S) -> None:
+        self._database, self._ttl_s = database, ttl_s
+
+    async def add(self, owner: str, response: StoredResponse) -> None:
+        """A response that is not there yet. What it continues is kept for as long as it is."""
+        await self._database.run(lambda connection: self._add(connection, owner, response))
+
+    async def finish(self, owner: str, response: StoredResponse) -> bool:
+        """The end of a response that was running; false where it was cancelled or deleted meanwhile, and stays so."""
+        return await self._database.run(lambda connection: self._finish(connection, owner, response))
+
+    async def get(self, owner: str, response_id: str) -> Mapping[str, Any] | None:
+        """The response object. One whose process has died is failed."""
+        if not is_id(response_id):
+            return None
+        row = await self._database.run(lambda connection: self._row(connection, owner, response_id))
+        return None if row is None else _told(row)
+
+    async def cancel(self, owner: str, response_id: str) -> bool:
+        """Marks a running response as cancelled; the process that computes it hears of it with its next beat."""
+        return await self._database.run(lambda connection: _cancel(connection, owner, response_id))
+
+    async def beat(self, owner: str, response_id: str) -> bool:
+        """Says that a response is still computed; false where it was deleted or cancelled meanwhile."""
+        statement = update(responses).where(_running(owner, response_id)).values(beat_at=time.time())
+        return await self._database.run(lambda connection: connection.execute(statement).rowcount) == 1
+
+    async def input_items(self, owner: str, response_id: str) -> list[Mapping[str, Any]] | None:
+        """In order; None where there is no such response."""
+        if not is_id(response_id):
+            return None
+        return await self._database.run(lambda connection: self._input(connection, owner, response_id))
+
+    async def delete(self, owner: str, response_id: str) -> bool:
+        """Whether it was there. Its items stay in a conversation that has them."""
+        if not is_id(response_id):
+            return False
+        return await self._database.run(lambda connection: self._delete(connection, owner, response_id))
+
+    async def chain(self, owner: str, response_id: str) -> Chain:
+        """What a response that continues this one reads first."""
+        if not is_id(response_id):
+            return Chain(missing=response_id)
+        return await self._database.run(lambda connection: self._chain(connection, owner, response_id))
+
+    async def known(self, owner: str, ids: Collection[str], call_ids: Collection[str]) -> Known:
+        """What is stored of these."""
+        ids, call_ids = set(filter(is_id, ids)), set(filter(is_id, call_ids))
+        if not (ids or call_ids):
+            return Known()
+        return await self._database.run(lambda connection: _known(connection, owner, ids, call_ids))
+
+    async def expire(self) -> int:
+        """Deletes what has expired; how many responses that were."""
+        return await self._database.run(_expire)
+
+    def _row(self, connection: Connection, owner: str, response_id: str) -> Row[Any] | None:
+        is_there = (responses.c.id == response_id) & (responses.c.owner == owner)
+        return connection.execute(select(responses).where(is_there, responses.c.expires_at > time.time())).one_or_none()
+
+    def _add(self, connection: Connection, owner: str, response: StoredResponse) -> None:
+        body, now = response.body, time.time()
+        connection.execute(
+            insert(responses).values(
+                id=body["id"],
+                owner=owner,
+                previous_id=body["previous_response_id"],
+                status=body["status"],
+                created_at=body["created_at"],
+                beat_at=now,
+                expires_at=now + self._ttl_s,
+                body=dict(body),
+            )
+        )
+        _add_both(connection, owner, response)
+        if body["previous_response_id"] is not None:
+            links = _links(owner, body["previous_response_id"])
+            ancestors = responses.c.id.in_(select(links.c.id))
+            connection.execute(update(responses).where(ancestors).values(expires_at=now + self._ttl_s))
+
+    def _finish(self, connection: Connection, owner: str, response: StoredResponse) -> bool:
+        body = response.body
+        running = _running(owner, body["id"])
+        changed = update(responses).where(running).values(status=body["status"], body=dict(body))
+        if connection.execute(changed).rowcount == 0:
+            return False
+        connection.execute(delete(items).where(items.c.response_id == body["id"]))
+        _add_both(connection, owner, response)
+        return True
+
+    def _input(self, connection: Connection, owner: str, response_id: str) -> list[Mapping[str, Any]] | None:
+        if self._row(connection, owner, response_id) is None:
+            return None
+        given = (items.c.response_id == response_id) & items.c.is_output.is_(False)
+        return [*connection.execute(select(items.c.body).where(given).order_by(items.c.number)).scalars()]
+
+    def _delete(self, connection: Connection, owner: str, response_id: str) -> bool:
+        own = (responses.c.id == response_id) & (responses.c.owner == owner)
+        if connection.execute(delete(responses).where(own)).rowcount == 0:
+            return False
+        _let_go(connection, [response_id])
+        return True
+
+    def _chain(self, connection: Connection, owner: str, response_id: str) -> Chain:
+        links = _links(owner, response_id)
+        rows = connection.execute(select(links).order_by(links.c.depth)).all()
+        if not rows:
+            return Chain(missing=response_id)
+        if rows[-1].previous_id is not None:
+            return Chain(missing=rows[-1].previous_id)
+        depth = {row.id: row.depth for row in rows}
+        found = connection.execute(
+            select(items.c.response_id, items.c.body, items.c.said)
+            .where(items.c.response_id.in_(depth))
+            .order_by(items.c.number)
+        ).all()
+        found = sorted(found, key=lambda row: -depth[row.response_id])  # stable: items keep their order
+        return Chain(tuple(Item(row.body, row.said) for row in found))
+
+
+def _cancel(connection: Connection, owner: str, response_id: str) -> bool:
+    running = _running(owner, response_id)
+    body = connection.execute(select(responses.c.body).where(running)).scalar_one_or_none()
+    if body is None:
+        return False
+    changed = update(responses).where(running).values(status="cancelled", body={**body, "status": "cancelled"})
+    return connection.execute(changed).rowcount == 1
+
+
+def _running(owner: str, response_id: str) -> Any:
+    """A condition: the response is there, and being computed."""
+    return (responses.c.id == response_id) & (responses.c.owner == owner) & responses.c.status.in_(RUNNING)
+
+
+def _add_both(connection: Connection, owner: str, response: StoredResponse) -> None:
+    places = {"response_id": response.body["id"], "conversation_id": response.conversation_id}
+    add_items(connection, owner, response.input, **places)
+    add_items(connection, owner, response.output, **places, is_output=True)
+
+
+def add_items(
+    connection: Connection,
+    owner: str,
+    added: Sequence[Item],
+    *,
+    response_id: str | None = None,
+    conversation_id: str | None = None,
+    is_output: bool = False,
+) -> None:
+    rows = [
+        {
+            "id": item.body["id"],
+            "owner": owner,
+            "response_id": response_id,
+            "conversation_id": conversation_id,
+            "is_output": is_output,
+            "call_id": item.body.get("call_id") if is_output else None,
+            "body": dict(item.body),
+            "said": item.said,
+        }
+        for item in added
+    ]
+    if rows:
+        connection.execute(insert(items), rows)
+
+
+def _links(owner: str, response_id: str) -> Any:
+    """A recursive query: a response and what it continues, the newest at depth 0."""
+    alive = (responses.c.owner == owner) & (responses.c.expires_at > time.time())
+    columns = responses.c.id, responses.c.previous_id
+    first = select(*columns, literal(0).label("depth")).where(responses.c.id == response_id, alive)
+    links = first.cte("links", recursive=True)
+    return links.union_all(select(*columns, links.c.depth + 1).where(responses.c.id == links.c.previous_id, alive))
+
+
+def _known(connection: Connection, owner: str, ids: set[str], call_ids: set[str]) -> Known:
+    columns = items.c.id, items.c.call_id, items.c.response_id, items.c.number, items.c.body, items.c.said
+    wanted = or_(items.c.id.in_(ids), items.c.call_id.in_(call_ids))
+    rows = connection.execute(select(*columns).where(items.c.owner == owner, wanted).order_by(items.c.number)).all()
+    by_id = {row.id: Item(row.body, row.said) for row in rows if row.id in ids}
+    calls = {row.response_id: row for row in rows if row.call_id in call_ids}
+    said = connection.execute(
+        select(*columns)
+        .where(items.c.response_id.in_(calls.keys()), items.c.is_output.is_(True))
+        .order_by(items.c.number)
+    ).all()
+    by_call: dict[str, tuple[Item, ...]] = {}
+    for response_id, call in calls.items():
+        output = [row for row in said if row.response_id == response_id and row.number <= call.number]
+        by_call[call.call_id] = tuple(Item(row.body, row.said) for row in output)
+    return Known(by_id, by_call)
+
+
+def _expire(connection: Connection) -> int:
+    expired = responses.c.expires_at <= time.time()
+    ids = [*connection.execute(select(responses.c.id).where(expired)).scalars()]
+    if ids:
+        connection.execute(delete(responses).where(responses.c.id.in_(ids)))
+        _let_go(connection, ids)
+    return len(ids)
+
+
+def _let_go(connection: Connection, response_ids: Sequence[str]) -> None:
+    """Deletes the items of responses, but for those that are a conversation's."""
+    theirs = items.c.response_id.in_(response_ids)
+    connection.execute(delete(items).where(theirs, items.c.conversation_id.is_(None)))
+    connection.execute(update(items).where(theirs).values(response_id=None))
+
+
+def _told(row: Row[Any]) -> Mapping[str, Any]:
+    """The response object, which says so if nobody computes it any more."""
+    body: dict[str, Any] = row.body
+    if row.status not in RUNNING or time.time() - row.beat_at < STALE_S:
+        return body
+    error = {"code": "server_error", "message": "The server stopped while it computed this response; ask again."}
+    return {**body, "status": "failed", "error": error}
