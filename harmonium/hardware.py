@@ -97,7 +97,8 @@ def detect(device: str | None = None) -> Hardware:
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda"):
-        total = torch.cuda.get_device_properties(device).total_memory
+        properties = torch.cuda.get_device_properties(device)
+        total = int(properties.total_memory * torch.cuda.get_per_process_memory_fraction(device))
         maker = "AMD" if torch.version.hip else "NVIDIA"
         kernels = "triton" if importlib.util.find_spec("triton") else ""
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
@@ -147,8 +148,19 @@ def free_bytes(device: str) -> int:
         return min(free_memory_bytes(), memory_bytes())
     import torch
 
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + unused
+    allocated = torch.cuda.memory_allocated(device)
+    unused = torch.cuda.memory_reserved(device) - allocated
+    free, total = torch.cuda.mem_get_info(device)
+    return min(free + unused, int(total * torch.cuda.get_per_process_memory_fraction(device)) - allocated)
+
+
+def limit_memory(n_bytes: int, device: str = "cuda") -> None:
+    """Holds this process to so much of a GPU's memory, its driver's part included, as if there were no more."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    taken = total - free - torch.cuda.memory_reserved(device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(0, n_bytes - taken) / total), device)
 
 
 def plain_cpu(memory: int | None = None) -> Hardware:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.options import Json, ModelOptions
+from harmonium.errors import BadRequest
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
@@ -47,19 +47,36 @@ class Figure:
     unit: str
 
 
-def bench(*, model: ModelOptions = ModelOptions(), json: Json = False) -> None:
+def bench(
+    *, model: ModelOptions = ModelOptions(), only: str | None = None, memory: str | None = None, json: Json = False
+) -> None:
     """Measure decoding, prefill, the first token, and a whole question from the shell.
 
-    Prints the machine, a table and, last, one JSON line.
+    Prints the machine, a table and, last, one JSON line. Of a model other than nano on a GPU, as in
+
+        harmonium bench --dummy 20b --only batch1,c64
+
+    it measures answers one by one and many at once, long prompts, the whole context, and a start from disk, each
+    beside what the GPU's bandwidth allows.
 
     Parameters
     ----------
+    only
+        On a GPU, only these of ready, batch1, c16, c64, c256, prefill, prefill64, first, long, memory.
+    memory
+        On a GPU, hold the process to so much of its memory, as in 16GB.
     json
         Print only the JSON line.
     """
+    from harmonium.chat.loading import device_of
     from harmonium.cli import session
     from harmonium.cli.terminal import Terminal, print_json
 
+    if not model.is_default and device_of(model.device).type == "cuda":
+        print_json(on_gpu(model, only, memory, print if not json else lambda text: None))
+        return
+    if only or memory:
+        raise BadRequest("--only and --memory are for a model on a GPU; leave them out, or add --dummy 20b there.")
     llm = session.open_llm(model, Terminal(quiet=json).note)
     figures = [decoding(llm), *masked_decoding(llm), schema_mask(llm.vocabulary), first_token(llm), prefill(llm)]
     if model.is_default:
@@ -70,6 +87,25 @@ def bench(*, model: ModelOptions = ModelOptions(), json: Json = False) -> None:
         for figure in figures:
             print(f"  {figure.label:<52} {figure.value:>10,.1f} {figure.unit}")
     print_json(where | {figure.key: figure.value for figure in figures})
+
+
+def on_gpu(model: ModelOptions, only: str | None, memory: str | None, show: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON line of cli/gpu_bench."""
+    from harmonium import hardware
+    from harmonium.chat import loading
+    from harmonium.cli import gpu_bench
+    from harmonium.engine import sizes
+
+    device, name = loading.device_of(model.device), model.dummy or model.model or ""
+    if memory is not None:
+        hardware.limit_memory(sizes.parsed(memory), str(device))
+
+    def load() -> loading.Loaded:
+        if model.dummy:
+            return loading.load_dummy(model.dummy, model.layers, device, model.dtype)
+        return loading.load(name, device, model.dtype)
+
+    return gpu_bench.run(name, load, device, only=(only or "").split(",") if only else (), show=show)
 
 
 def decoding(llm: LLM) -> Figure:
@@ -155,6 +191,8 @@ def prefill(llm: LLM) -> Figure:
 
 def one_shot() -> list[Figure]:
     """The question as a process of its own: wall time and, where the system tells, the most memory it had."""
+    from harmonium.cli.gpu_bench.ready import peak_of
+
     walls, peaks = [], []
     for _ in range(REPEATS):
         started = time.perf_counter()
@@ -169,15 +207,6 @@ def one_shot() -> list[Figure]:
     if known := [peak for peak in peaks if peak is not None]:
         figures.append(Figure("one_shot_mb", "its peak memory", round(max(known) / 1e6, 1), "MB"))
     return figures
-
-
-def peak_of(process: subprocess.Popen[bytes]) -> int | None:
-    """Waits for a process and returns its peak memory in bytes; Windows does not keep it."""
-    if not hasattr(os, "wait4"):
-        return None
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return int(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 def run(llm: LLM, prompt: list[int], n_tokens: int, constraint: TableConstraint | None = None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from harmonium.hardware import Hardware
 
 Gpu = Literal["h100", "h200", "gb200", "rtx5090", "rtx4090", "a100", "l4", "mi300x"]
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def plan(
@@ -64,10 +62,11 @@ def plan(
     """
     from harmonium.cli.terminal import print_json
     from harmonium.engine import plan as planning
+    from harmonium.engine import sizes
     from harmonium.model import outline
 
     wanted = outline.of(model)
-    target = _target(gpu, device, None if memory is None else parse_memory(memory))
+    target = _target(gpu, device, None if memory is None else sizes.parsed(memory))
     made = planning.make(
         wanted, target, context=context, concurrency=concurrency, dtype=dtype, tensor_parallel=tensor_parallel
     )
@@ -76,16 +75,6 @@ def plan(
     else:
         print("\n".join(lines(made)))
     return 0 if made.fits else NotEnoughMemory.exit_code
-
-
-def parse_memory(text: str) -> int:
-    """Bytes of "16GB", "80 GiB" or a plain number; BadRequest for what is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)", text.strip().upper())
-    number, unit = found.groups() if found else ("0", "")
-    n_bytes = int(float(number) * UNITS.get(unit, UNITS.get(f"{unit}B", 0)))
-    if not n_bytes:
-        raise BadRequest(f"--memory {text} is no size; write it as 16GB or 80GiB.")
-    return n_bytes
 
 
 def _target(gpu: str | None, device: str | None, memory: int | None) -> Hardware:

@@ -5,11 +5,12 @@ The engine allocates by these numbers, and `plan` adds them up before anything i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import prod
 
 from harmonium.engine.kv_cache import pages_for
-from harmonium.errors import NotEnoughMemory
+from harmonium.errors import BadRequest, NotEnoughMemory
 from harmonium.model import layout
 from harmonium.model.config import PAGE_SIZE, ModelConfig
 
@@ -20,6 +21,7 @@ LOGIT_BYTES = {"cpu": 36, "cuda": 48}
 """What sampling takes for a logit at its worst, with noise and top-p: logits, masked and sorted, and their places."""
 PROGRAM_BYTES = {"cpu": 500 * 10**6, "cuda": 10**9}
 """Python and its libraries; on a GPU the driver's context, loaded kernels, and what the allocator leaves over."""
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 LEAST_ROWS = 8
 """Requests at once that an engine takes on a small GPU, too."""
 
@@ -169,3 +171,13 @@ def shown(n_bytes: int) -> str:
             value = n_bytes / size
             return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
     return f"{n_bytes} B"
+
+
+def parsed(text: str) -> int:
+    """Bytes of "16GB", "80 GiB" or a plain number; BadRequest for what is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B?)", text.strip().upper())
+    number, unit = found.groups() if found else ("0", "")
+    n_bytes = int(float(number) * UNITS.get(unit, UNITS.get(f"{unit}B", 0)))
+    if not n_bytes:
+        raise BadRequest(f"{text} is no size of memory; write it as 16GB or 80GiB.")
+    return n_bytes

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harmonium.cli.main import main
-from harmonium.cli.plan import Gpu, parse_memory
+from harmonium.cli.plan import Gpu
+from harmonium.engine import sizes
 from harmonium.errors import BadRequest
 from harmonium.hardware import PRESETS
 from harmonium.model import config_file
@@ -79,10 +80,10 @@ def test_this_machine(capsys: Captured) -> None:
     [("16GB", 16 * 10**9), ("80 GiB", 80 * 2**30), ("1.5g", 1_500_000_000), ("512MB", 512 * 10**6), ("1000", 1000)],
 )
 def test_sizes_that_people_write(text: str, n_bytes: int) -> None:
-    assert parse_memory(text) == n_bytes
+    assert sizes.parsed(text) == n_bytes
 
 
 @pytest.mark.parametrize("text", ["", "much", "-16GB", "0", "16XB", "GB", "1e9"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(BadRequest, match="write it as 16GB"):
-        parse_memory(text)
+        sizes.parsed(text)

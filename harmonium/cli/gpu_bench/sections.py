@@ -1,0 +1,133 @@
+"""What is measured, by name: each section's figures, with the floor of each beside it where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from harmonium.cli.gpu_bench import speeds
+from harmonium.cli.gpu_bench.load import Decoded, Load
+from harmonium.cli.gpu_bench.speeds import Speeds
+from harmonium.model.config import PAGE_SIZE, ModelConfig
+
+N_PROMPT, N_ANSWER, REPEATS = 1024, 256, 3
+N_LONG = 8192
+
+
+@dataclass(frozen=True)
+class Figure:
+    """runs: what value is the median of. floor: what bytes, or operations, allow at most, or at least where is_time;
+    serial: where they do not overlap."""
+
+    key: str
+    label: str
+    value: float
+    unit: str
+    runs: tuple[float, ...] = ()
+    floor: float | None = None
+    serial: float | None = None
+    is_time: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """How much of what is possible was reached."""
+        if self.floor is None:
+            return None
+        return self.floor / self.value if self.is_time else self.value / self.floor
+
+
+@dataclass(frozen=True)
+class Left:
+    """A section that was left out, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass
+class Bench:
+    load: Load
+    config: ModelConfig
+    speeds: Speeds
+    device: torch.device
+    n_prompt: int = N_PROMPT
+    n_answer: int = N_ANSWER
+    n_long: int = N_LONG
+    repeats: int = REPEATS
+
+
+def decode(bench: Bench, n: int) -> Iterator[Figure | Left]:
+    """n answers at once."""
+    key, length = f"decode_{n}", bench.n_prompt + bench.n_answer
+    if not bench.load.holds(n, length):
+        yield Left(key, f"the cache does not hold {n} requests of {length:,} tokens")
+        return
+    bench.load.decode(n, bench.n_prompt, min(16, bench.n_answer))  # compiles, and captures
+    found = [bench.load.decode(n, bench.n_prompt, bench.n_answer) for _ in range(bench.repeats)]
+    floor, serial = speeds.decode_rates(bench.config, n, bench.n_prompt + bench.n_answer // 2, bench.speeds)
+    label = f"decode, {n} at once" if n > 1 else "decode, batch 1"
+    yield _rate(key, label, found, floor, serial)
+
+
+def _rate(key: str, label: str, found: list[Decoded], floor: float, serial: float | None) -> Figure:
+    rates = tuple(one.rate for one in found)
+    return Figure(f"{key}_tok_s", label, median(rates), "tok/s", rates, floor, serial)
+
+
+def prefill(bench: Bench, n: int, length: int) -> Iterator[Figure | Left]:
+    """n prompts at once."""
+    key = f"prefill_{n}x{length}"
+    if not bench.load.holds(1, length + 1):
+        yield Left(key, f"the context does not hold {length:,} tokens")
+        return
+    bench.load.prefill(n, length)
+    found = tuple(n * length / bench.load.prefill(n, length) for _ in range(bench.repeats))
+    floor = n * length / speeds.prompt_seconds(bench.config, [length] * n, bench.speeds)
+    yield Figure(f"{key}_tok_s", f"prefill, {n} x {length:,}", median(found), "tok/s", found, floor)
+
+
+def first_token(bench: Bench) -> Iterator[Figure]:
+    """From adding one prompt to its first id."""
+    bench.load.prefill(1, bench.n_prompt)
+    found = tuple(1e3 * bench.load.prefill(1, bench.n_prompt) for _ in range(2 * bench.repeats + 1))
+    floor = 1e3 * speeds.prompt_seconds(bench.config, [bench.n_prompt], bench.speeds)
+    label = f"first token of a prompt of {bench.n_prompt:,}"
+    yield Figure("first_token_ms", label, median(found), "ms", found, floor, is_time=True)
+
+
+def long(bench: Bench) -> Iterator[Figure]:
+    """Batch 1 at the end of the whole context, as far as the cache reaches."""
+    cache = bench.load.engine.cache
+    length = min(bench.load.engine.context, cache.full.n_pages * PAGE_SIZE) - 2 * bench.n_answer
+    found = [bench.load.decode(1, length, bench.n_answer) for _ in range(bench.repeats)]
+    floor, serial = speeds.decode_rates(bench.config, 1, length + bench.n_answer // 2, bench.speeds)
+    yield _rate("decode_long", f"decode, batch 1 at {length:,} of context", found, floor, serial)
+    waits = tuple(one.first_token_s for one in found)
+    least = speeds.prompt_seconds(bench.config, [length], bench.speeds)
+    yield Figure("first_token_long_s", f"first token of {length:,}", median(waits), "s", waits, least, is_time=True)
+
+
+def memory(bench: Bench) -> Iterator[Figure]:
+    """What the process has taken of the device until now."""
+    if bench.device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(bench.device)
+        yield Figure("device_gb", "device memory in use, the driver's with it", (total - free) / 1e9, "GB")
+        peak = torch.cuda.max_memory_allocated(bench.device)
+        yield Figure("allocated_gb", "allocated at most", peak / 1e9, "GB")
+
+
+SECTIONS: dict[str, Callable[[Bench], Iterator[Figure | Left]]] = {
+    "batch1": lambda bench: decode(bench, 1),
+    "c16": lambda bench: decode(bench, 16),
+    "c64": lambda bench: decode(bench, 64),
+    "c256": lambda bench: decode(bench, 256),
+    "prefill": lambda bench: prefill(bench, 1, bench.n_long),
+    "prefill64": lambda bench: prefill(bench, 64, bench.n_prompt),
+    "first": first_token,
+    "long": long,
+    "memory": memory,
+}
+"""In the order in which they run."""

@@ -1,0 +1,109 @@
+"""The GPU's bench on a CPU and a tiny model: floors, sections, and that it needs none of the terminal's libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harmonium.chat import loading
+from harmonium.cli import gpu_bench
+from harmonium.cli.gpu_bench import sections, speeds
+from harmonium.cli.gpu_bench.load import Load
+from harmonium.cli.gpu_bench.sections import SECTIONS, Bench, Figure, Left
+from harmonium.cli.gpu_bench.speeds import Speeds
+from harmonium.engine.engine import Engine
+from harmonium.errors import BadRequest
+from harmonium.model.config import GPT_OSS_20B, GPT_OSS_120B, TINY
+from harmonium.model.dummy import Dummy
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+ABSENT = ("cyclopts", "openai", "llguidance", "rich", "prompt_toolkit")
+
+
+def test_a_step_reads_what_it_multiplies_by() -> None:
+    tensors = dict(Dummy(TINY).tensors())
+    embedding = tensors.pop("model.embed_tokens.weight")
+    weights = sum(tensor.nbytes for tensor in tensors.values())
+    assert speeds.step_bytes(TINY, 1000, 0) == pytest.approx(weights)
+    experts = sum(tensor.nbytes for name, tensor in tensors.items() if ".experts." in name)
+    assert speeds.step_bytes(TINY, 1, 0) == pytest.approx(weights - experts / 2)  # 4 of 8
+    cached = 2 * 2 * TINY.n_kv_heads * TINY.head_dim * TINY.n_layers // 2  # a token's in either kind of layers
+    assert speeds.step_bytes(TINY, 1000, 200) - weights == pytest.approx(1000 * cached * (200 + TINY.window))
+    assert embedding.nbytes > 0
+
+
+def test_floors_of_the_published_models() -> None:
+    """By hand: 20b reads 3.71 GB a token at batch 1 and 14.6 GB at 64 rows of 1,152; a token takes 6.06 GFLOP."""
+    measured = Speeds(copied=4e12, read=4.03e12, multiplied=790e12)
+    assert speeds.step_bytes(GPT_OSS_20B, 1, 0) == pytest.approx(3.71e9, rel=2e-3)
+    assert speeds.step_bytes(GPT_OSS_120B, 1, 0) == pytest.approx(5.00e9, rel=2e-3)
+    assert speeds.decode_rates(GPT_OSS_20B, 64, 1152, measured)[0] == pytest.approx(64 * 4.03e12 / 14.6e9, rel=5e-3)
+    assert speeds.prompt_operations(GPT_OSS_20B, [1]) == pytest.approx(2 * 3.61e9, rel=5e-3)  # active parameters
+    assert speeds.prompt_seconds(GPT_OSS_20B, [8192], measured) == pytest.approx(8192 / 115_000, rel=1e-2)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    made = gpu_bench.prepared(loading.load_dummy("tiny", 1, CPU, None), CPU, Speeds(1e10, 1e10, 1e11))
+    made.n_prompt, made.n_answer, made.n_long, made.repeats = 24, 6, 40, 1
+    return made
+
+
+def test_every_section_gives_figures_beside_its_floor(bench: Bench) -> None:
+    found: dict[str, Figure | Left] = {}
+    for name in ("batch1", "c16", "prefill", "first", "memory"):
+        found |= {one.key: one for one in SECTIONS[name](bench)}
+    assert set(found) == {"decode_1_tok_s", "decode_16_tok_s", "prefill_1x40_tok_s", "first_token_ms"}
+    for figure in found.values():
+        assert isinstance(figure, Figure) and figure.value > 0 and figure.runs and figure.floor
+        assert figure.share is not None and 0 < figure.share < 1
+        assert figure.label in gpu_bench.row(figure)
+
+
+def test_what_the_cache_does_not_hold_is_left_out(bench: Bench) -> None:
+    model = bench.load.engine._runner.model
+    small = Engine(model, n_rows=4, context=64, cache_bytes=2**20)
+    made = Bench(Load(small, bench.load.constraint, ()), TINY, bench.speeds, CPU, n_prompt=24, n_answer=6)
+    assert [type(one) for one in sections.decode(made, 16)] == [Left]
+    assert [type(one) for one in sections.prefill(made, 1, 64)] == [Left]
+
+
+def test_every_run_computes_its_own_prompts(bench: Bench) -> None:
+    load = bench.load
+    prompts = {tuple(load.prompt(20)) for _ in range(10)}
+    assert len(prompts) == 10 and max(max(prompt) for prompt in prompts) > 3000
+    load.decode(2, 40, 3)
+    assert not load.engine.has_work and load.holds(1, 100)
+
+
+def test_sections_are_chosen_by_name() -> None:
+    with pytest.raises(BadRequest, match="no section 'c17'; choose from ready, batch1, c16"):
+        gpu_bench.run("tiny", lambda: pytest.fail("loaded"), CPU, only=["c17"])
+
+
+def test_it_needs_none_of_the_terminals_libraries(tmp_path: Path) -> None:
+    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); from benchmarks import gpu_bench as b; b.main()"
+    command = [sys.executable, "-c", code, "--dummy", "tiny", "--device", "cpu", "--only", "memory"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OUT": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["model"] == "tiny" and line["read_tb_s"] > 0 and line["load_s"] > 0
+    details = json.loads((tmp_path / "gpu_bench_tiny.json").read_text())
+    assert [figure["key"] for figure in details["figures"]] == ["load_s"]
+
+
+@pytest.mark.deep
+def test_a_start_from_disk(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu_bench", "--dummy", "tiny", "--device", "cpu", "--only", "ready"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < line["ready_imported_s"] < line["ready_loaded_s"] < line["ready_warm_s"] < 60
+    assert line["ready_host_gb"] > 0.1
