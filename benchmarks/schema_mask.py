@@ -52,6 +52,7 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "^[A-Za-z ]{0,80}$": (fields(a=text(pattern="^[A-Za-z ]{0,80}$")), json.dumps({"a": FOX})),
     "^[a-z_][a-z0-9_]{0,30}$": (fields(a=text(pattern="^[a-z_][a-z0-9_]{0,30}$")), '{"a":"name_of_a_thing"}'),
+    "^[a-z]+( [a-z]+){3,12}$": (fields(a=text(pattern="^[a-z]+( [a-z]+){3,12}$")), json.dumps({"a": FOX.lower()})),
     "^([a-z]+ ){3,12}[a-z]+$": (fields(a=text(pattern="^([a-z]+ ){3,12}[a-z]+$")), json.dumps({"a": FOX.lower()})),
 }
 

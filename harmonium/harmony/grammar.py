@@ -33,13 +33,16 @@ ANY_OBJECT = {"type": "object"}
 _LETTERS, _TEXT = "[A-Za-z ]", r'[^"\\\x00-\x1F\x7F]'
 SLICES = (
     r"[\x20\x0A\x0D\x09]+",
+    "[a-z]{1,10}",
+    " [a-z]{1,9}",
     *(f"{_LETTERS}{{1,{n}}}" for n in (10, 30)),
     *(r"[^\x00-\x7F]+", r" [^\x00-\x7F]+"),
     *(f"{_TEXT}{{1,{n}}}" for n in (4, 7, 10, 30)),
     f"{_TEXT}+",
 )
 """Kinds of tokens that a mask takes whole where all of a kind may follow: measured by benchmarks/schema_mask.py, texts
-of bounded length and patterns of letters gain by them. Each costs a tenth of a second, once for a vocabulary."""
+of bounded length and patterns of letters, names and words gain. Each costs a tenth of a second, once for a vocabulary.
+"""
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
 _SPECIAL = re.compile(r"<[^\s>]*>?")
 
