@@ -123,8 +123,10 @@ def turn(
         said.take(result)
     n_cached = max(0, said.n_prompt - said.n_computed)
     usage = Usage(said.n_prompt, len(said.ids), said.n_reasoning, n_cached)
-    is_loop = restraint is not None and restraint.has_stopped_a_loop
-    is_cut = is_loop or (restraint is not None and restraint.is_spent(said.n_thought))
+    is_loop, is_cut = False, False
+    if restraint is not None and not said.is_thinking:
+        is_loop = restraint.has_stopped_a_loop
+        is_cut = is_loop or restraint.is_spent(said.n_thought)
     yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop, said.stop)
 
 

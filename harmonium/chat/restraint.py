@@ -100,9 +100,8 @@ class Restraint:
         if rules.answer is not None:
             self._makers[ANSWER] = self._maker(rules.answer, "The response_format")
         for tool in tools.functions:
-            if tool.strict:
-                arguments = Grammar.json_schema(NO_ARGUMENTS if tool.parameters is None else tool.parameters)
-                self._makers[recipients[tool.name]] = self._maker(arguments, f"The strict tool {tool.name!r}")
+            if tool.strict is not False:
+                self._makers[recipients[tool.name]] = self._arguments(tool)
         offer = Offer.of((tool.name for tool in tools.functions), tools.builtin)
         strict = tuple(recipient for recipient in offer.functions if recipient in self._makers)
         is_matched, channels = rules.answer is not None, tools.channels
@@ -131,6 +130,15 @@ class Restraint:
     def has_stopped_a_loop(self) -> bool:
         """In any of the rounds so far."""
         return any(watch.is_loop for watch in self._watches)
+
+    def _arguments(self, tool: ToolSpec) -> Callable[[], Matcher]:
+        parameters = NO_ARGUMENTS if tool.parameters is None else tool.parameters
+        if tool.strict:
+            return self._maker(Grammar.json_schema(parameters), f"The strict tool {tool.name!r}")
+        try:
+            return self._compiler.matcher(Grammar.json_schema(parameters, is_strict=False))
+        except BadRequest:
+            return self._compiler.matcher(Grammar.json_object())
 
     def _maker(self, wanted: Grammar, what: str) -> Callable[[], Matcher]:
         try:

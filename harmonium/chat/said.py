@@ -35,8 +35,8 @@ class Said:
 
     n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_computed: ids of all rounds'
     prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought those of their
-    text alone. call: the one that ended the round. is_over: the round needs no more ids. stop: the stop string that
-    ended the turn.
+    text alone. is_thinking: its last words are reasoning that nothing closed. call: the one that ended the round.
+    is_over: the round needs no more ids. stop: the stop string that ended the turn.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Said:
         self.ids: list[int] = []
         self.n_prompt, self.n_computed, self.n_reasoning, self.n_thought = 0, 0, 0, 0
         self.call: ToolCall | None = None
-        self.is_over = False
+        self.is_over, self.is_thinking = False, False
         self.stop: str | None = None
         self._conversation, self._vocabulary, self._new_call_id = conversation, vocabulary, new_call_id
         self._stops = stops
@@ -173,7 +173,9 @@ class Said:
         self.messages.append(message)
         n_said = len(message.ids or ()) - self._n_given
         self._n_given = 0
-        if not _is_call(message.recipient):
+        is_call = _is_call(message.recipient)
+        self.is_thinking = is_cut and message.channel == Channel.ANALYSIS and not is_call
+        if not is_call:
             if message.channel == Channel.ANALYSIS:
                 self.n_reasoning += n_said
                 self.n_thought += self._n_text(message)

@@ -46,12 +46,16 @@ class Author:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A function that the model may call. parameters: a JSON Schema of type object, or None for no arguments."""
+    """A function that the model may call. parameters: a JSON Schema of type object, or None for no arguments.
+
+    strict: whether arguments are held to parameters. True is an error where these say what cannot be enforced; None
+    holds them to what can be, and to JSON in any case.
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
-    strict: bool = False
+    strict: bool | None = False
 
 
 @dataclass(frozen=True)

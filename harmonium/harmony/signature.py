@@ -33,23 +33,25 @@ _FIELD = re.compile(r"^[:@]param\s+(?:[^:]*\s)?(?P<name>\w+):\s*(?P<text>.*(?:\n
 _CHOICES = re.compile(r"\s*\(choices:\s*(?P<values>\[.*\])\)\s*$")
 
 
-def tool_spec(tool: Any) -> ToolSpec:
+def tool_spec(tool: Any, unsaid_strict: bool | None = False) -> ToolSpec:
     """A tool as a ToolSpec: one already, a Python function, or a dict of OpenAI's chat API, of Responses, or bare.
 
-    An object with a `spec` that is a ToolSpec gives that. Raises BadRequest for anything else.
+    An object with a `spec` that is a ToolSpec gives that. unsaid_strict: what a dict without `strict`, or with null
+    there, means by it: OpenAI's chat API takes it for false, Responses for true as far as the schema allows, which is
+    None here. Raises BadRequest for anything else.
     """
     if isinstance(tool, ToolSpec):
         return tool
     if isinstance(spec := getattr(tool, "spec", None), ToolSpec):
         return spec
     if isinstance(tool, Mapping):
-        return _from_dict(tool)
+        return _from_dict(tool, unsaid_strict)
     if callable(tool) and not isinstance(tool, type):
         return function_spec(tool)
     raise BadRequest(f"A tool is a Python function or a dict with a name and parameters, not {_short(tool)}.")
 
 
-def _from_dict(tool: Mapping[str, Any]) -> ToolSpec:
+def _from_dict(tool: Mapping[str, Any], unsaid_strict: bool | None) -> ToolSpec:
     kind = tool.get("type", "function")
     function = tool.get("function", tool)
     if kind != "function" or not isinstance(function, Mapping):
@@ -60,7 +62,10 @@ def _from_dict(tool: Mapping[str, Any]) -> ToolSpec:
         raise BadRequest(f"A tool needs a name: {_short(tool)}.")
     if not isinstance(description, str) or not (parameters is None or isinstance(parameters, Mapping)):
         raise BadRequest(f"The tool {name!r} needs a text as description and a JSON Schema as parameters.")
-    return ToolSpec(name, description, parameters, strict=function.get("strict") is True)
+    strict = function.get("strict")
+    if not isinstance(strict, bool | None):
+        raise BadRequest(f"The tool {name!r} says strict: {strict!r}; say true or false, or leave it out.")
+    return ToolSpec(name, description, parameters, strict=unsaid_strict if strict is None else strict)
 
 
 def _short(value: Any) -> str:

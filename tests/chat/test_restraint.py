@@ -236,6 +236,22 @@ def test_strict_arguments_hold(llm: LLM) -> None:
         assert call.name == "weather" and set(value) == {"city", "unit"} and value["unit"] in "CF"
 
 
+def test_arguments_that_are_held_to_what_can_be_enforced(llm: LLM) -> None:
+    """strict=None: the rest of the schema is left out, and where nothing of it can be read it is JSON all the same."""
+    unheld = ToolSpec("weather", "", ARGUMENTS | {"uniqueItems": True, "not": {"required": ["x"]}}, strict=None)
+    unread = ToolSpec("now", "", {"$ref": "https://example.com/elsewhere"}, strict=None)
+    options: dict[str, Any] = {"temperature": 1.0, "max_tokens": 300, "reasoning_budget": 0, "seed": 3}
+    for tool, keys in ((unheld, {"city", "unit"}), (unread, None)):
+        replies = llm.chat(["Where?"] * 6, tools=[tool], tool_choice=tool.name, **options)
+        calls = [call for reply in replies for call in reply.pending_calls]
+        assert len(calls) >= 3
+        for call in calls:
+            value = json.loads(call.arguments)
+            assert isinstance(value, dict) and (keys is None or set(value) == keys)
+        with pytest.raises(BadRequest, match=f"The strict tool '{tool.name}' cannot be enforced"):
+            llm.chat("Where?", tools=[replace(tool, strict=True)])
+
+
 def test_a_reasoning_budget(nano_llm: LLM) -> None:
     question = "How many r's are in the word 'strawberry'?"
     free = nano_llm.chat(question, temperature=0.0)
@@ -252,6 +268,21 @@ def test_a_reasoning_budget(nano_llm: LLM) -> None:
     assert not none.reasoning and none.text and none.usage.reasoning == 0
     ample = nano_llm.chat(question, temperature=0.0, reasoning_budget=n_free + 1)
     assert ample.token_ids == free.token_ids and not ample.is_reasoning_cut
+
+
+def test_the_last_token_of_a_budget(nano_llm: LLM) -> None:
+    """Reasoning that takes all of it has been closed for the model, unless max_tokens cut it at that very token."""
+    question = "How many r's are in the word 'strawberry'?"
+    free = nano_llm.chat(question, temperature=0.0)
+    header, n_thought = 3, len(nano_llm.vocabulary.encode(free.reasoning))
+    options: dict[str, Any] = {"temperature": 0.0, "reasoning_budget": n_thought}
+    exact = nano_llm.chat(question, **options)
+    assert exact.token_ids == free.token_ids, "it ended there by itself"
+    assert exact.is_reasoning_cut and not free.is_reasoning_cut, "which nobody can know who forced it to"
+    for n_more, is_closed in ((-1, False), (0, False), (1, True)):
+        cut = nano_llm.chat(question, **options, max_tokens=header + n_thought + n_more)
+        assert cut.finish_reason is FinishReason.LENGTH and cut.is_reasoning_cut == is_closed
+        assert len(nano_llm.vocabulary.encode(cut.reasoning)) == n_thought + min(n_more, 0)
 
 
 def test_a_loop_of_reasoning_is_stopped(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:

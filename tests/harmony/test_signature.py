@@ -214,6 +214,15 @@ def test_dicts_of_every_shape(tool: Any) -> None:
     assert tool_spec(tool) == ToolSpec("f", "d", {"type": "object"})
 
 
+@pytest.mark.parametrize("unsaid", [False, True, None])
+def test_what_a_dict_means_that_does_not_say_strict(unsaid: bool | None) -> None:
+    for said, meant in (({}, unsaid), ({"strict": None}, unsaid), ({"strict": True}, True), ({"strict": False}, False)):
+        assert tool_spec({"name": "f", **said}, unsaid_strict=unsaid).strict is meant
+        assert tool_spec({"type": "function", "function": {"name": "f", **said}}, unsaid).strict is meant
+    assert tool_spec(ToolSpec("f"), unsaid).strict is False, "which does say it"
+    assert tool_spec({"name": "f"}).strict is False
+
+
 def test_an_object_with_a_spec() -> None:
     class Tool:
         spec = ToolSpec("f")
