@@ -100,6 +100,15 @@ class Endpoint:
         except ValueError:
             raise self._no_api(answer) from None
 
+    def text(self, path: str) -> str:
+        """The plain text at a path beside the API, as in /metrics beside /v1."""
+        with self._failures():
+            answer = self._client.get(httpx2.URL(self.url).copy_with(path=path))
+        self._check(answer, None)
+        if not _is(answer, "text/plain"):
+            raise self._no_api(answer)
+        return answer.text
+
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[Mapping[str, Any], None, None]:
         """Posts a request and gives the data of each event of its answer. Closing the generator hangs up.
 

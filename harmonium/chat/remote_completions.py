@@ -31,7 +31,10 @@ _REASONING_KEYS = ("reasoning", "reasoning_content")
 
 
 class ChatCompletions:
-    """Reasoning goes back to the server under the key that it came in."""
+    """Reasoning goes back to the server under the key that it came in.
+
+    What a model says before a call is told apart from its answer only once the call is there: its events say "final".
+    """
 
     path = "/chat/completions"
 

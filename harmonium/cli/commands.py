@@ -17,10 +17,11 @@ from harmonium.cli.examples import examples
 from harmonium.cli.plan import plan
 from harmonium.cli.serve import serve
 from harmonium.cli.tokens import tokens
+from harmonium.cli.top import top
 from harmonium.cli.tour import tour
 from harmonium.errors import BadRequest
 
-COMMANDS = {command.__name__: command for command in (chat, serve, tokens, examples, tour, plan, doctor, bench)}
+COMMANDS = {command.__name__: command for command in (chat, serve, top, tokens, examples, tour, plan, doctor, bench)}
 
 app = App(
     name="harmonium",

@@ -63,10 +63,17 @@ def open_model(model: ModelOptions, server: ServerOptions, note: Callable[[str],
         raise BadRequest(f"{model.local[0]} is for a model on this machine; with --url, leave it out.")
     from harmonium.chat.remote import RemoteLLM
 
-    key = None if server.api_key_env is None else os.environ.get(server.api_key_env)
-    if server.api_key_env is not None and not key:
-        raise Unauthorized(f"The environment variable {server.api_key_env} is not set; it should hold the API key.")
-    return RemoteLLM(server.url, model.model, api=server.api or "chat", key=key)
+    return RemoteLLM(server.url, model.model, api=server.api or "chat", key=api_key(server.api_key_env))
+
+
+def api_key(variable: str | None) -> str | None:
+    """What an environment variable holds. Raises Unauthorized where that is nothing."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise Unauthorized(f"The environment variable {variable} is not set; it should hold the API key.")
+    return key
 
 
 def is_remote(llm: LLM | RemoteLLM) -> TypeIs[RemoteLLM]:

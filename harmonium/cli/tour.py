@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.examples import EXAMPLES, Example
 from harmonium.cli.options import AnswerOptions, Json, ModelOptions
-from harmonium.cli.tour_stops import PYTHON, SERVED, SHELL, Python, Served, Shell
+from harmonium.cli.tour_stops import PYTHON, SERVED, SHELL, URL, Python, Served, Shell
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
@@ -84,7 +85,7 @@ def run(llm: LLM, stop: Python | Served | Shell) -> str:
 
 
 def served(stop: Served) -> str:
-    """What its Python prints while its server runs."""
+    """What its Python and then its commands print while its server runs."""
     command = [sys.executable, "-m", "harmonium", *stop.command]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stderr is not None
@@ -93,7 +94,8 @@ def served(stop: Served) -> str:
             said.append(line)
             if found := re.search(r" at (http://\S+)", line):
                 try:
-                    return python({"url": found[1]}, stop.code)
+                    asked = [[found[1] if word == URL else word for word in words] for words in stop.asked]
+                    return "".join([python({"url": found[1]}, stop.code), *map(_output, asked)])
                 finally:
                     process.terminate()
     return "".join(said)
@@ -103,12 +105,17 @@ def shell(stop: Shell) -> str:
     """What the last of its commands prints, in processes of this Python; no shell is needed."""
     text = "".join(f"{line}\n" for line in stop.typed)
     for words in stop.commands:
-        command = [sys.executable, "-m", "harmonium", *words]
-        environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
-        text = subprocess.run(
-            command, input=text, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-        ).stdout
+        text = _output(words, text)
     return text
+
+
+def _output(words: Sequence[str], text: str = "") -> str:
+    """What a command prints that reads this text."""
+    command = [sys.executable, "-m", "harmonium", *words]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        command, input=text, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ).stdout
 
 
 def shortened(text: str) -> str:

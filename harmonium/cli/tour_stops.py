@@ -26,7 +26,7 @@ class Shell:
 
 
 def _word(text: str) -> str:
-    return text if re.fullmatch(r"[\w./=-]+", text) else quote(text)
+    return text if re.fullmatch(r"[\w./:=-]+", text) else quote(text)
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,21 @@ class Python:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs, and lines of Python that find its `url`."""
+    """A server that runs, lines of Python that find its `url`, and commands that name it as URL."""
 
     title: str
     command: tuple[str, ...]
     code: str
+    asked: tuple[tuple[str, ...], ...] = ()
 
     @property
     def shown(self) -> str:
-        return f"$ harmonium {' '.join(self.command)} &\n{self.code.strip()}"
+        lines = [" ".join(["$ harmonium", *map(_word, words)]) for words in self.asked]
+        return "\n".join([f"$ harmonium {' '.join(self.command)} &", self.code.strip(), *lines])
+
+
+URL = "localhost:8000"
+"""Stands in commands for where a server runs."""
 
 
 SHELL = (
@@ -245,5 +251,6 @@ for chunk in client.chat.completions.create(model="nano", messages=messages, tem
     print(chunk.choices[0].delta.content or "", end="")
 print()
 """,
+        (("What is 30 + 12?", "--url", URL, "--quiet"), ("top", URL, "--once", "--interval", "0.1")),
     ),
 )

@@ -2,13 +2,10 @@
 
 import io
 import json
-import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,10 @@ from harmonium.cli.main import main
 from harmonium.cli.options import AnswerOptions
 from harmonium.cli.terminal import Terminal
 from harmonium.errors import BadRequest
+from tests.cli.person import person
 
 PROMPT = r"of [\d,]+ tokens"
 """The status line under the prompt."""
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LETTERS = "How many n's are in the word 'banana'?"
 
 
@@ -216,51 +213,6 @@ def test_what_cannot_be_loaded_leaves_the_conversation(conversation: Conversatio
     with pytest.raises(BadRequest, match=r"bad\.json"):
         conversation.take(f"/load {tmp_path / 'bad.json'}")
     assert conversation.messages is before
-
-
-@contextmanager
-def person(*arguments: str, **environment: str) -> Iterator["Person"]:
-    import pty
-
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(environment | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"})
-        os.execv(sys.executable, [sys.executable, "-m", "harmonium", *arguments])
-    try:
-        yield Person(pid, terminal)
-    finally:
-        os.close(terminal)
-
-
-class Person:
-    """Types on a real terminal, and reads it."""
-
-    def __init__(self, pid: int, terminal: int) -> None:
-        self.pid = pid
-        self.terminal = terminal
-        self.seen = ""
-
-    def type(self, keys: str) -> None:
-        os.write(self.terminal, keys.encode())
-
-    def wait_for(self, pattern: str, seconds: float = 30) -> None:
-        """Reads until the pattern shows up in what came since the last match."""
-        import select
-
-        deadline = time.monotonic() + seconds
-        while not (match := re.search(pattern, self.seen)):
-            ready, _, _ = select.select([self.terminal], [], [], deadline - time.monotonic())
-            assert ready, f"{pattern!r} did not come; seen: {self.seen!r}"
-            text = os.read(self.terminal, 65536).decode("utf-8", "replace")
-            if "\x1b[6n" in text:
-                self.type("\x1b[1;1R")  # where the cursor is, which prompt_toolkit asks a terminal
-            self.seen += CONTROL.sub("", text)
-        self.seen = self.seen[match.end() :]
-
-    def leave(self) -> int:
-        self.type("\x04")
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")

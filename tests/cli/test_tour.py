@@ -44,16 +44,22 @@ def test_its_python_shows_what_it_promises(llm: LLM, stop: Python) -> None:
 
 @pytest.mark.parametrize("stop", SERVED, ids=lambda stop: stop.title)
 def test_its_servers_run(llm: LLM, stop: Served) -> None:
-    assert tour.run(llm, stop) == "12 + 30 = 42\n"
-    assert stop.shown == f"$ harmonium {' '.join(stop.command)} &\n{stop.code.strip()}"
-    app.parse_args(list(stop.command))
+    first, second, *table = tour.run(llm, stop).splitlines()
+    assert (first, second) == ("12 + 30 = 42", "30 + 12 = 42")
+    assert [line.split()[-1] for line in table if line.strip().startswith("requests ")] == ["2"]
+    typed = [line.removeprefix("$ harmonium ") for line in stop.shown.splitlines() if line.startswith("$")]
+    assert [shlex.split(line.removesuffix(" &")) for line in typed] == [list(stop.command), *map(list, stop.asked)]
+    for words in (stop.command, *stop.asked):
+        app.parse_args(list(words))
 
 
 def test_every_interface_is_there() -> None:
     methods = {name for name, value in inspect.getmembers(LLM, callable) if not name.startswith("_")} - {"dummy"}
     assert methods == {"chat", "stream", "complete", "generate", "render", "decode"}
     assert {name for name in methods if f"llm.{name}(" not in CODE} == set()
-    shown = {words[0] for stop in SHELL for words in stop.commands} | {stop.command[0] for stop in SERVED}
+    shown = {words[0] for stop in SHELL for words in stop.commands} | {
+        words[0] for stop in SERVED for words in (stop.command, *stop.asked)
+    }
     assert set(COMMANDS) - shown == {"tour"}
     options = set(ChatOptions.__optional_keys__) & {
         *("tools", "builtin_tools", "effort", "response_format", "reasoning_budget", "stop_loops", "run_tools")
