@@ -98,7 +98,7 @@ def detect(device: str | None = None) -> Hardware:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(device)
-        total = int(properties.total_memory * torch.cuda.get_per_process_memory_fraction(device))
+        total = int(properties.total_memory * torch.cuda.get_per_process_memory_fraction(_number(device)))
         maker = "AMD" if torch.version.hip else "NVIDIA"
         kernels = "triton" if importlib.util.find_spec("triton") else ""
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
@@ -151,7 +151,7 @@ def free_bytes(device: str) -> int:
     allocated = torch.cuda.memory_allocated(device)
     unused = torch.cuda.memory_reserved(device) - allocated
     free, total = torch.cuda.mem_get_info(device)
-    return min(free + unused, int(total * torch.cuda.get_per_process_memory_fraction(device)) - allocated)
+    return min(free + unused, int(total * torch.cuda.get_per_process_memory_fraction(_number(device))) - allocated)
 
 
 def limit_memory(n_bytes: int, device: str = "cuda") -> None:
@@ -160,7 +160,15 @@ def limit_memory(n_bytes: int, device: str = "cuda") -> None:
 
     free, total = torch.cuda.mem_get_info(device)
     taken = total - free - torch.cuda.memory_reserved(device)
-    torch.cuda.set_per_process_memory_fraction(min(1.0, max(0, n_bytes - taken) / total), device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, max(0, n_bytes - taken) / total), _number(device))
+
+
+def _number(device: str) -> int:
+    """N of cuda:N, or that of the GPU that plain cuda is."""
+    import torch
+
+    number = torch.device(device).index
+    return torch.cuda.current_device() if number is None else number
 
 
 def plain_cpu(memory: int | None = None) -> Hardware:
