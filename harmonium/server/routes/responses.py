@@ -71,7 +71,8 @@ async def retrieve_response(
             "Leave out stream to read the response.",
             param="stream",
         )
-    return await sse.EventStream.begin(_written(run.watch(starting_after)))
+    events = _written(run.watch(starting_after))
+    return sse.EventStream(await anext(events, b": nothing came after that\n\n"), events)
 
 
 @router.delete("/{response_id}")
