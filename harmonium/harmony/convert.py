@@ -299,14 +299,22 @@ class _Reader:
 
 
 def _code(arguments: Any) -> Any:
-    """What a builtin tool is sent: the code of arguments that hold just that, as a dict or as JSON."""
-    read = arguments
-    if isinstance(arguments, str) and arguments.lstrip().startswith("{"):
-        try:
-            read = json.loads(arguments)
-        except (ValueError, RecursionError):
-            return arguments
-    return read["code"] if isinstance(read, Mapping) and set(read) == {"code"} else arguments
+    """What a builtin tool is sent: the code of arguments that hold just that, as a dict or as JSON of a text."""
+    if isinstance(arguments, str):
+        read = _json_object(arguments)
+        return read["code"] if read.keys() == {"code"} and isinstance(read["code"], str) else arguments
+    return arguments["code"] if isinstance(arguments, Mapping) and set(arguments) == {"code"} else arguments
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    """Of JSON, empty where it is none or no object."""
+    if not text.lstrip().startswith("{"):
+        return {}
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, Mapping) else {}
 
 
 def _name(message: Mapping[str, Any]) -> str | None:

@@ -167,6 +167,8 @@ CASES: dict[str, Case] = {
             user("What day is it?"),
             calls(call("python", {"code": "print(1)"}), thinking="I compute."),
             {"role": "tool", "name": "python", "content": "1\n"},
+            calls(call("python", '{"code": "print(\\"\\u00e9\\")\\n"}')),
+            {"role": "tool", "name": "python", "content": "é\n"},
             calls(call("browser.search", {"query": "day"}, "s")),
             {"role": "tool", "tool_call_id": "s", "content": "[0] 【0†day】"},
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,35 @@ def test_any_history_renders_as_ours(
     ends = ends or said.messages[-1].channel == Channel.FINAL  # or it would be a lesson
     ours = vocabulary.decode(render(said, vocabulary, Role.ASSISTANT if ends else None))
     theirs = tokenizer.apply_chat_template(messages, add_generation_prompt=ends, tokenize=False, **options)
+    assert theirs == ours
+
+
+CODE = st.text(alphabet='a "\\\n\t\x00é日👍u/', max_size=8)
+PIECES = st.sampled_from(
+    ["\\", "\\\\", '"', "\\u", "\\ud83d", "\\udc4d", "\\u00e9", "\\u00E", "\\n", "\\/", "\\x", "a", "4d", "\n", "👍"]
+)
+BLANKS = st.sampled_from(["", " ", "\n\t", "\u00a0"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    body=CODE.map(lambda code: json.dumps(code)[1:-1])
+    | CODE.map(lambda code: json.dumps(code, ensure_ascii=False)[1:-1])
+    | st.lists(PIECES, max_size=6).map("".join),
+    blanks=st.lists(BLANKS, min_size=5, max_size=5),
+    key=st.sampled_from(['"code"', '"code"', '"x"', "code"]),
+    end=st.sampled_from(["}", "}", "", "]", ', "b": 1}']),
+)
+def test_code_in_json_is_unwrapped_as_ours(
+    tokenizer: Any, vocabulary: Vocabulary, body: str, blanks: list[str], key: str, end: str
+) -> None:
+    a, b, c, d, e = blanks
+    written = f'{a}{{{b}{key}{c}:{d}"{body}"{e}{end}'
+    messages = [user("Hi"), {"role": "assistant", "tool_calls": [call("python", written)]}]
+    ours = vocabulary.decode(render(conversation(messages, builtin_tools=["python"]), vocabulary))
+    theirs = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=False, builtin_tools=["python"]
+    )
     assert theirs == ours
 
 
