@@ -1,13 +1,18 @@
 """Rows of requests -> the tensors of one step: prepared in numpy, moved to the device in one copy.
 
 `Inputs` is all that a step needs; the ids that come back are all that leaves. Every row of a step is computed; those
-that end with their request's last known token are sampled too.
+that end with their request's last known token are sampled too. An id that the step before is still choosing is FLYING:
+the device puts in what it last chose for that lane.
+
+Where steps are replayed as graphs, those that only decode are filled up to one of few sizes, and come to the same
+addresses each time. What they are filled up with is the first row again, which costs no expert that is not read anyway,
+but its keys and values go to a page, and its id to a lane, that nobody has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,9 +26,11 @@ from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.logprobs import Reports
 from harmonium.engine.request import Request
-from harmonium.engine.sampler import Filters, Masking, Randomness
+from harmonium.engine.sampler import Draw, Filters, Masking, Randomness
 from harmonium.engine.scheduler import Row
+from harmonium.engine.sizes import PageCounts
 from harmonium.engine.table_arena import FREE, TableArena
+from harmonium.engine.transfer import Transfer
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.model.config import PAGE_SIZE
 
@@ -32,11 +39,18 @@ COLDEST = 1e-5
 
 NO_TOP_P = 2.0
 
+FLYING = -1
+"""In ids: the device knows it."""
+
+LEAST_WIDTH = 64
+"""Pages of a graph's tables, at least; more are a power of two, or the context's."""
+
 SETTINGS = np.dtype(
     [
         ("is_random", np.bool_),
         ("inverse_temperature", np.float32),
         ("key", np.uint64),
+        ("is_simple", np.bool_),
         ("top_k", np.int64),
         ("top_p", np.float32),
         ("log_min_p", np.float32),
@@ -48,18 +62,25 @@ SETTINGS = np.dtype(
 
 @dataclass(frozen=True)
 class Inputs:
-    """One step. ids: (tokens,) int64. logits_at: (n,) int64, the n places in ids after which one is sampled:
-    where sampled rows end, and before each of their drafts.
+    """One step. ids: (tokens,) int64, and lanes those of their rows, for ids that are FLYING; None where none is.
+    logits_at: (n,) int64, the n places in ids after which one is sampled: where sampled rows end, and before each of
+    their drafts; sampled_lanes (n,) int64: their lanes.
 
-    randomness is None where every sampled row is greedy, masking where none has a constraint, and penalties, biases and
-    reports where no row wants them.
+    draw: how all of them are sampled, where it is in the simplest way. Otherwise randomness is None where every sampled
+    row is greedy, masking where none has a constraint, and penalties, biases and reports where no row wants them.
+    key: that of the graph that may be replayed; None for no graph. n_real: how many of the n are rows and no filling.
     """
 
     ids: Tensor
     batch: StepBatch
     logits_at: Tensor
-    randomness: Randomness | None
-    masking: Masking | HostMasking | None
+    lanes: Tensor | None
+    sampled_lanes: Tensor
+    n_real: int
+    key: Hashable = None
+    draw: Draw | None = None
+    randomness: Randomness | None = None
+    masking: Masking | HostMasking | None = None
     penalties: Penalties | None = None
     biases: Biases | None = None
     reports: Reports | None = None
@@ -69,12 +90,23 @@ class BatchBuilder:
     """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane.
 
     masks_on_host: requests' cursors mask every row, and the arena is not used: see host_masking.py.
+    draws: the device has an operation for `Draw`. spare: decoding steps are for graphs, and their filling writes into
+    these pages, and to the lane after the last.
     """
 
     def __init__(
-        self, cache: KvCache, arena: TableArena, vocab_size: int, device: torch.device, masks_on_host: bool = False
+        self,
+        cache: KvCache,
+        arena: TableArena,
+        vocab_size: int,
+        device: torch.device,
+        masks_on_host: bool = False,
+        *,
+        draws: bool = False,
+        spare: PageCounts | None = None,
     ) -> None:
         self.cache, self.arena, self.vocab_size, self.masks_on_host = cache, arena, vocab_size, masks_on_host
+        self._draws, self._spare = draws, spare
         self._transfer = Transfer(device)
         n_lanes = len(cache.full_table)
         self._settings = np.zeros(n_lanes, SETTINGS)
@@ -89,18 +121,16 @@ class BatchBuilder:
                 self._seat(row.request)
         sampled, offsets = _sampled(rows)
         lanes = np.array([request.lane for request in sampled], np.int64)
-        arrays = self._step_arrays(rows)
-        if is_random := bool(self._settings["is_random"][lanes].any()):
-            arrays |= self._random_arrays(sampled, offsets, lanes)
-        places = _places(rows) if any(request.cursor is not None for request in sampled) else None
-        if places is not None and not self.masks_on_host:
-            arrays |= self._mask_arrays(sampled, places, lanes)
-        if self._wishes.lanes:
-            arrays |= self._wishes.arrays(sampled)
-        reporting = [row for row, request in enumerate(sampled) if request.params.logprobs is not None]
-        if reporting:
-            arrays["report_rows"] = np.array(reporting, np.int64)
-        at = self._transfer(arrays)
+        arrays, drawing = self._step_arrays(rows), self._drawing(rows, sampled, lanes)
+        arrays["sampled_lanes"] = lanes
+        key = None
+        if self._spare is not None and all(row.is_sampled and row.stop == row.start + 1 for row in rows):
+            n = _filled(len(rows), len(self._seated))
+            arrays, key = self._filled(arrays, n), (n, arrays["full_table"].shape[1], bool(drawing), self.arena.version)
+            drawing = {name: _padded(array, n) for name, array in drawing.items()}
+            if drawing:
+                drawing["places"][len(rows) :] = FREE, 0
+        at = self._transfer(arrays | drawing, key)
         batch = StepBatch(
             positions=at["positions"],
             query_starts=at["query_starts"],
@@ -108,20 +138,60 @@ class BatchBuilder:
             full=PageGroup(at["full_table"], at["full_slots"]),
             sliding=PageGroup(at["sliding_table"], at["sliding_slots"]),
             max_query=max(row.stop - row.start for row in rows),
-            max_length=max(row.stop for row in rows),
+            max_length=max(row.stop for row in rows) if key is None else arrays["full_table"].shape[1] * PAGE_SIZE,
         )
-        largest = int(arrays["top_k"].max()) if "top_k" in arrays else 0
-        randomness = _randomness(at, largest) if is_random else None
+        inputs = Inputs(
+            at["ids"], batch, at["logits_at"], at.get("lanes"), at["sampled_lanes"], len(sampled), key, _draw(at)
+        )
+        return inputs if drawing else self._with_choice(inputs, rows, sampled, offsets, lanes)
+
+    def _with_choice(
+        self, inputs: Inputs, rows: list[Row], sampled: list[Request], offsets: list[int], lanes: NDArray[np.int64]
+    ) -> Inputs:
+        """The inputs with what the sampled rows want, each by its own settings."""
+        arrays: Arrays = {}
+        if is_random := bool(self._settings["is_random"][lanes].any()):
+            arrays |= self._random_arrays(_positions(rows, offsets), lanes)
+        places = _places(rows) if any(request.cursor is not None for request in sampled) else None
+        if places is not None and not self.masks_on_host:
+            arrays |= self._mask_arrays(sampled, places)
+        if self._wishes.lanes:
+            arrays |= self._wishes.arrays(sampled)
+        reporting = [row for row, request in enumerate(sampled) if request.params.logprobs is not None]
         reports = None
+        if reporting:
+            arrays["report_rows"] = np.array(reporting, np.int64)
+        at = self._transfer(arrays) if arrays else {}
         if reporting:
             n_top = max(sampled[row].params.logprobs or 0 for row in reporting)
             reports = Reports(reporting, at["report_rows"], n_top)
+        largest = int(arrays["top_k"].max()) if "top_k" in arrays else 0
+        randomness = _randomness(at, largest) if is_random else None
         masking: Masking | HostMasking | None = None
-        if places is not None:
-            masking = HostMasking(sampled, places, self.vocab_size) if self.masks_on_host else _masking(at)
-        return Inputs(
-            at["ids"], batch, at["logits_at"], randomness, masking, *adjust.wanted(at, self._wishes.n_slots), reports
+        if places is not None and self.masks_on_host:
+            masking = HostMasking(sampled, places, self.vocab_size)
+        elif places is not None:
+            masking = _masking(at, inputs.sampled_lanes[: len(sampled)])
+        penalties, biases = adjust.wanted(at, self._wishes.n_slots)
+        return replace(
+            inputs, randomness=randomness, masking=masking, penalties=penalties, biases=biases, reports=reports
         )
+
+    def _filled(self, arrays: Arrays, n: int) -> Arrays:
+        """A decoding step's arrays for n rows, with tables of few widths."""
+        n_rows, width = len(arrays["ids"]), arrays["full_table"].shape[1]
+        most = self.cache.full_table.shape[1]
+        wide = min(max(LEAST_WIDTH, 1 << (width - 1).bit_length()), most)
+        filled = {name: _padded(array, n) for name, array in arrays.items() if name != "query_starts"}
+        for name in ("full_table", "sliding_table"):
+            filled[name] = np.pad(filled[name], ((0, 0), (0, wide - width)))
+        assert self._spare is not None
+        filled["full_slots"][n_rows:] = self._spare.full * PAGE_SIZE
+        filled["sliding_slots"][n_rows:] = self._spare.sliding * PAGE_SIZE
+        filled["lanes"] = filled["sampled_lanes"]
+        filled["sampled_lanes"] = filled["sampled_lanes"].copy()
+        filled["sampled_lanes"][n_rows:] = len(self._seated)
+        return filled | {"query_starts": np.arange(n + 1, dtype=np.int32), "logits_at": np.arange(n)}
 
     def _seat(self, request: Request) -> None:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
@@ -140,6 +210,7 @@ class BatchBuilder:
             is_random,
             1 / params.temperature if is_random else 1,
             noise.seed_key(request.seed),
+            params.logprobs is None and not (is_random and (params.top_k or params.top_p < 1 or params.min_p)),
             min(params.top_k or self.vocab_size, self.vocab_size),
             params.top_p if params.top_p < 1 else NO_TOP_P,
             np.log(params.min_p) if params.min_p else -np.inf,
@@ -147,24 +218,27 @@ class BatchBuilder:
         self._seated[lane] = request.id
 
     def _step_arrays(self, rows: list[Row]) -> Arrays:
-        lanes = np.array([row.request.lane for row in rows])
+        lanes = np.array([row.request.lane for row in rows], np.int64)
         width = pages_for(max(row.stop for row in rows))
         full, sliding = self.cache.full_table[lanes, :width], self.cache.sliding_table[lanes, :width]
         lengths = np.array([row.stop for row in rows], np.int64)
         if all(row.n_tokens == 1 and not row.drafts for row in rows):  # decoding, the common case
             row_of, positions = np.arange(len(rows)), lengths - 1
             ends = row_of + 1
-            ids = np.array([row.request.tokens[row.start] for row in rows], np.int64)
+            ids = np.array([_token(row) for row in rows], np.int64)
         else:
             n_tokens = np.array([row.stop - row.start for row in rows], np.int64)
             row_of, ends = np.repeat(np.arange(len(rows)), n_tokens), n_tokens.cumsum()
             positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
-            known = [(*row.request.tokens[row.start : row.start + row.n_tokens], *row.drafts) for row in rows]
+            known = [
+                (*(row.request.tokens[row.start : row.start + row.n_tokens] or (FLYING,)), *row.drafts) for row in rows
+            ]
             ids = np.array([token for tokens in known for token in tokens], np.int64)
         query_starts = np.zeros(len(rows) + 1, np.int32)
         query_starts[1:] = ends
         pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE
-        return {
+        flying = {"lanes": lanes[row_of]} if any(row.start >= len(row.request.tokens) for row in rows) else {}
+        return flying | {
             "ids": ids,
             "positions": positions,
             "query_starts": query_starts,
@@ -176,9 +250,25 @@ class BatchBuilder:
             "logits_at": _logits_at(rows, ends),
         }
 
-    def _random_arrays(self, sampled: list[Request], offsets: list[int], lanes: NDArray[np.int64]) -> Arrays:
+    def _drawing(self, rows: list[Row], sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
+        """What `Draw` takes, where all of the sampled rows want no more than that; else nothing."""
+        if not self._draws or not sampled or self._wishes.lanes or any(row.drafts for row in rows):
+            return {}
         wanted = self._settings[lanes]
-        positions = np.array([len(r.tokens) + offset for r, offset in zip(sampled, offsets, strict=True)], np.int64)
+        if not (wanted["is_simple"].all() and all(request.mask is None for request in sampled)):
+            return {}
+        positions = np.array([row.stop for row in rows if row.is_sampled], np.int64)
+        budgets = [UNLIMITED if request.cursor is None else request.cursor.budget for request in sampled]
+        return {
+            "inverse_temperature": wanted["inverse_temperature"],
+            "scale": wanted["is_random"].astype(np.float32),
+            "keys": noise.position_keys(wanted["key"], positions),
+            "places": np.array([self._place(request, None) for request in sampled], np.int64),
+            "budgets": np.array(budgets, np.int64),
+        }
+
+    def _random_arrays(self, positions: NDArray[np.int64], lanes: NDArray[np.int64]) -> Arrays:
+        wanted = self._settings[lanes]
         arrays: Arrays = {
             "inverse_temperature": wanted["inverse_temperature"][:, None],
             "scale": wanted["is_random"].astype(np.float32)[:, None],
@@ -192,12 +282,9 @@ class BatchBuilder:
             arrays["top_k"], arrays["top_p"] = (wanted[name][is_sorted][:, None] for name in ("top_k", "top_p"))
         return arrays
 
-    def _mask_arrays(self, sampled: list[Request], places: list[Place | None], lanes: NDArray[np.int64]) -> Arrays:
+    def _mask_arrays(self, sampled: list[Request], places: list[Place | None]) -> Arrays:
         each = zip(sampled, places, strict=True)
-        arrays: Arrays = {
-            "lanes": lanes,
-            "places": np.array([self._place(request, place) for request, place in each], np.int64),
-        }
+        arrays: Arrays = {"places": np.array([self._place(request, place) for request, place in each], np.int64)}
         budgets = [UNLIMITED if request.cursor is None else request.cursor.budget for request in sampled]
         if min(budgets) < UNLIMITED:
             arrays["budgets"] = np.array(budgets, np.int64)
@@ -217,6 +304,7 @@ class BatchBuilder:
             return self.arena.base(cursor.table) + place[0], place[1]
         if request.synced_at == self.arena.generation:
             return -1, -1
+        assert request.n_flying <= 1, "the device knows the place of a request whose last id the host does not know"
         request.synced_at = self.arena.generation
         return self.arena.base(cursor.table) + cursor.state, cursor.spent
 
@@ -251,41 +339,39 @@ def _logits_at(rows: list[Row], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([place for end, n in sampled for place in range(end - 1 - n, end)], np.int64)
 
 
-class Transfer:
-    """Moves a step's arrays to the device: a CPU shares them, any other device gets all of them in one copy."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._staging = torch.empty(0, dtype=torch.uint8)
-
-    def __call__(self, arrays: Arrays) -> dict[str, Tensor]:
-        if self.device.type == "cpu":
-            return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        return self.packed(arrays)
-
-    def packed(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The arrays by one copy through pinned memory, each at a multiple of 16 bytes."""
-        offsets = np.cumsum([0] + [-(-array.nbytes // 16) * 16 for array in arrays.values()]).tolist()
-        n_bytes = offsets.pop()
-        if n_bytes > len(self._staging):
-            self._staging = torch.empty(2 * n_bytes, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        staging = self._staging.numpy()
-        for offset, array in zip(offsets, arrays.values(), strict=True):
-            staging[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        moved = self._staging[:n_bytes].to(self.device, copy=True)
-        return {
-            name: moved[offset : offset + array.nbytes].view(TORCH_TYPES[array.dtype.name]).view(array.shape)
-            for offset, (name, array) in zip(offsets, arrays.items(), strict=True)
-        }
-
-
-TORCH_TYPES = {"bool": torch.bool, "int32": torch.int32, "int64": torch.int64, "float32": torch.float32}
-
-
 def _randomness(at: Mapping[str, Tensor], largest: int) -> Randomness:
     filters = Filters(at["filter_rows"], at["top_k"], at["top_p"], largest) if largest else None
     return Randomness(at["inverse_temperature"], at["scale"], at["keys"], at.get("log_min_p"), filters)
 
 
-def _masking(at: Mapping[str, Tensor]) -> Masking:
-    return Masking(at["lanes"], at["places"], at.get("budgets"), at.get("host_rows"), at.get("host_masks"))
+def _masking(at: Mapping[str, Tensor], lanes: Tensor) -> Masking:
+    return Masking(lanes, at["places"], at.get("budgets"), at.get("host_rows"), at.get("host_masks"))
+
+
+def _draw(at: Mapping[str, Tensor]) -> Draw | None:
+    if "keys" not in at:
+        return None
+    return Draw(at["inverse_temperature"], at["scale"], at["keys"], at["places"], at["budgets"])
+
+
+def _token(row: Row) -> int:
+    """The first id that a row computes."""
+    tokens = row.request.tokens
+    return tokens[row.start] if row.start < len(tokens) else FLYING
+
+
+def _positions(rows: list[Row], offsets: list[int]) -> NDArray[np.int64]:
+    """Those of the ids to be chosen; offsets: how many drafts are before each of them."""
+    firsts = [row.start + row.n_tokens for row in rows if row.is_sampled for _ in range(1 + len(row.drafts))]
+    return np.array(firsts, np.int64) + np.array(offsets, np.int64)
+
+
+def _filled(n: int, most: int) -> int:
+    """The size, of few, to which n rows are filled up: up to an eighth more."""
+    step = 1 if n <= 8 else 1 << ((n - 1).bit_length() - 3)
+    return min(most, -(-n // step) * step)
+
+
+def _padded(array: NDArray[np.generic], n: int) -> NDArray[np.generic]:
+    """The array with its first row again and again, up to n of them; always a new one."""
+    return np.concatenate((array, np.repeat(array[:1], n - len(array), axis=0)))

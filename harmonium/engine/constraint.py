@@ -97,6 +97,17 @@ class Table:
         return [_unpacked(row.tobytes(), self.vocab_size) for row in rows]
 
     @cached_property
+    def leads_to_matcher(self) -> list[bool]:
+        """Whether the next id may lead from each state to one where a matcher decides, by its exit too."""
+        decides = self.matcher_of >= 0
+        decides = decides | (decides[self.exits] & (self.exits >= 0))
+        leads = decides[self.default_next] & (self.default_next >= 0)
+        sources = np.repeat(np.arange(self.n_states), np.diff(self.edge_starts))
+        leads[sources[decides[self.edge_nexts]]] = True
+        found: list[bool] = leads.tolist()
+        return found
+
+    @cached_property
     def steps(self) -> tuple[list[int], list[int], list[int]]:
         """default_next, exits and matcher_of, for the host, which steps one state at a time."""
         return self.default_next.tolist(), self.exits.tolist(), self.matcher_of.tolist()
@@ -186,6 +197,12 @@ class Cursor:
     def needs_host(self) -> bool:
         """A matcher decides here: the id must reach the host before the next one can be chosen."""
         return self.matcher is not None
+
+    @property
+    def awaits_host(self) -> bool:
+        """The next id has to reach the host before the one after it can be chosen: it may lead to a matcher's state, or
+        is shown to the watch."""
+        return self.table.leads_to_matcher[self.state] or (self._watch is not None and self._exits[self.state] >= 0)
 
     def advance(self, token: int) -> None:
         """Takes an id that was allowed."""

@@ -1,7 +1,10 @@
 """Many requests, one model: add, step, abort. Token ids in, token ids out.
 
-A step schedules rows, runs them, and hands each new id to its request, in the order in which they were added. An engine
-belongs to one thread.
+A step schedules rows, runs them, and hands each new id to its request, in the order in which they were added. Where
+the device is not the host, the next step is prepared and given to it while it runs this one: ids that the host does not
+know yet are there already (`Scheduler.schedule`). A request that ends in the meantime has a row there for nothing.
+
+An engine belongs to one thread.
 """
 
 from __future__ import annotations
@@ -9,13 +12,15 @@ from __future__ import annotations
 import heapq
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from harmonium import hardware
 from harmonium.engine import sizes
 from harmonium.engine.batch import BatchBuilder
-from harmonium.engine.constraint import Cursor, TableConstraint
+from harmonium.engine.constraint import TableConstraint
+from harmonium.engine.following import constrain, follow_all
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.request import (
     FinishReason,
@@ -24,19 +29,22 @@ from harmonium.engine.request import (
     SamplingParams,
     StepOutput,
     TokenLogprob,
+    checked,
 )
-from harmonium.engine.runner import Runner, Sampled
-from harmonium.engine.sampler import BAD, Sampler
+from harmonium.engine.runner import Flight, Runner, Sampled
+from harmonium.engine.sampler import Sampler
 from harmonium.engine.scheduler import Row, Scheduler
 from harmonium.engine.sizes import PageCounts
 from harmonium.engine.speculative import Drafter, Speculation
 from harmonium.engine.table_arena import TableArena
-from harmonium.errors import BadRequest, PromptTooLong
+from harmonium.errors import BadRequest
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
 
-Outcome = tuple[FinishReason, str | None, bool]
-"""Why a request ends, what failed, and whether what it computed may be wrong."""
+Given = TypeVar("Given")
+
+Launched = tuple[list[Row], Flight]
+"""A step that the device has been given, and its rows."""
 
 
 class Engine:
@@ -50,6 +58,8 @@ class Engine:
     end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
     drafter: what guesses ids ahead, which changes no id and is faster where the guesses are good; none by default.
+    overlap: prepare a step while the one before it runs; left out, where device and host are two. Not with a drafter,
+    which has to see each id. graphs: replay steps that only decode as CUDA graphs; left out, on a GPU.
     Raises NotEnoughMemory where the context asked for does not fit.
     """
 
@@ -66,6 +76,8 @@ class Engine:
         end_ids: Collection[int] = (),
         masks_on_host: bool | None = None,
         drafter: Drafter | None = None,
+        overlap: bool | None = None,
+        graphs: bool | None = None,
     ) -> None:
         config = model.config
         if context is not None and not 1 < context <= config.context:
@@ -84,10 +96,19 @@ class Engine:
         self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding, n_kept)
         self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit, end_ids)
         self.arena = TableArena(config.vocab_size, model.device)
-        on_host = model.device.type == "cpu" if masks_on_host is None else masks_on_host
-        self._builder = BatchBuilder(self.cache, self.arena, config.vocab_size, model.device, on_host)
-        self._runner = Runner(model, Sampler(config.vocab_size, n_rows, self.arena, model.device), pages)
+        is_gpu = device != "cpu"
+        self._overlaps = drafter is None and (is_gpu if overlap is None else overlap)
+        on_host = not (is_gpu or self._overlaps) if masks_on_host is None else masks_on_host
+        has_graphs = is_gpu if graphs is None else graphs
+        sampler = Sampler(config.vocab_size, n_rows, self.arena, model.device)
+        self._builder = BatchBuilder(
+            *(self.cache, self.arena, config.vocab_size, model.device, on_host),
+            draws=sampler.can_draw,
+            spare=pages if has_graphs else None,  # the pages behind the last
+        )
+        self._runner = Runner(model, sampler, pages, graphs=has_graphs)
         self._speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
+        self._launched: Launched | None = None
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
         self._deadlines: list[tuple[float, int]] = []  # a heap, with the ids of their requests
@@ -153,7 +174,7 @@ class Engine:
             self._requests[request.id] = request
             if deadline is not None:
                 heapq.heappush(self._deadlines, (deadline, request.id))
-            if constraint is not None and (error := _constrain(request, constraint)):
+            if constraint is not None and (error := constrain(request, constraint)):
                 self._end(request, FinishReason.ERROR, error)
         return ids
 
@@ -175,8 +196,7 @@ class Engine:
         """
         self._expire()
         if self._speculation is None:
-            if rows := self.scheduler.schedule():
-                self._run(rows)
+            self._advance()
         else:
             self._speculate(self._speculation)
         outputs, self._outputs = self._outputs, []
@@ -224,25 +244,7 @@ class Engine:
 
     def check(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
         """The prompt as a list of its own. Raises what `add` raises for it."""
-        n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
-        if not n_prompt:
-            raise BadRequest("The prompt is empty; give at least one token.")
-        if not n_wanted and n_prompt >= self.context:
-            raise PromptTooLong(
-                f"The prompt has {n_prompt} tokens, which leaves no room for an answer in the context of "
-                f"{self.context} tokens; shorten the prompt."
-            )
-        if n_prompt + n_wanted > self.context:
-            raise PromptTooLong(
-                f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
-                f"{self.context} tokens; shorten the prompt, or lower max_tokens."
-            )
-        tokens = list(prompt_ids)
-        if min(tokens) < 0 or max(tokens) >= self._vocab_size:
-            raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
-        if any(not 0 <= id_ < self._vocab_size for id_, _ in params.logit_bias):
-            raise BadRequest(f"logit_bias has ids outside of this model's vocabulary, 0 to {self._vocab_size - 1}.")
-        return tokens
+        return checked(prompt_ids, params, self.context, self._vocab_size)
 
     def _expire(self) -> None:
         """Ends the requests whose time is over."""
@@ -254,6 +256,45 @@ class Engine:
             heapq.heappop(self._deadlines)
             if request is not None:
                 self._end(request, FinishReason.ERROR, "The request did not end within the time that it was given.")
+
+    def _advance(self) -> None:
+        """Waits for a step, after giving the device the next one where that can be told already."""
+        step, self._launched = self._launched, None
+        step = step or self._launch()
+        if step is None:
+            return
+        if self._overlaps and not self.arena.is_crowded:
+            try:
+                self._launched = self._launch(is_ahead=True)
+            except BaseException:
+                self._launched = step
+                raise
+        self._land(*step)
+
+    def _launch(self, *, is_ahead: bool = False) -> Launched | None:
+        """The next step, on its way. Where it cannot be begun, its rows are run one by one, but for one that was to be
+        ahead: it is put off."""
+        if not is_ahead:
+            self.arena.tidy()
+        rows = self.scheduler.schedule(is_ahead=is_ahead)
+        if not rows:
+            return None
+        flight = self._begin(rows)
+        if isinstance(flight, Flight):
+            return rows, flight
+        if is_ahead:
+            self._withdraw(rows)
+        else:
+            self._land(rows, flight)
+        return None
+
+    def _land(self, rows: list[Row], flight: Flight | str) -> None:
+        """Gives the requests their ids, once the device has them; where the step has failed, runs each row alone."""
+        found = self._told(rows, flight.wait) if isinstance(flight, Flight) else flight
+        if isinstance(found, Sampled):
+            self._hand_out(rows, found)
+        else:
+            self._run_alone(rows, found)
 
     def _speculate(self, speculation: Speculation) -> None:
         """The step, with drafts; how long steps take is noted where all requests decode."""
@@ -268,36 +309,62 @@ class Engine:
             speculation.observe(len(rows), n_drafts, speculation.n_stood - n_stood, time.perf_counter() - started)
 
     def _run(self, rows: list[Row]) -> None:
-        """Computes these rows and gives their requests the new ids; where that fails, each row alone."""
-        found = self._compute(rows)
-        if isinstance(found, Sampled):
-            place = 0
-            for row in rows:
-                if not row.is_sampled:
-                    self.scheduler.complete(row)
-                    continue
-                n_places = 1 + len(row.drafts)
-                ids = found.ids[place : place + n_places]
-                self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places)])
-                place += n_places
-        elif len(rows) > 1:
-            for row in rows:
-                self._run([row])
-        elif rows[0].drafts:
-            self._run([replace(rows[0], drafts=())])
-        else:
-            self._end(rows[0].request, FinishReason.ERROR, f"The step failed: {found}", is_faulty=True)
+        """A step from its begin to its end."""
+        self._land(rows, self._begin(rows))
 
-    def _compute(self, rows: list[Row]) -> Sampled | str:
-        """The sampled ids, or what went wrong: in words, because the error itself would keep the step's memory."""
+    def _run_alone(self, rows: list[Row], failed: str) -> None:
+        """Runs rows of a step that failed one by one, then without drafts; ends one that fails nevertheless."""
+        alive = [row for row in rows if row.request.id in self._requests]
+        if len(rows) > 1:
+            for i, row in enumerate(alive):
+                try:
+                    self._run([row])
+                except BaseException:
+                    self._withdraw(alive[i + 1 :])
+                    raise
+            return
+        for row in alive:
+            if row.drafts:
+                self._run([replace(row, drafts=())])
+            else:
+                self._end(row.request, FinishReason.ERROR, f"The step failed: {failed}", is_faulty=True)
+
+    def _begin(self, rows: list[Row]) -> Flight | str:
+        """The step, given to the device, or what went wrong: in words, for the error would keep the step's memory."""
+        return self._told(rows, lambda: self._runner.run(self._builder.build(rows)))
+
+    def _told(self, rows: list[Row], act: Callable[[], Given]) -> Given | str:
         try:
-            return self._runner.run(self._builder.build(rows))
+            return act()
         except BaseException as error:
+            if self._launched is not None:  # it goes on from these rows
+                self._withdraw(self._launched[0])
+                self._launched = None
             for row in rows:  # the device may have moved on with them, and the host has not
                 row.request.forget_device()
-            if not isinstance(error, Exception):
-                raise
-            return repr(error)
+            if isinstance(error, Exception):
+                return repr(error)
+            self._withdraw(rows)
+            raise
+
+    def _withdraw(self, rows: list[Row]) -> None:
+        for row in rows:
+            row.request.forget_device()
+            if row.request.id in self._requests:
+                self.scheduler.withdraw(row)
+
+    def _hand_out(self, rows: list[Row], found: Sampled) -> None:
+        """Gives each request that is still there what its row brought."""
+        place = 0
+        for row in rows:
+            n_places = 1 + len(row.drafts) if row.is_sampled else 0
+            if row.request.id in self._requests:
+                if row.is_sampled:
+                    ids = found.ids[place : place + n_places]
+                    self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places)])
+                else:
+                    self.scheduler.complete(row)
+            place += n_places
 
     def _take(self, row: Row, sampled: list[int], reported: list[TokenLogprob | None]) -> None:
         """Gives a request its sampled id, and the ids that its matcher forces after it.
@@ -305,7 +372,7 @@ class Engine:
         Behind drafts, sampled has an id for each place: those count that were sampled after nothing but tokens.
         """
         request, n_before = row.request, len(row.request.tokens)
-        outcome, n_stood = _follow_all(row, sampled)
+        outcome, n_stood = follow_all(row, sampled)
         self.scheduler.complete(row, n_stood)
         if row.drafts and self._speculation is not None:
             self._speculation.learn(request, len(row.drafts), n_stood)
@@ -333,54 +400,3 @@ class Engine:
             self._speculation.forget(request)
         del self._requests[request.id]
         self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached), logprobs))
-
-
-def _constrain(request: Request, constraint: TableConstraint) -> str | None:
-    """Begins the request's constraint; returns what went wrong."""
-    try:
-        request.cursor = Cursor(constraint)
-        request.mask = request.cursor.mask() if request.cursor.needs_host else None
-    except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
-        return f"The constraint failed: {error!r}"
-    return None
-
-
-def _follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
-    """Appends what was sampled, as far as the drafts before it stand; returns the request's end and how many stood."""
-    request, drafts, cursor = row.request, row.drafts, row.request.cursor
-    places = [] if cursor is None else cursor.ahead(drafts)
-    for n_stood, token in enumerate(sampled):
-        if token == BAD:
-            message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
-            return (FinishReason.ERROR, message, True), n_stood
-        n_before = len(request.tokens)
-        reason, error = _follow(request, token)
-        if reason is not None:
-            return (reason, error, False), n_stood
-        if n_stood == len(drafts) or token != drafts[n_stood] or len(request.tokens) > n_before + 1:
-            break
-        if cursor is not None and cursor.place != places[n_stood]:
-            break
-    return None, n_stood
-
-
-def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | None]:
-    """Appends a sampled id and what is forced after it; returns why the request ends, if it does, and what failed."""
-    cursor, following, n_before = request.cursor, [token], len(request.tokens)
-    try:
-        while following:
-            request.tokens.append(following.pop(0))
-            if request.tokens[-1] in request.params.stop_ids:
-                return FinishReason.STOP, None
-            if len(request.tokens) >= request.max_length:
-                return FinishReason.LENGTH, None
-            if cursor is not None:
-                cursor.advance(request.tokens[-1])
-                following = following or list(() if request.params.logprobs is not None else cursor.forced())
-        if cursor is not None:
-            request.mask = cursor.mask() if cursor.needs_host else None
-    except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
-        return FinishReason.ERROR, f"The constraint failed: {error!r}"
-    if len(request.tokens) > n_before + 1 or (cursor is not None and cursor.is_moved):
-        request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
-    return None, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral, Real
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonium.engine.constraint import Cursor
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, PromptTooLong
 
 MOST_LOGPROBS = 1000
 PENALTIES = ("repetition", "presence", "frequency")
@@ -91,6 +91,32 @@ class SamplingParams:
         return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1.0, 0.0, 0.0)
 
 
+def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, vocab_size: int) -> list[int]:
+    """The prompt as a list of its own.
+
+    Raises BadRequest for an empty one or ids that the model lacks, PromptTooLong where the answer too has no room.
+    """
+    n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
+    if not n_prompt:
+        raise BadRequest("The prompt is empty; give at least one token.")
+    if not n_wanted and n_prompt >= context:
+        raise PromptTooLong(
+            f"The prompt has {n_prompt} tokens, which leaves no room for an answer in the context of "
+            f"{context} tokens; shorten the prompt."
+        )
+    if n_prompt + n_wanted > context:
+        raise PromptTooLong(
+            f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
+            f"{context} tokens; shorten the prompt, or lower max_tokens."
+        )
+    tokens = list(prompt_ids)
+    if min(tokens) < 0 or max(tokens) >= vocab_size:
+        raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.")
+    if any(not 0 <= id_ < vocab_size for id_, _ in params.logit_bias):
+        raise BadRequest(f"logit_bias has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.")
+    return tokens
+
+
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """An id and the natural logarithm of the chance that the model gave it; top: the likeliest ids with theirs."""
@@ -139,6 +165,8 @@ class Request:
     lane: its place among those that run, -1 while it waits. n_cached: tokens of the prompt that the cache had when it
     first got a lane, -1 before. names: of its tokens' full pages, as far as they were needed. waits_for: the name of
     the page that it waits for, because another request computes it, or none.
+    n_flying: ids that steps on the device are choosing for it, which are not among its tokens yet; n_computed counts
+    what those steps compute.
     cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
     generation in which the device last had the cursor's place, and n_counted the tokens that it has counted for
     penalties, -1 where it must be sent all. drafts: ids guessed to follow its tokens, for the next step to try.
@@ -153,6 +181,7 @@ class Request:
     priority: int = 0
     n_prompt: int = field(init=False)
     n_computed: int = 0
+    n_flying: int = 0
     n_cached: int = -1
     lane: int = -1
     names: list[bytes] = field(default_factory=list)
@@ -167,8 +196,20 @@ class Request:
 
     @property
     def n_pending(self) -> int:
-        """Tokens known and not yet computed: the prompt's rest, or the last id sampled."""
-        return len(self.tokens) - self.n_computed
+        """Tokens known and not yet computed: the prompt's rest, or the last id, be it sampled or still flying."""
+        return len(self.tokens) + self.n_flying - self.n_computed
+
+    @property
+    def awaits_host(self) -> bool:
+        """Its flying id has to be known before a step may follow it: that id may end it, or decides what may come next.
+
+        An id that ends it otherwise, which only the host sees, makes the step that follows it one for nothing.
+        """
+        if not self.n_flying:
+            return False
+        if len(self.tokens) + self.n_flying >= self.max_length or self.params.is_penalized:
+            return True
+        return self.cursor is not None and self.cursor.awaits_host
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harmonium import kernels
 from harmonium.engine import noise
 from harmonium.engine.adjust import Adjuster, Biases, Penalties
+from harmonium.engine.following import BAD
 from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.table_arena import TableArena
-
-BAD = -1
-"""Sampled where logits are not finite or a constraint allows nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,49 @@ class Masking:
     host_masks: Tensor | None
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What temperature and tables alone want, of every row (n,): inverse temperature and scale of the noise, float32, 1
+    and 0 where greedy; keys (n, 2) int32; places (n, 2) int64 as in `Masking`; budgets int64, UNLIMITED for none.
+    """
+
+    inverse_temperature: Tensor
+    scale: Tensor
+    keys: Tensor
+    places: Tensor
+    budgets: Tensor
+
+
 class Sampler:
-    """Draws ids. places: (n_lanes, 2) int64, each lane's state in the arena and what it spent, kept on the device."""
+    """Draws ids. Kept on the device, for each lane and one that is nobody's: places (n_lanes + 1, 2) int64, its state
+    in the arena and what it spent; last_ids (n_lanes + 1,) int64, what was chosen for it last.
+    """
 
     def __init__(self, vocab_size: int, n_lanes: int, arena: TableArena, device: torch.device) -> None:
         self.arena, self.vocab_size = arena, vocab_size
         self._adjuster = Adjuster(vocab_size, device)
         self._hashes = noise.token_hashes(vocab_size, device)
-        self.places = torch.zeros((n_lanes, 2), dtype=torch.int64, device=device)
+        self.places = torch.zeros((n_lanes + 1, 2), dtype=torch.int64, device=device)
+        self.last_ids = torch.zeros(n_lanes + 1, dtype=torch.int64, device=device)
+        self._fused = kernels.draw(device)
         self._shifts = torch.arange(32, dtype=torch.int32, device=device)
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether the device has an operation for `draw`."""
+        return self._fused is not None
+
+    def draw(self, logits: Tensor, wanted: Draw, lanes: Tensor) -> Tensor:
+        """What `sample` would give, ids (n,) int64 of logits (n, vocabulary) float32, in one operation."""
+        assert self._fused is not None, "asked for only where can_draw"
+        return self._fused(
+            *(logits, wanted.inverse_temperature, wanted.scale, wanted.keys, lanes, wanted.places, wanted.budgets),
+            *(self.arena.states, self.arena.edges, self.arena.masks, self.places, self.last_ids),
+        )
+
+    def note(self, lanes: Tensor, ids: Tensor) -> None:
+        """What was chosen for lanes (n,), so that the next step can begin with it."""
+        self.last_ids.index_copy_(0, lanes, ids.clamp(min=0))
 
     def sample(
         self,

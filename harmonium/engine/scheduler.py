@@ -5,6 +5,10 @@ that a long prompt never holds up an answer that streams. Then come the prompts 
 the tokens left, so that none holds up those behind it; then waiting requests, in their order, while lanes, tokens and
 pages for all their known tokens are there. What is left after that goes to the prompts again.
 
+A step may be scheduled while another one still runs: what that one computes counts as computed, and a decoding request
+goes on from an id that only the device knows, unless the host has to see it first (`Request.awaits_host`). Nobody is
+preempted then.
+
 A request begins with the pages that the cache still has of its tokens. Where a request ahead of it is just computing
 the next page that it needs, it waits for that page and lets others pass.
 
@@ -64,6 +68,8 @@ class Scheduler:
         self.n_preemptions = 0
         self._lanes = list(range(n_lanes - 1, -1, -1))
         self._end_ids = frozenset(end_ids)
+        self._may_preempt = True
+        self._is_short = False  # of pages, which only a preemption could have brought
         self._refused = (-1, -1)  # the request that found no place last, and how many pages had been given back then
         self._computing: dict[bytes, Request] = {}  # pages that running requests have yet to fill with known tokens
 
@@ -93,12 +99,17 @@ class Scheduler:
         if is_faulty:
             self.cache.forget(request.names)
 
-    def schedule(self) -> list[Row]:
-        """The next step's rows, with pages reserved for them; none when nothing is left to do."""
+    def schedule(self, *, is_ahead: bool = False) -> list[Row]:
+        """The next step's rows, with pages reserved for them; none when nothing is left to do.
+
+        is_ahead: a step still runs. There are no rows then either where somebody would have to be preempted for them.
+        The requests count as computed up to the ends of their rows, until `complete`, or `withdraw`, says otherwise.
+        """
+        self._may_preempt, self._is_short = not is_ahead, False
         chosen: dict[Request, int] = {}
         left = self.token_budget
         prefilling = [request for request in self.running if request.n_pending > 1]
-        for request in [request for request in self.running if request.n_pending == 1]:
+        for request in [r for r in self.running if r.n_pending == 1 and not r.awaits_host]:
             left -= self._place(request, left, chosen)
         for request in prefilling:
             left -= self._place(request, (left + 1) // 2, chosen)
@@ -107,12 +118,25 @@ class Scheduler:
             left -= self._place(admitted, (left + 1) // 2, chosen)
         for request in prefilling:
             left -= self._place(request, left, chosen)
+        if self._is_short:
+            for request in chosen:
+                self.cache.shrink(request.lane, request.n_computed)
+            return []
         rows = []
         for request, n in chosen.items():
             drafts = self._drafts(request, left) if request.drafts and request.n_pending == 1 else ()
             left -= len(drafts)
-            rows.append(Row(request, request.n_computed, n, n == request.n_pending, drafts))
+            row = Row(request, request.n_computed, n, n == request.n_pending, drafts)
+            rows.append(row)
+            request.n_computed += n
+            request.n_flying += row.is_sampled
         return rows
+
+    def withdraw(self, row: Row) -> None:
+        """The row was not computed after all. Rows that follow it are withdrawn before it."""
+        row.request.n_computed = row.start
+        row.request.n_flying -= row.is_sampled
+        self.cache.shrink(row.request.lane, row.start)
 
     def complete(self, row: Row, n_stood: int = 0) -> None:
         """Notes that the row's tokens are computed, offers its full pages, gives back those out of its window.
@@ -120,7 +144,8 @@ class Scheduler:
         n_stood: how many of its drafts are now tokens; what was computed for the others is as if it had never been.
         """
         request, stop = row.request, row.start + row.n_tokens + n_stood
-        request.n_computed = stop
+        request.n_flying -= row.is_sampled
+        request.n_computed += n_stood
         if n_stood < len(row.drafts):
             self.cache.shrink(request.lane, stop)
         n_full = stop // PAGE_SIZE
@@ -141,6 +166,9 @@ class Scheduler:
         had = chosen.get(request, 0)
         wanted = request.n_computed + min(request.n_pending, had + most)
         while (length := min(wanted, self.cache.room(request.lane))) <= request.n_computed:
+            if not self._may_preempt:
+                self._is_short = True
+                return 0
             last = self.running[-1]
             self._preempt(last, chosen)
             if last is request:
@@ -167,6 +195,9 @@ class Scheduler:
             last = self.running[-1]
             if last.priority >= request.priority:
                 self._refused = request.id, self.cache.full.n_given
+                return None
+            if not self._may_preempt:
+                self._is_short = True
                 return None
             self._preempt(last, chosen)
             names = request.names[: self._n_cached(request)]
@@ -238,7 +269,7 @@ class Scheduler:
     def _vacate(self, request: Request) -> None:
         self.cache.mark(request.lane, request.n_computed)
         self.cache.free(request.lane)
-        for name in request.names[request.n_computed // PAGE_SIZE :]:
+        for name in request.names:
             self._has_computed(request, name)
         self._lanes.append(request.lane)
         request.lane = -1

@@ -1,8 +1,11 @@
 """Tables on the device: many automatons side by side, so that one batch steps rows of different tables at once.
 
 A state's number in the arena is its number in its table plus the table's base. FREE is the state of rows without a
-constraint: every id is allowed and leads back to it. Tables are appended as they come and stay until the arena is
-rebuilt without those that no request holds; a rebuild moves bases and counts up `generation`.
+constraint: every id is allowed and leads back to it. Tables are appended as they come and stay until `tidy` rebuilds
+the arena without those that no request holds, which moves bases and counts up `generation`.
+
+states (n, 6) int64, edges (n, 2) int64 and masks (n, vocabulary) bool have room for more than there is; where it does
+not suffice they are replaced by larger ones, and `version` is counted up: a graph that reads the old ones is of no use.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ FREE = 0
 
 IDLE_TABLES = 16
 """Tables kept for requests to come before a rebuild drops them."""
+
+N_STATES, N_MASKS = 1024, 8
+"""Room for states, and as many edges, and for rows of masks, to begin with."""
 
 
 MASK, DEFAULT, EXIT, FIRST_EDGE, LAST_EDGE, HAS_EDGES = range(6)
@@ -53,16 +59,27 @@ class TableArena:
     """look(), mask() and step() for any mix of tables; acquire() and release() say which tables are needed."""
 
     def __init__(self, vocab_size: int, device: torch.device) -> None:
-        self.vocab_size, self.device, self.generation = vocab_size, device, 0
+        self.vocab_size, self.device, self.generation, self.version = vocab_size, device, 0, 0
+        self.states = torch.zeros((N_STATES, 6), dtype=torch.int64, device=device)
+        self.edges = torch.zeros((N_STATES, 2), dtype=torch.int64, device=device)
+        self.masks = torch.zeros((N_MASKS, vocab_size), dtype=torch.bool, device=device)
         self._residents: dict[int, Resident] = {}
         self._clear()
+
+    @property
+    def is_crowded(self) -> bool:
+        """More tables than are kept stand here for nobody."""
+        return sum(resident.n_holders == 0 for resident in self._residents.values()) > IDLE_TABLES
+
+    def tidy(self) -> None:
+        """Drops the tables that no request holds, where they are many. No step may be running that reads the arena."""
+        if self.is_crowded:
+            self._rebuild()
 
     def acquire(self, table: Table) -> None:
         """Brings the table to the device, or finds it there, and holds it until `release`."""
         assert table.vocab_size == self.vocab_size, "a table of another vocabulary"
         if id(table) not in self._residents:
-            if sum(resident.n_holders == 0 for resident in self._residents.values()) >= IDLE_TABLES:
-                self._rebuild()
             self._residents[id(table)] = Resident(table)
             self._append(self._residents[id(table)])
         self._residents[id(table)].n_holders += 1
@@ -70,25 +87,21 @@ class TableArena:
     def release(self, table: Table) -> None:
         self._residents[id(table)].n_holders -= 1
 
-    @property
-    def n_states(self) -> int:
-        return len(self._states)
-
     def base(self, table: Table) -> int:
         """The arena's number of the table's state 0, until `generation` changes."""
         return self._residents[id(table)].base
 
     def look(self, states: Tensor) -> StateRows:
         """What the arena holds of states (n,), for `mask` and `step`."""
-        info = self._states.index_select(0, states)  # (n, 6)
+        info = self.states.index_select(0, states)  # (n, 6)
         places = torch.minimum(info[:, FIRST_EDGE, None] + self._places, info[:, LAST_EDGE, None])  # (n, width)
-        edges = self._edges.index_select(0, places.flatten()).view(*places.shape, 2)  # (n, width, 2)
+        edges = self.edges.index_select(0, places.flatten()).view(*places.shape, 2)  # (n, width, 2)
         is_edge = info[:, HAS_EDGES, None] > 0
         return StateRows(info[:, MASK], info[:, DEFAULT], info[:, EXIT], edges[..., 0], edges[..., 1], is_edge)
 
     def mask(self, logits: Tensor, rows: StateRows) -> Tensor:
         """logits (n, vocabulary) with -inf where the rows' states forbid the id; a new tensor."""
-        masked = torch.where(self._masks.index_select(0, rows.masks), logits, -torch.inf)
+        masked = torch.where(self.masks.index_select(0, rows.masks), logits, -torch.inf)
         values = torch.where(rows.is_edge, logits.gather(1, rows.tokens), masked.gather(1, rows.tokens))
         return masked.scatter_(1, rows.tokens, values)
 
@@ -101,16 +114,15 @@ class TableArena:
         after = torch.where(found, rows.nexts.gather(1, place.unsqueeze(1)).squeeze(1), rows.default_next)
         if budgets is None:
             return after, spent
-        exits = self._states[:, EXIT].index_select(0, after)
+        exits = self.states[:, EXIT].index_select(0, after)
         spent = spent + ((rows.exits >= 0) & (exits >= 0))
         return torch.where((exits >= 0) & (spent >= budgets), exits, after), spent
 
     def _clear(self) -> None:
+        self.n_states, self._n_edges = 0, 0
         self._mask_rows: dict[bytes, int] = {}
-        self._masks = torch.empty((0, self.vocab_size), dtype=torch.bool, device=self.device)
         everything = self._mask_row(np.full(n_words(self.vocab_size), 2**32 - 1, np.uint32))
-        self._states = self._moved(np.array([[everything, FREE, -1, 0, 0, 0]]))
-        self._edges = self._moved(np.zeros((1, 2), np.int64))  # what states without edges look at
+        self._add(np.array([[everything, FREE, -1, 0, 0, 0]]), np.zeros((1, 2), np.int64))
         self._places = torch.arange(1, device=self.device)
 
     def _rebuild(self) -> None:
@@ -123,7 +135,7 @@ class TableArena:
             self._append(resident)
 
     def _append(self, resident: Resident) -> None:
-        table, base, offset = resident.table, len(self._states), len(self._edges)
+        table, base, offset = resident.table, self.n_states, self._n_edges
         resident.base = base
         nothing = self._mask_row(np.zeros(n_words(self.vocab_size), np.uint32))
         mask_rows = np.array([*(self._mask_row(row) for row in table.masks), nothing])
@@ -136,20 +148,31 @@ class TableArena:
         states[:, FIRST_EDGE] = np.where(has_edges, first + offset, 0)
         states[:, LAST_EDGE] = np.where(has_edges, stop - 1 + offset, 0)
         states[:, HAS_EDGES] = has_edges
-        edges = np.stack((table.edge_tokens, table.edge_nexts + base), axis=1).astype(np.int64)
-        self._states = torch.cat((self._states, self._moved(states)))
-        self._edges = torch.cat((self._edges, self._moved(edges)))
+        self._add(states, np.stack((table.edge_tokens, table.edge_nexts + base), axis=1).astype(np.int64))
         width = max(len(self._places), int((stop - first).max(initial=1)))
         self._places = torch.arange(width, device=self.device)
 
+    def _add(self, states: NDArray[np.int64], edges: NDArray[np.int64]) -> None:
+        self.states = self._with(self.states, self.n_states, states)
+        self.edges = self._with(self.edges, self._n_edges, edges)
+        self.n_states += len(states)
+        self._n_edges += len(edges)
+
     def _mask_row(self, words: NDArray[np.uint32]) -> int:
-        """The row of _masks with these bits; equal rows of all tables are one."""
+        """The row of masks with these bits; equal rows of all tables are one."""
         key = words.tobytes()
         if key not in self._mask_rows:
-            self._mask_rows[key] = len(self._masks)
             bits = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little")[: self.vocab_size]
-            self._masks = torch.cat((self._masks, self._moved(bits.astype(np.bool_)[None])))
+            self.masks = self._with(self.masks, len(self._mask_rows), bits.astype(np.bool_)[None])
+            self._mask_rows[key] = len(self._mask_rows)
         return self._mask_rows[key]
 
-    def _moved(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array.copy()).to(self.device)
+    def _with(self, rows: Tensor, n: int, new: NDArray[np.generic]) -> Tensor:
+        """rows, of which n are in use, with the new ones behind those; a larger tensor where they do not fit."""
+        if n + len(new) > len(rows):
+            larger = rows.new_zeros((2 * (n + len(new)), *rows.shape[1:]))
+            larger[:n] = rows[:n]
+            rows = larger
+            self.version += 1
+        rows[n : n + len(new)] = torch.from_numpy(new.copy()).to(self.device)
+        return rows

@@ -3,7 +3,8 @@
 The operations of a layer are norm_qkv, attend, project_add, norm_route and experts_add; of the model's end, norm_head.
 What each takes and gives is written at the class of its name in `reference`. A backend is a module with classes of
 those names, each built from the reference's object (its weights, and what to do in cases it leaves alone). Operations
-that a backend lacks stay the reference's.
+that a backend lacks stay the reference's. A backend may also have `draw`, which does in one operation what the engine's
+sampler does in many where a row wants only a temperature and a table's mask.
 """
 
 from __future__ import annotations
@@ -54,6 +55,24 @@ class ExpertsAdd(Protocol):
 
 class NormHead(Protocol):
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor: ...
+
+
+class Draw(Protocol):
+    def __call__(
+        self,
+        logits: Tensor,
+        inverse_temperature: Tensor,
+        scale: Tensor,
+        keys: Tensor,
+        lanes: Tensor,
+        places: Tensor,
+        budgets: Tensor,
+        states: Tensor,
+        edges: Tensor,
+        masks: Tensor,
+        lane_places: Tensor,
+        last_ids: Tensor,
+    ) -> Tensor: ...
 
 
 @contextmanager
@@ -115,6 +134,12 @@ def arranged(weights: ExpertWeights) -> ExpertWeights:
     """
     arrange = getattr(_backend(weights.device), "arranged", None)
     return weights if arrange is None else arrange(weights)
+
+
+def draw(device: torch.device) -> Draw | None:
+    """The device's operation, or None where it has none; see `triton.sampling`."""
+    found: Draw | None = getattr(_backend(device), "draw", None)
+    return found
 
 
 def _prepare(plain: Operation, device: torch.device) -> Operation:

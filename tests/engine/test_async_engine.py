@@ -178,7 +178,7 @@ def test_a_dead_engine_ends_every_waiter(model: Transformer, monkeypatch: pytest
     engine = Engine(model, context=500, n_rows=2)
     schedule, n_steps = engine.scheduler.schedule, iter(range(10**6))
 
-    def dying() -> object:
+    def dying(**_: bool) -> object:
         if next(n_steps) == 20:
             raise MemoryError("of the host")
         return schedule()

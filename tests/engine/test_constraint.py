@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import UNLIMITED, Cursor, TableConstraint, body
 from harmonium.engine.engine import Engine
+from harmonium.engine.following import BAD
 from harmonium.engine.host_masking import HostMasking
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import FinishReason, Generation, Request, SamplingParams
-from harmonium.engine.sampler import BAD, Sampler
+from harmonium.engine.sampler import Sampler
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import IDLE_TABLES, TableArena
 from harmonium.model.transformer import Transformer
@@ -127,6 +128,7 @@ def test_tables_come_and_go_in_the_arena() -> None:
     arena.acquire(held)
     others = [table(VOCAB, [State({number % VOCAB}), State(TEXT)]) for number in range(5 * IDLE_TABLES)]
     for other in others:
+        arena.tidy()
         arena.acquire(other)
         rows = arena.look(torch.tensor([arena.base(other)]))
         allowed = arena.mask(torch.zeros(1, VOCAB), rows).isfinite()

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from harmonium.engine import noise
 from harmonium.engine.adjust import Arrays
-from harmonium.engine.batch import BatchBuilder, Inputs, Transfer
+from harmonium.engine.batch import BatchBuilder, Inputs
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import Request, SamplingParams
 from harmonium.engine.sampler import BAD, Filters, Randomness, Sampler, smallest_kept
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import TableArena
+from harmonium.engine.transfer import Transfer
 
 VOCAB = 96
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ from harmonium.engine.batch import Inputs
 from harmonium.engine.engine import Engine
 from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.request import FinishReason, Request, SamplingParams
-from harmonium.engine.runner import Sampled
+from harmonium.engine.runner import Flight, Sampled
 from harmonium.engine.sizes import PageCounts
 from harmonium.engine.speculative import Worth
 from harmonium.model.config import PAGE_SIZE
@@ -69,13 +69,23 @@ def checked(engine: Engine) -> None:
     """From now on every step's new keys and values go where nobody else reads."""
     run = engine._runner.run
 
-    def checking(inputs: Inputs) -> Sampled:
+    def checking(inputs: Inputs) -> Flight:
         for pool, group in ((engine.cache.full, inputs.batch.full), (engine.cache.sliding, inputs.batch.sliding)):
             assert len(set(group.slots.tolist())) == len(group.slots), "each token has a place of its own"
             assert may_write(pool, (group.slots // PAGE_SIZE).tolist())
         return run(inputs)
 
     engine._runner.run = checking  # type: ignore[method-assign]
+
+
+class Lost(Flight):
+    """A step whose ids never come."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None)
+
+    def wait(self) -> Sampled:
+        raise RuntimeError("far too late")
 
 
 class Guesses:
@@ -109,9 +119,9 @@ class Whatever(RuleBasedStateMachine):
         token_budget=st.integers(6, 200),
         n_full=st.integers(CONTEXT // PAGE_SIZE, 60),
         kept_tokens=st.none() | st.integers(0, 400),
-        speculates=st.booleans(),
+        way=st.sampled_from(["plain", "speculates", "overlaps"]),
     )
-    def begin(self, n_rows: int, token_budget: int, n_full: int, kept_tokens: int | None, speculates: bool) -> None:
+    def begin(self, n_rows: int, token_budget: int, n_full: int, kept_tokens: int | None, way: str) -> None:
         model = self.alone.model
         self.keys: dict[int, Key] = {}
         one = model.new_cache(1, 1)
@@ -124,7 +134,8 @@ class Whatever(RuleBasedStateMachine):
             token_budget=token_budget,
             kept_tokens=kept_tokens,
             cache_bytes=page * (n_full + n_sliding),
-            drafter=Guesses(self.alone, self.keys) if speculates else None,
+            drafter=Guesses(self.alone, self.keys) if way == "speculates" else None,
+            overlap=way == "overlaps",
         )
         if self.engine._speculation is not None:  # whatever it costs
             self.engine._speculation.costs.least_chance = lambda n_rows: 0.01  # type: ignore[method-assign]
@@ -154,20 +165,20 @@ class Whatever(RuleBasedStateMachine):
         for _ in range(n):
             self.step()
 
-    @rule(is_late=st.booleans())
-    def fail(self, is_late: bool) -> None:
-        """The next step fails at its begin or its end, and not when it is tried again row by row."""
+    @rule(place=st.sampled_from(["begin", "end", "device"]))
+    def fail(self, place: str) -> None:
+        """The next step fails at its begin, at its end or on the device, and not when it is tried again row by row."""
         runner, step = self.engine._runner, self.engine._runner.run
         n_calls = itertools.count()
 
-        def failing(inputs: Inputs) -> Sampled:
+        def failing(inputs: Inputs) -> Flight:
             is_first = next(n_calls) == 0 and len(inputs.batch.lengths) > 1
-            if is_first and not is_late:
+            if is_first and place == "begin":
                 raise RuntimeError("too early")
-            found = step(inputs)
-            if is_first:
+            flight = step(inputs)
+            if is_first and place == "end":
                 raise torch.OutOfMemoryError("too late")
-            return found
+            return Lost() if is_first else flight
 
         runner.run = failing  # type: ignore[method-assign]
         self.step()

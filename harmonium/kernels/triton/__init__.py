@@ -18,7 +18,7 @@ from torch import Tensor
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.kernels.triton import attention, experts, linear, rows
+from harmonium.kernels.triton import attention, experts, linear, rows, sampling
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
@@ -254,6 +254,43 @@ class NormHead:
             num_warps=Tiles.head_warps,
         )
         return logits
+
+
+def draw(
+    logits: Tensor,
+    inverse_temperature: Tensor,
+    scale: Tensor,
+    keys: Tensor,
+    lanes: Tensor,
+    places: Tensor,
+    budgets: Tensor,
+    states: Tensor,
+    edges: Tensor,
+    masks: Tensor,
+    lane_places: Tensor,
+    last_ids: Tensor,
+) -> Tensor:
+    """An id (n,) int64 for each row of logits (n, vocabulary) float32, -1 where none can be chosen.
+
+    Logits where the row's state allows the id, times inverse_temperature (n,), plus the noise of keys (n, 2) int32
+    times scale (n,): the largest wins. A row's state and what it spent are places (n, 2) int64 or, where that is -1,
+    those of its lane, lanes (n,) int64, in lane_places (.., 2), where they stand afterwards; budgets (n,) int64 are of
+    the latter. The id goes to last_ids (..,), too. states (.., 6), edges (.., 2) int64 and masks (.., vocabulary) bool
+    are those of the engine's table arena.
+    """
+    n, vocabulary = logits.shape
+    block = Tiles.draw_columns
+    n_blocks = triton.cdiv(vocabulary, block)
+    ids = torch.empty(n, dtype=torch.int64, device=logits.device)
+    best = torch.empty((n, n_blocks), dtype=torch.float32, device=logits.device)
+    best_ids = torch.empty((n, n_blocks), dtype=torch.int64, device=logits.device)
+    arrived = torch.zeros(n, dtype=torch.int32, device=logits.device)
+    sampling.draw[(n_blocks, n)](
+        *(logits, inverse_temperature, scale, keys, lanes, places, budgets, states, edges, masks),
+        *(lane_places, last_ids, best, best_ids, arrived, ids, vocabulary),
+        *(n_blocks, block, triton.next_power_of_2(n_blocks), Tiles.draw_edges),
+    )
+    return ids
 
 
 def norm_rows(x: Tensor, norm: Tensor, eps: float, options: dict[str, Any], picked: Tensor | None = None) -> Tensor:

@@ -29,6 +29,7 @@ class Tiles:
     one_keys, one_programs = 128, 512
     many_queries, many_keys, many_warps, many_stages = 64, 128, 4, 2
     one_columns, sum_columns = 8, 1024
+    draw_columns, draw_edges = 1024, 64
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 5, 4, 4),
         8: ExpertTile(2, 3, 4, 3),
