@@ -61,8 +61,9 @@ def served(engine: Engine, arrivals: list[tuple[str, int, int]]) -> list[tuple[l
 
 def joined(outputs: list[StepOutput]) -> tuple[object, ...]:
     ids = [id_ for output in outputs for id_ in output.ids]
-    reported = [(one.id, round(one.logprob, 4)) for output in outputs for one in output.logprobs]
-    return ids, reported, outputs[-1].finish_reason, outputs[-1].error
+    reported = [one for output in outputs for one in output.logprobs]
+    chances = pytest.approx([one.logprob for one in reported], abs=1e-4)
+    return ids, [one.id for one in reported], chances, outputs[-1].finish_reason, outputs[-1].error
 
 
 class Replays:
