@@ -14,7 +14,7 @@ from harmonium.engine import runner
 from harmonium.engine.batch import Inputs
 from harmonium.engine.constraint import TableConstraint, body
 from harmonium.engine.engine import Engine
-from harmonium.engine.request import FinishReason, SamplingParams, StepOutput
+from harmonium.engine.request import FinishReason, SamplingParams, StepOutput, TokenLogprob
 from harmonium.engine.transfer import Transfer
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit
@@ -43,8 +43,8 @@ WISHES: dict[str, tuple[SamplingParams, TableConstraint | None]] = {
 }
 
 
-def served(engine: Engine, arrivals: list[tuple[str, int, int]]) -> list[tuple[list[StepOutput], bool]]:
-    """Outputs of requests (what it wishes, its prompt's length, steps before it comes), and whether it was put off."""
+def served(engine: Engine, arrivals: list[tuple[str, int, int]]) -> list[list[StepOutput]]:
+    """Outputs of requests: what it wishes, its prompt's length, and how many steps come before the next."""
     outputs: dict[int, list[StepOutput]] = {}
     for wish, length, n_steps in arrivals:
         params, constraint = WISHES[wish]
@@ -61,9 +61,11 @@ def served(engine: Engine, arrivals: list[tuple[str, int, int]]) -> list[tuple[l
 
 def joined(outputs: list[StepOutput]) -> tuple[object, ...]:
     ids = [id_ for output in outputs for id_ in output.ids]
-    reported = [one for output in outputs for one in output.logprobs]
-    chances = pytest.approx([one.logprob for one in reported], abs=1e-4)
-    return ids, [one.id for one in reported], chances, outputs[-1].finish_reason, outputs[-1].error
+    return ids, [one.id for one in told(outputs)], outputs[-1].finish_reason, outputs[-1].error
+
+
+def told(outputs: list[StepOutput]) -> list[TokenLogprob]:
+    return [one for output in outputs for one in output.logprobs]
 
 
 class Replays:
@@ -104,15 +106,13 @@ def test_overlapped_steps_give_what_others_do(
     model: Transformer, arriving: list[tuple[str, int, int]], n_rows: int, token_budget: int
 ) -> None:
     expected, found = (
-        [
-            joined(outputs)
-            for outputs in served(
-                Engine(model, context=256, n_rows=n_rows, token_budget=token_budget, overlap=overlap), arriving
-            )
-        ]
+        served(Engine(model, context=256, n_rows=n_rows, token_budget=token_budget, overlap=overlap), arriving)
         for overlap in (False, True)
     )
-    assert found == expected
+    for one, other in zip(expected, found, strict=True):
+        assert joined(one) == joined(other)
+        chances = ([said.logprob for said in told(outputs)] for outputs in (one, other))
+        assert next(chances) == pytest.approx(next(chances), abs=1e-4)
 
 
 def test_graphs_give_what_steps_do(model: Transformer, replays: list[Replays]) -> None:
