@@ -1,0 +1,51 @@
+// Which model answers, and how much it holds: the name at the top, a choice where the server has several.
+
+import { byId, el, setText } from "../dom.js";
+import { notify } from "./dialogs.js";
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact" });
+
+export class Models {
+  #api;
+  #settings;
+  #onKey;
+  #onChange;
+  #served = [];
+
+  /** onKey(): the server wants a key. onChange(): another model is chosen. */
+  constructor({ api, settings, onKey, onChange }) {
+    this.#api = api;
+    this.#settings = settings;
+    this.#onKey = onKey;
+    this.#onChange = onChange;
+    this.select = byId("model");
+    this.select.addEventListener("change", () => this.#choose(this.select.value));
+  }
+
+  /** How many tokens the chosen model holds, or null where the server does not say. */
+  get context() {
+    return this.#served.find(({ id }) => id === this.#settings.model)?.context_length ?? null;
+  }
+
+  async load() {
+    try {
+      this.#served = await this.#api.models();
+    } catch (error) {
+      if (error.status === 401) this.#onKey();
+      else notify(`${error.message} The models could not be read; reload the page to try again.`);
+      return;
+    }
+    this.select.replaceChildren(...this.#served.map(({ id }) => el("option", { value: id }, id)));
+    this.select.disabled = this.#served.length < 2;
+    const isServed = this.#served.some(({ id }) => id === this.#settings.model);
+    this.#choose(isServed ? this.#settings.model : (this.#served[0]?.id ?? ""));
+  }
+
+  #choose(id) {
+    this.#settings.set({ model: id });
+    this.select.value = id;
+    setText(byId("context"), this.context ? `${COMPACT.format(this.context)} context` : "");
+    byId("context").title = this.context ? `Prompt and answer together may have ${this.context} tokens` : "";
+    this.#onChange();
+  }
+}
