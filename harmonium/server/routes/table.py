@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from harmonium.server.routes import chat_completions, conversations, health, models, responses
+from harmonium.server.routes import chat_completions, conversations, health, models, page, responses
 
 ROUTERS: tuple[APIRouter, ...] = (
     responses.router,
@@ -12,4 +12,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     chat_completions.router,
     models.router,
     health.router,
+    page.router,
 )
