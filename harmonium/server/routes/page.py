@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-from harmonium.server.errors import NotFound
+from harmonium.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
 
