@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Protocol, TypeVar
 
@@ -27,6 +27,8 @@ BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
 
 LEAST_TO_SHARE = 2**24
 """Products in one dense matrix of a step, tokens * hidden**2, from which torch's threads earn the time to wake them."""
+LEAST_TO_WAKE = 2**20
+"""The same for the threads of the CPU's kernels, which are woken once a step."""
 
 Operation = TypeVar("Operation")
 
@@ -81,15 +83,30 @@ def threads_for(x: Tensor) -> Iterator[None]:
 
     torch's count holds for the process; it is what it was once the step is over.
     """
-    n_threads = torch.get_num_threads()
-    if x.device.type != "cpu" or n_threads == 1 or x.numel() * x.shape[1] >= LEAST_TO_SHARE:
-        yield
+    n_products = x.numel() * x.shape[1]
+    if x.device.type != "cpu" or n_products >= LEAST_TO_SHARE:
+        with _workers(x):
+            yield
         return
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        if n_products >= LEAST_TO_WAKE:
+            with _workers(x):
+                yield
+        else:
+            yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+def _workers(x: Tensor) -> AbstractContextManager[None]:
+    """The kernels' own threads, awake."""
+    if x.device.type != "cpu":
+        return nullcontext()
+    from harmonium.kernels.cpu.pool import POOL
+
+    return POOL.working()
 
 
 def norm_qkv(

@@ -144,39 +144,117 @@ def test_norm_head(tokens: int, dtype: torch.dtype, is_everywhere: bool):
     assert close(found, expected, 2e-6)
 
 
-@pytest.mark.parametrize("form", ["avx512", "avx2", "portable"])
-def test_every_form_of_the_packed_dot(form: str):
-    import numba
+def int8(n_rows: int, n_blocks: int) -> tuple[tuple[np.ndarray, ...], torch.Tensor]:
+    """Random int8 weights as kernels take them, flat, and their values."""
+    codes, scales = torch.randint(-127, 128, (n_rows, n_blocks, 32), dtype=torch.int8), torch.rand(n_rows, n_blocks, 1)
+    scales = scales.bfloat16()
+    values = (codes * scales.float()).view(n_rows, -1)
+    return (codes.flatten().numpy(), scales.flatten().view(torch.uint16).numpy()), values
 
-    from harmonium.kernels.cpu.simd import DOTS
 
+def mxfp4_bytes(n_rows: int, n_blocks: int) -> tuple[tuple[np.ndarray, ...], torch.Tensor]:
+    """MXFP4 of every byte, so that every code is in each half, as kernels take it; and its values."""
+    blocks = torch.arange(n_rows * n_blocks * 16).to(torch.uint8).view(n_rows, n_blocks, 16)
+    scales = torch.randint(60, 180, (n_rows, n_blocks), dtype=torch.uint8)
+    return (blocks.flatten().numpy(), scales.flatten().numpy()), mxfp4.decode(blocks, scales)
+
+
+def floats(n_rows: int, n_blocks: int, dtype: torch.dtype) -> tuple[np.ndarray, torch.Tensor]:
+    values = torch.randn(n_rows, n_blocks * 32).to(dtype)
+    flat = values.view(torch.uint16) if dtype == torch.bfloat16 else values
+    return flat.flatten().numpy(), values.float()
+
+
+def in_block_order(x: torch.Tensor) -> torch.Tensor:
+    return x.view(*x.shape[:-1], -1, 16, 2).transpose(-1, -2).reshape(x.shape)
+
+
+MATRICES = {
+    "float32": lambda: floats(16, 5, torch.float32),
+    "bfloat16": lambda: floats(16, 5, torch.bfloat16),
+    "int8": lambda: int8(16, 5),
+    "mxfp4": lambda: mxfp4_bytes(16, 5),
+}
+
+
+def skip_unless_able(form: str) -> None:
     able = {"avx512": ["avx512", "avx2", "portable"], "avx2": ["avx2", "portable"], "portable": ["portable"]}
     if form not in able[instruction_set()]:
         pytest.skip(f"this processor has no {form}; run the tests on one that has")
-    dot = DOTS[form]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("float32", "portable"), ("bfloat16", "portable"), ("int8", "portable")]
+    + [("mxfp4", form) for form in ("avx512", "avx2", "portable")],
+)
+def test_rows_in_every_form(kind: str, form: str):
+    import numba
+
+    from harmonium.kernels.cpu.dots import DOTS
+
+    skip_unless_able(form)
+    one, two, four = DOTS[form].values()
 
     @numba.njit
-    def rows(blocks, scales, even, odd, out):
-        n_blocks = len(even) // 16
-        for row in range(len(out)):
-            out[row] = dot(blocks, scales, row * n_blocks, n_blocks, even, odd)
+    def multiply(matrix, x, out):
+        for row in range(0, out.shape[0], 2):
+            one(matrix, row, 5, x, 0, out[row, 0])
+            two(matrix, row, 5, x, 1, out[row, 1])
+            four(matrix, row, 5, x, 3, out[row, 2])
 
-    blocks = torch.arange(256, dtype=torch.uint8).repeat(5).view(16, 5, 16)  # every byte, so every code in each half
-    scales, x = torch.randint(100, 140, (16, 5), dtype=torch.uint8), torch.randn(160)
-    out = np.empty(16, np.float32)
-    rows(blocks.flatten().numpy(), scales.flatten().numpy(), x[0::2].numpy().copy(), x[1::2].numpy().copy(), out)
-    weights = mxfp4.decode(blocks, scales).double()
-    errors = (torch.from_numpy(out) - weights @ x.double()).abs() / (weights.abs() @ x.double().abs())
-    assert errors.max() < 2.5e-7
+    matrix, expected = MATRICES[kind]()
+    x, out = torch.randn(7, 160), np.zeros((16, 3, 8), np.float32)
+    multiply(matrix, (in_block_order(x) if kind == "mxfp4" else x).flatten().numpy(), out)
+    found = torch.from_numpy(out)[::2]  # (pairs of rows, kernels, rows of the pair and tokens)
+    parts = [found[:, i, : 2 * n].reshape(8, 2, n).reshape(16, n) for i, n in enumerate((1, 2, 4))]
+    exact = expected.double() @ x.double().t()
+    errors = (torch.cat(parts, 1) - exact).abs() / (expected.abs().double() @ x.abs().double().t())
+    assert errors.max() < 5e-7
 
 
-def test_decoding_is_exact():
-    from harmonium.kernels.cpu import experts
+@pytest.mark.parametrize("kind", MATRICES)
+@pytest.mark.parametrize("form", ["avx512", "avx2", "portable"])
+def test_rows_are_written_out_exactly(kind: str, form: str):
+    import numba
 
-    blocks, scales = torch.randint(256, (300, 16), dtype=torch.uint8), torch.randint(1, 255, (300,), dtype=torch.uint8)
-    out = torch.empty(300 * 32)
-    experts.decode(blocks.flatten().numpy(), scales.numpy(), out.numpy())
-    assert torch.equal(out, mxfp4.decode(blocks, scales))
+    from harmonium.kernels.cpu.dots import UNPACKS
+
+    skip_unless_able(form)
+    unpack = UNPACKS[form]
+    matrix, expected = MATRICES[kind]()
+    if kind == "mxfp4":
+        scales = torch.arange(1, 81, dtype=torch.uint8).view(16, 5) * 3  # nearly all that there are
+        expected = in_block_order(mxfp4.decode(torch.from_numpy(matrix[0]).view(16, 5, 16), scales))
+        matrix = (matrix[0], scales.flatten().numpy())
+    out = torch.empty(15, 160)
+    numba.njit(lambda matrix, out: unpack(matrix, 5, 75, out))(matrix, out.view(-1).numpy())
+    assert torch.equal(out, expected[1:])
+
+
+@pytest.mark.parametrize("form", ["avx512", "avx2", "portable"])
+def test_tiles_in_every_form(form: str):
+    import numba
+
+    from harmonium.kernels.cpu.tile import TILES
+
+    skip_unless_able(form)
+    half, whole = TILES[form]
+
+    @numba.njit
+    def multiply(weights, panel, halves, wholes, turned):
+        half(weights, 0, 50, 1, panel, 0, 50, halves, 0)
+        whole(weights, 0, 50, 1, panel, 0, 50, wholes, 0)
+        whole(weights, 3, 1, 8, panel, 32, 40, turned, 0)
+
+    weights, panel = torch.randn(8, 50), torch.randn(50, 32)
+    halves, wholes, turned = torch.ones(3, 8, 32).unbind()
+    multiply(*(x.reshape(-1).numpy() for x in (weights, panel, halves, wholes, turned)))
+    assert torch.allclose(wholes, weights @ panel + 1, atol=1e-5)
+    assert torch.allclose(halves[:, :16], wholes[:, :16], atol=1e-5)
+    assert (halves[:, 16:] == 1).all()
+    columns = weights.flatten()[3 : 3 + 320].view(40, 8)
+    assert torch.allclose(turned, columns.t() @ panel[1:41] + 1, atol=1e-5)
 
 
 def test_exponential():
@@ -211,11 +289,13 @@ def test_numba_is_not_imported_before_it_is_needed():
 
 def test_machine_code_is_kept_for_the_next_process(tmp_path: Path):
     code = (
-        "import numpy as np; from harmonium.kernels.cpu import dense; x = np.ones((2, 4), np.float32);"
-        "dense.norm_rows(x, x[0], 0.0, x); print(sum(dense.norm_rows.stats.cache_hits.values()), x.sum())"
+        "import numpy as np; from harmonium.kernels.cpu import dense; from harmonium.kernels.cpu.pool import ALONE;"
+        "x, y = np.ones((2, 2, 32), np.float32);"
+        "dense.project_add(ALONE, x, y, np.ones(32 * 32, np.float32), y[0]);"
+        "print(sum(dense.project_add.stats.cache_hits.values()), x.sum())"
     )
-    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 8.0"
-    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1 8.0"
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2176.0"
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)) == "1 2176.0"
 
 
 def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch):

@@ -1,76 +1,133 @@
-"""Attention with sinks over pages: a kernel for rows with few new tokens, torch's blockwise one for prompts.
+"""Attention with sinks over pages, for one new token of a row as for a whole prompt.
 
-torch's gives each query's log-sum-exp with its result, so that a chunk's causal part and its earlier context are done
-apart and joined, and the sink, a further column of the softmax, is put in at the end by scaling.
+The queries of some new tokens that share a key and value head are the lanes of a panel; it meets the row's pages one
+after another, in order. A lane keeps its largest score and its sum so far, and what it gathered is scaled down when a
+larger score comes: blockwise softmax, as in Dao et al. 2022, arXiv:2205.14135. The sink is a score that comes first
+and has no value.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from harmonium.kernels.cpu import tile
 from harmonium.kernels.cpu.compile import compiled, inlined
-from harmonium.kernels.cpu.dense import Floats
+from harmonium.kernels.cpu.pool import State, shared
+from harmonium.kernels.cpu.products import PANEL, Floats
 from harmonium.kernels.cpu.simd import exp
 
 Pages = NDArray[np.int32]
 
-
-MOST_NEW = 8
-"""New tokens in a row up to which the kernel is faster than torch's blockwise attention."""
+LOWEST = np.float32(-1e30)
+"""The score of what a query does not see: finite, so that differences are."""
 
 
 @inlined
-def _score(
-    q: Floats, k_cache: Floats, kv_head: int, pages: Pages, first: int, scale: np.float32, scores: Floats
+def _page(
+    queries: Floats,
+    page: Floats,
+    value_page: Floats,
+    first: int,
+    n_keys: int,
+    seen: tuple[Pages, Pages],
+    scores: Floats,
+    tops: Floats,
+    sums: Floats,
+    out: Floats,
+    is_half: bool,
 ) -> None:
-    """scores (heads, n) of q (heads, head_dim) with the keys of one kv head, from position `first` on."""
-    page_size = k_cache.shape[2]
-    for j in range(scores.shape[1]):
-        place = first + j
-        key = k_cache[pages[place // page_size], kv_head, place % page_size]
-        for head in range(len(q)):
-            total = np.float32(0.0)
-            for i in range(len(key)):
-                total += q[head, i] * key[i]
-            scores[head, j] = total * scale
+    """One page: its first n_keys keys and values (page_size * head_dim,), from position `first` on, for all lanes.
+
+    seen: of each lane the first position that it sees, and the one after the last.
+    """
+    head_dim = len(queries) // PANEL
+    page_size, n_lanes = len(page) // head_dim, PANEL // 2 if is_half else PANEL
+    scores[:] = 0
+    for key in range(0, n_keys, tile.ROWS):
+        if is_half:
+            tile.half_tile(page, key * head_dim, head_dim, 1, queries, 0, head_dim, scores, key * PANEL)
+        else:
+            tile.whole_tile(page, key * head_dim, head_dim, 1, queries, 0, head_dim, scores, key * PANEL)
+    factors, grows = scores[page_size * PANEL :], False
+    for lane in range(n_lanes):
+        factors[lane] = tops[lane]
+    for key in range(n_keys):
+        for lane in range(n_lanes):
+            is_seen = (first + key >= seen[0][lane]) & (first + key < seen[1][lane])
+            score = scores[key * PANEL + lane] if is_seen else LOWEST
+            scores[key * PANEL + lane] = score
+            tops[lane] = max(tops[lane], score)
+    for lane in range(n_lanes):
+        grows |= tops[lane] > factors[lane]
+    if grows:
+        for lane in range(n_lanes):
+            factors[lane] = exp(factors[lane] - tops[lane])
+            sums[lane] *= factors[lane]
+        for i in range(head_dim):
+            for lane in range(n_lanes):
+                out[i * PANEL + lane] *= factors[lane]
+    for key in range(n_keys):
+        for lane in range(n_lanes):
+            weight = exp(scores[key * PANEL + lane] - tops[lane])
+            scores[key * PANEL + lane] = weight
+            sums[lane] += weight
+    for i in range(0, head_dim, tile.ROWS):
+        if is_half:
+            tile.half_tile(value_page, i, 1, head_dim, scores, 0, n_keys, out, i * PANEL)
+        else:
+            tile.whole_tile(value_page, i, 1, head_dim, scores, 0, n_keys, out, i * PANEL)
 
 
-@inlined
-def _soften(scores: Floats, sink: np.float32) -> None:
-    """Softmax of one head's scores in place, with the sink's share left out."""
-    top, total = sink, np.float32(0.0)
-    for j in range(len(scores)):
-        top = max(top, scores[j])
-    for j in range(len(scores)):
-        scores[j] = exp(scores[j] - top)
-        total += scores[j]
-    total += exp(sink - top)
-    for j in range(len(scores)):
-        scores[j] /= total
-
-
-@inlined
-def _gather(weights: Floats, v_cache: Floats, kv_head: int, pages: Pages, first: int, out: Floats) -> None:
-    """out (heads, head_dim) = weights (heads, n) times the values of one kv head, from position `first` on."""
-    page_size = v_cache.shape[2]
-    for head in range(len(out)):
-        for i in range(out.shape[1]):
-            out[head, i] = 0
-    for j in range(weights.shape[1]):
-        place = first + j
-        value = v_cache[pages[place // page_size], kv_head, place % page_size]
-        for head in range(len(out)):
-            weight = weights[head, j]
-            for i in range(len(value)):
-                out[head, i] += weight * value[i]
+@shared
+def _attend_block(
+    item: int,
+    q: Floats,
+    k_cache: Floats,
+    v_cache: Floats,
+    sinks: Floats,
+    window: int,
+    table: Pages,
+    starts: Pages,
+    lengths: Pages,
+    out: Floats,
+    blocks: Pages,
+) -> None:
+    """Item: one of `blocks` (n, 2), a row and the first of its new tokens there, and one key and value head."""
+    _, kv_heads, page_size, head_dim = k_cache.shape
+    groups = q.shape[1] // kv_heads
+    row, start, kv_head = blocks[item // kv_heads, 0], blocks[item // kv_heads, 1], item % kv_heads
+    n_tokens = min(PANEL // groups, starts[row + 1] - start)
+    is_half, scale = n_tokens * groups <= PANEL // 2, np.float32(1.0 / np.sqrt(head_dim))
+    position = lengths[row] - (starts[row + 1] - start)  # of the block's first token
+    queries, gathered = np.zeros(head_dim * PANEL, np.float32), np.zeros(head_dim * PANEL, np.float32)
+    scores = np.empty((page_size + 1) * PANEL, np.float32)
+    tops, sums = np.zeros(PANEL, np.float32), np.ones(PANEL, np.float32)
+    seen = (np.zeros(PANEL, np.int32), np.zeros(PANEL, np.int32))
+    for t in range(n_tokens):
+        for head in range(groups):
+            lane = t * groups + head
+            tops[lane] = sinks[kv_head * groups + head]
+            seen[0][lane] = max(0, position + t + 1 - window) if window else 0
+            seen[1][lane] = position + t + 1
+            for i in range(head_dim):
+                queries[i * PANEL + lane] = q[start + t, kv_head * groups + head, i] * scale
+    end = position + n_tokens
+    for number in range(seen[0][0] // page_size, (end + page_size - 1) // page_size):
+        page = table[row, number]
+        keys, values = k_cache[page, kv_head].reshape(-1), v_cache[page, kv_head].reshape(-1)
+        first, n_keys = number * page_size, min(page_size, end - number * page_size)
+        _page(queries, keys, values, first, n_keys, seen, scores, tops, sums, gathered, is_half)
+    for t in range(n_tokens):
+        for head in range(groups):
+            lane = t * groups + head
+            for i in range(head_dim):
+                out[start + t, kv_head * groups + head, i] = gathered[i * PANEL + lane] / sums[lane]
 
 
 @compiled
-def attend_rows(
+def attend(
+    state: State,
     q: Floats,
     k_cache: Floats,
     v_cache: Floats,
@@ -81,82 +138,12 @@ def attend_rows(
     lengths: Pages,
     out: Floats,
 ) -> None:
-    """Fills out (tokens, heads, head_dim) for rows of at most MOST_NEW new tokens; window 0 sees everything."""
-    kv_heads, head_dim = k_cache.shape[1], k_cache.shape[3]
-    groups = q.shape[1] // kv_heads
-    scale = np.float32(1.0 / np.sqrt(head_dim))
-    longest = 0
-    for row in range(len(lengths)):
-        longest = max(longest, lengths[row])
-    scratch = np.empty(groups * longest, np.float32)
-    for row in range(len(lengths)):
-        start, stop = starts[row], starts[row + 1]
-        if stop - start > MOST_NEW:
-            continue
-        for token in range(start, stop):
-            end = lengths[row] - (stop - 1 - token)
-            first = max(0, end - window) if window else 0
-            scores = scratch[: groups * (end - first)].reshape(groups, end - first)
-            for kv_head in range(kv_heads):
-                heads = slice(kv_head * groups, (kv_head + 1) * groups)
-                _score(q[token, heads], k_cache, kv_head, table[row], first, scale, scores)
-                for head in range(groups):
-                    _soften(scores[head], sinks[kv_head * groups + head])
-                _gather(scores, v_cache, kv_head, table[row], first, out[token, heads])
-
-
-def attend_chunk(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor) -> Tensor:
-    """Full causal attention of a row's new tokens, the last of its context.
-
-    q (n_new, heads, head_dim), k and v (kv_heads, n_keys, head_dim). Returns q's shape.
-    """
-    n_new, heads, head_dim = q.shape
-    kv_heads, n_keys, _ = k.shape
-    groups, n_old = heads // kv_heads, n_keys - n_new
-    mine = [x[:, n_old:].repeat_interleave(groups, 0) for x in (k, v)]  # (heads, n_new, head_dim)
-    out, norms = _flash(q.transpose(0, 1), *mine, is_causal=True)  # (heads, n_new, head_dim), (heads, n_new)
-    if n_old:
-        grouped = q.view(n_new, kv_heads, groups, head_dim).permute(1, 2, 0, 3).reshape(kv_heads, -1, head_dim)
-        old_out, old_norms = _flash(grouped, k[:, :n_old], v[:, :n_old])  # (kv_heads, groups * n_new, ...)
-        old_out, old_norms = old_out.reshape(heads, n_new, head_dim), old_norms.reshape(heads, n_new)
-        both = torch.logaddexp(norms, old_norms)
-        out = out * (norms - both).exp().unsqueeze(-1) + old_out * (old_norms - both).exp().unsqueeze(-1)
-        norms = both
-    return (out * torch.sigmoid(norms - sinks[:, None]).unsqueeze(-1)).transpose(0, 1)
-
-
-def attend_band(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, window: int) -> Tensor:
-    """Sliding attention of a row's new tokens in blocks of `window` queries, each block facing two such blocks of keys.
-
-    q (n_new, heads, head_dim), k and v (kv_heads, n_keys, head_dim) end with the new tokens. Returns q's shape.
-    """
-    n_new, heads, head_dim = q.shape
-    kv_heads, n_keys, _ = k.shape
-    groups, n_blocks = heads // kv_heads, -(-n_new // window)
-    behind, ahead = window - (n_keys - n_new), n_blocks * window - n_new
-    blocks = F.pad(q, (0, 0, 0, 0, 0, ahead)).view(n_blocks, window, kv_heads, groups, head_dim)
-    blocks = blocks.permute(0, 2, 3, 1, 4).reshape(n_blocks, kv_heads, groups * window, head_dim)
-    bands = [  # (n_blocks, kv_heads, 2 * window, head_dim): the keys of the block before, and of the block
-        F.pad(x, (0, 0, behind, ahead)).unfold(1, 2 * window, window).permute(1, 0, 3, 2) for x in (k, v)
-    ]
-    query, key = torch.arange(window)[:, None] + window, torch.arange(2 * window)
-    seen = (key <= query) & (key > query - window)  # (window, 2 * window)
-    is_there = torch.arange(n_blocks)[:, None, None] * window + key >= behind  # (n_blocks, 1, 2 * window)
-    bias = torch.zeros(n_blocks, window, 2 * window).masked_fill(~(seen & is_there), float("-inf"))
-    out, norms = _flash(blocks, *bands, attn_mask=bias.repeat(1, groups, 1).unsqueeze(1))
-    sink = sinks.view(1, kv_heads, groups, 1).expand(-1, -1, -1, window).flatten(2)  # (1, kv_heads, groups * window)
-    out = out * torch.sigmoid(norms - sink).unsqueeze(-1)
-    out = out.view(n_blocks, kv_heads, groups, window, head_dim).permute(0, 3, 1, 2, 4)
-    return out.reshape(n_blocks * window, heads, head_dim)[:n_new]
-
-
-def _flash(
-    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, attn_mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Blockwise attention of (..., heads, n, head_dim), and each query's log of its sum of exponentials."""
-    is_one = q.dim() == 3
-    if is_one:
-        q, k, v = q[None], k[None], v[None]
-    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    out, norms = flash(q, k, v, 0.0, is_causal, attn_mask=attn_mask)
-    return (out[0], norms[0]) if is_one else (out, norms)
+    """Fills out (tokens, heads, head_dim), the shape of q; window 0 sees everything. At most 32 heads share a key."""
+    kv_heads = k_cache.shape[1]
+    most = PANEL // (q.shape[1] // kv_heads)
+    blocks, n = np.empty((len(q), 2), np.int32), 0
+    for row in range(len(lengths) - 1, -1, -1):  # the end of a prompt sees the most and comes first
+        for start in range(starts[row] + (starts[row + 1] - starts[row] - 1) // most * most, starts[row] - 1, -most):
+            blocks[n, 0], blocks[n, 1] = row, start
+            n += 1
+    _attend_block(state, n * kv_heads, (q, k_cache, v_cache, sinks, window, table, starts, lengths, out, blocks))

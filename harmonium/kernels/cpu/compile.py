@@ -27,12 +27,16 @@ class _SourceCache(FunctionCache):
         return (*super()._index_key(sig, codegen), _SOURCES)  # type: ignore[no-untyped-call]
 
 
-_numba = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
 
 
 def compiled(function: Function) -> Function:
     """Decorates a kernel. Floating-point sums may be reordered; NaN and infinity keep their meaning."""
-    dispatcher: Any = _numba(function)
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
     with contextlib.suppress(RuntimeError):  # where no folder for the cache can be written
         dispatcher._cache = _SourceCache(function)  # type: ignore[no-untyped-call]
     return cast(Function, dispatcher)
@@ -40,7 +44,8 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Decorates what only kernels call. It is part of their machine code and not stored by itself."""
-    kernel: Any = _numba(function)
+    no_wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    kernel: Any = numba.njit(**_OPTIONS | no_wrappers)(function)
     return cast(Function, kernel)
 
 

@@ -1,27 +1,28 @@
-"""Kernels around the dense matrices, for few tokens: norm, projections, rotation, cache write, routing.
+"""Kernels around the dense matrices: norm, projections, rotation, cache write, routing, the head.
 
-Weights are (out, in), float32 or the uint16 bits of bfloat16; everything else is float32.
+Each takes the state of the pool whose threads it shares its work with, and, but for the weights (`dots.Matrix`),
+float32. Matrices are flat; how many rows they have is how many numbers are to be filled.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harmonium.kernels.cpu.compile import compiled, inlined
-from harmonium.kernels.cpu.simd import exp, widen
+from harmonium.kernels.cpu.dots import Matrix
+from harmonium.kernels.cpu.pool import State, shared
+from harmonium.kernels.cpu.products import Floats, multiply, pack_many
+from harmonium.kernels.cpu.simd import exp
 
-Floats = NDArray[np.float32]
-Weights = NDArray[Any]
 Integers = NDArray[np.int64]
 
+TOKENS_PER_ITEM = 8
 
-@compiled
-def norm_rows(x: Floats, weight: Floats, eps: float, out: Floats) -> None:
-    """RMSNorm of x (tokens, hidden) into out."""
-    for t in range(len(x)):
+
+@shared
+def _norm_tokens(item: int, x: Floats, weight: Floats, eps: float, out: Floats) -> None:
+    for t in range(item * TOKENS_PER_ITEM, min((item + 1) * TOKENS_PER_ITEM, len(x))):
         total = np.float32(0.0)
         for i in range(x.shape[1]):
             total += x[t, i] * x[t, i]
@@ -31,14 +32,9 @@ def norm_rows(x: Floats, weight: Floats, eps: float, out: Floats) -> None:
 
 
 @inlined
-def multiply(x: Floats, weight: Weights, bias: Floats, out: Floats) -> None:
-    """out (tokens, rows) = x (tokens, width) times weight (rows, width) + bias; a row is read once for all tokens."""
-    for row in range(len(weight)):
-        for t in range(len(x)):
-            total = bias[row]
-            for i in range(x.shape[1]):
-                total += widen(weight[row, i]) * x[t, i]
-            out[t, row] = total
+def norm_rows(state: State, x: Floats, weight: Floats, eps: float, out: Floats) -> None:
+    """RMSNorm of x (tokens, hidden) into out."""
+    _norm_tokens(state, (len(x) + TOKENS_PER_ITEM - 1) // TOKENS_PER_ITEM, (x, weight, eps, out))
 
 
 @inlined
@@ -51,13 +47,21 @@ def rotate(head: Floats, cos: Floats, sin: Floats, out: Floats) -> None:
         out[half + i] = second * cos[i] + first * sin[i]
 
 
-@compiled
-def rotate_store(
-    q: Floats, k: Floats, v: Floats, cos: Floats, sin: Floats, slots: Integers, k_cache: Floats, v_cache: Floats
+@shared
+def _rotate_store(
+    item: int,
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    cos: Floats,
+    sin: Floats,
+    slots: Integers,
+    k_cache: Floats,
+    v_cache: Floats,
 ) -> None:
     """Rotates q (tokens, heads * head_dim) in place; caches k, rotated, and v (tokens, kv_heads * head_dim)."""
     _, kv_heads, page_size, head_dim = k_cache.shape
-    for t in range(len(q)):
+    for t in range(item * TOKENS_PER_ITEM, min((item + 1) * TOKENS_PER_ITEM, len(q))):
         for start in range(0, q.shape[1], head_dim):
             head = q[t, start : start + head_dim]
             rotate(head, cos[t], sin[t], head)
@@ -71,11 +75,13 @@ def rotate_store(
 
 @compiled
 def norm_qkv(
+    state: State,
     x: Floats,
     norm: Floats,
     eps: float,
-    weights: tuple[Weights, Weights, Weights],
-    biases: tuple[Floats, Floats, Floats],
+    q_weights: tuple[Matrix, Floats],
+    k_weights: tuple[Matrix, Floats],
+    v_weights: tuple[Matrix, Floats],
     cos: Floats,
     sin: Floats,
     slots: Integers,
@@ -85,26 +91,24 @@ def norm_qkv(
 ) -> None:
     """Fills q (tokens, heads * head_dim) and the slots of the caches (pages, kv_heads, page_size, head_dim)."""
     normed = np.empty_like(x)
-    k = np.empty((len(x), len(biases[1])), np.float32)
+    k = np.empty((len(x), len(k_weights[1])), np.float32)
     v = np.empty_like(k)
-    norm_rows(x, norm, eps, normed)
-    multiply(normed, weights[0], biases[0], q)
-    multiply(normed, weights[1], biases[1], k)
-    multiply(normed, weights[2], biases[2], v)
-    rotate_store(q, k, v, cos, sin, slots, k_cache, v_cache)
+    norm_rows(state, x, norm, eps, normed)
+    panels = pack_many(state, normed)
+    multiply(state, normed, panels, q_weights[0], q_weights[1], False, q)
+    multiply(state, normed, panels, k_weights[0], k_weights[1], False, k)
+    multiply(state, normed, panels, v_weights[0], v_weights[1], False, v)
+    n_items = (len(x) + TOKENS_PER_ITEM - 1) // TOKENS_PER_ITEM
+    _rotate_store(state, n_items, (q, k, v, cos, sin, slots, k_cache, v_cache))
 
 
 @compiled
-def project_add(x: Floats, attended: Floats, weight: Weights, bias: Floats) -> None:
+def project_add(state: State, x: Floats, attended: Floats, weight: Matrix, bias: Floats) -> None:
     """x (tokens, hidden) += weight times attended (tokens, heads * head_dim) + bias."""
-    projected = np.empty_like(x)
-    multiply(attended, weight, bias, projected)
-    for t in range(len(x)):
-        for i in range(x.shape[1]):
-            x[t, i] += projected[t, i]
+    multiply(state, attended, pack_many(state, attended), weight, bias, True, x)
 
 
-@compiled
+@inlined
 def choose(logits: Floats, indices: Integers, shares: Floats) -> None:
     """Fills indices and shares (tokens, k), best expert first; destroys logits (tokens, experts)."""
     for t in range(len(logits)):
@@ -124,10 +128,11 @@ def choose(logits: Floats, indices: Integers, shares: Floats) -> None:
 
 @compiled
 def norm_route(
+    state: State,
     x: Floats,
     norm: Floats,
     eps: float,
-    weight: Weights,
+    weight: Matrix,
     bias: Floats,
     normed: Floats,
     indices: Integers,
@@ -135,14 +140,14 @@ def norm_route(
 ) -> None:
     """Fills normed (tokens, hidden), indices and shares (tokens, k)."""
     logits = np.empty((len(x), len(bias)), np.float32)
-    norm_rows(x, norm, eps, normed)
-    multiply(normed, weight, bias, logits)
+    norm_rows(state, x, norm, eps, normed)
+    multiply(state, normed, pack_many(state, normed), weight, bias, False, logits)
     choose(logits, indices, shares)
 
 
 @compiled
-def norm_head(x: Floats, norm: Floats, eps: float, weight: Weights, zeros: Floats, logits: Floats) -> None:
+def norm_head(state: State, x: Floats, norm: Floats, eps: float, weight: Matrix, zeros: Floats, logits: Floats) -> None:
     """Fills logits (tokens, vocabulary)."""
     normed = np.empty_like(x)
-    norm_rows(x, norm, eps, normed)
-    multiply(normed, weight, zeros, logits)
+    norm_rows(state, x, norm, eps, normed)
+    multiply(state, normed, pack_many(state, normed), weight, zeros, False, logits)

@@ -1,7 +1,8 @@
-"""Packed MXFP4 experts: matrix-vector products for few tokens, decoding and the activation for many.
+"""Packed MXFP4 experts: what a step's tokens chose is grouped by expert, so that each expert is read once.
 
-Packed weights are flat here: row r of an expert's matrix is its n_blocks blocks of 16 bytes, and as many scales, after
-those of the rows and experts before it.
+An expert with few tokens multiplies them row by row of its packed weights (`products.pair`), and all such experts share
+one round of work; one with many has its rows made floats and multiplied with panels of its tokens. Both keep what is
+between the two matrices in block order, which the second one wants.
 """
 
 from __future__ import annotations
@@ -10,14 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonium.kernels.cpu.compile import compiled, inlined
-from harmonium.kernels.cpu.dense import Floats, Integers
-from harmonium.kernels.cpu.simd import dot, exp, power_of_two
-from harmonium.kernels.reference import E2M1, SWIGLU_ALPHA, SWIGLU_LIMIT
+from harmonium.kernels.cpu.dense import Integers
+from harmonium.kernels.cpu.dots import BLOCK, Matrix
+from harmonium.kernels.cpu.pool import State, shared
+from harmonium.kernels.cpu.products import (
+    FEW,
+    PANEL,
+    ROWS_PER_ITEM,
+    Floats,
+    multiply_panel,
+    pair,
+    unpack_rows,
+)
+from harmonium.kernels.cpu.simd import exp
+from harmonium.kernels.reference import SWIGLU_ALPHA, SWIGLU_LIMIT
 
 Bytes = NDArray[np.uint8]
 
 _ALPHA, _LIMIT = np.float32(SWIGLU_ALPHA), np.float32(SWIGLU_LIMIT)
-_BYTE_VALUES = np.array([(E2M1[byte & 15], E2M1[byte >> 4]) for byte in range(256)], np.float32)
 
 
 @inlined
@@ -27,54 +38,173 @@ def activate(gate: np.float32, up: np.float32) -> np.float32:
     return (up + np.float32(1.0)) * gate / (np.float32(1.0) + exp(-_ALPHA * gate))
 
 
+@inlined
+def place_of(i: int) -> int:
+    """Where position i of a vector is in block order."""
+    return i // BLOCK * BLOCK + (i & 1) * (BLOCK // 2) + i % BLOCK // 2
+
+
+@inlined
+def group(indices: Integers, n_experts: int, starts: Integers, order: Integers) -> None:
+    """Fills order (tokens * k,) with the flat places of indices (tokens, k) by expert, starts (n_experts + 1,)."""
+    flat = indices.reshape(-1)
+    starts[:] = 0
+    for place in range(len(flat)):
+        starts[flat[place] + 1] += 1
+    for expert in range(n_experts):
+        starts[expert + 1] += starts[expert]
+    following = starts.copy()
+    for place in range(len(flat)):
+        expert = flat[place]
+        order[following[expert]] = place
+        following[expert] += 1
+
+
+@shared
+def _few_gate_up(
+    item: int, few: Integers, starts: Integers, rows: Floats, matrix: Matrix, bias: Floats, inner: Floats
+) -> None:
+    """Item: of the experts in `few` one, and some of its inner numbers. rows, inner (pairs, width), in block order."""
+    width, n_inner = rows.shape[1], inner.shape[1]
+    n_items = (n_inner + BLOCK - 1) // BLOCK
+    expert, block = few[item // n_items], item % n_items
+    first, n = starts[expert], starts[expert + 1] - starts[expert]
+    flat, sums = rows.reshape(-1), np.empty(2 * FEW + 16, np.float32)
+    for i in range(block * BLOCK, min((block + 1) * BLOCK, n_inner)):
+        pair(matrix, (expert * n_inner + i) * 2, width // BLOCK, flat, first, n, sums)
+        for t in range(n):
+            gate, up = sums[t] + bias[expert, 2 * i], sums[n + t] + bias[expert, 2 * i + 1]
+            inner[first + t, place_of(i)] = activate(gate, up)
+
+
+@shared
+def _few_down(
+    item: int, few: Integers, starts: Integers, inner: Floats, matrix: Matrix, bias: Floats, outer: Floats
+) -> None:
+    """Item: of the experts in `few` one, and some of its rows. inner in block order; outer (pairs, hidden)."""
+    width, hidden = inner.shape[1], outer.shape[1]
+    n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+    expert, block = few[item // n_items], item % n_items
+    first, n = starts[expert], starts[expert + 1] - starts[expert]
+    flat, sums = inner.reshape(-1), np.empty(2 * FEW + 16, np.float32)
+    for row in range(block * ROWS_PER_ITEM, min((block + 1) * ROWS_PER_ITEM, hidden), 2):
+        pair(matrix, expert * hidden + row, width // BLOCK, flat, first, n, sums)
+        for t in range(n):
+            outer[first + t, row] = sums[t] + bias[expert, row]
+            outer[first + t, row + 1] = sums[n + t] + bias[expert, row + 1]
+
+
+@shared
+def _pack_pairs(item: int, normed: Floats, order: Integers, k: int, first: int, n: int, panels: Floats) -> None:
+    """The tokens of n pairs from `first` on as panels in block order, a block of places at a time."""
+    width = normed.shape[1]
+    for panel in range((n + PANEL - 1) // PANEL):
+        n_lanes = min(PANEL, n - panel * PANEL)
+        for i in range(item * BLOCK, (item + 1) * BLOCK):
+            start = (panel * width + place_of(i)) * PANEL
+            for lane in range(n_lanes):
+                panels[start + lane] = normed[order[first + panel * PANEL + lane] // k, i]
+            for lane in range(n_lanes, PANEL):
+                panels[start + lane] = 0
+
+
+@shared
+def _many_gate_up(
+    item: int, expert: int, n: int, panels: Floats, width: int, matrix: Matrix, bias: Floats, inner: Floats
+) -> None:
+    """Item: some of an expert's rows, for all n tokens. panels and inner are flat, in block order."""
+    n_outs, first = bias.shape[1], item * ROWS_PER_ITEM
+    n_rows = min(ROWS_PER_ITEM, n_outs - first)
+    rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
+    unpack_rows(matrix, expert * n_outs + first, n_rows, width // BLOCK, rows)
+    for panel in range((n + PANEL - 1) // PANEL):
+        multiply_panel(rows, n_rows, width, panels, panel, n - panel * PANEL, sums)
+        for row in range(0, n_rows, 2):
+            start = (panel * (n_outs // 2) + place_of((first + row) // 2)) * PANEL
+            gate_bias, up_bias = bias[expert, first + row], bias[expert, first + row + 1]
+            for lane in range(PANEL):
+                gate, up = sums[row * PANEL + lane] + gate_bias, sums[(row + 1) * PANEL + lane] + up_bias
+                inner[start + lane] = activate(gate, up)
+
+
+@shared
+def _many_down(
+    item: int, expert: int, first: int, n: int, inner: Floats, width: int, matrix: Matrix, bias: Floats, outer: Floats
+) -> None:
+    """Item: some of an expert's rows, for all n tokens, which are outer's from `first` on."""
+    hidden, start = outer.shape[1], item * ROWS_PER_ITEM
+    n_rows = min(ROWS_PER_ITEM, hidden - start)
+    rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
+    unpack_rows(matrix, expert * hidden + start, n_rows, width // BLOCK, rows)
+    for panel in range((n + PANEL - 1) // PANEL):
+        n_lanes = min(PANEL, n - panel * PANEL)
+        multiply_panel(rows, n_rows, width, inner, panel, n_lanes, sums)
+        for lane in range(n_lanes):
+            for i in range(n_rows):
+                value = sums[i * PANEL + lane] + bias[expert, start + i]
+                outer[first + panel * PANEL + lane, start + i] = value
+
+
+@shared
+def _gather(item: int, normed: Floats, order: Integers, k: int, rows: Floats) -> None:
+    """A pair's token, in block order."""
+    token = order[item] // k
+    for i in range(normed.shape[1]):
+        rows[item, place_of(i)] = normed[token, i]
+
+
+@shared
+def _combine(item: int, x: Floats, shares: Floats, places: Integers, outer: Floats) -> None:
+    """x of a token += what its choices gave, by share; places (tokens * k,) says where in outer that is."""
+    k = shares.shape[1]
+    for choice in range(k):
+        place, share = places[item * k + choice], shares[item, choice]
+        for i in range(x.shape[1]):
+            x[item, i] += share * outer[place, i]
+
+
 @compiled
 def experts_add(
+    state: State,
     x: Floats,
     normed: Floats,
     indices: Integers,
     shares: Floats,
-    gate_up: tuple[Bytes, Bytes, Floats],
-    down: tuple[Bytes, Bytes, Floats],
+    gate_up: tuple[Matrix, Floats],
+    down: tuple[Matrix, Floats],
 ) -> None:
-    """x (tokens, hidden) += each token's experts. gate_up and down are blocks, scales and bias (experts, out)."""
-    hidden, inner = x.shape[1], gate_up[2].shape[1] // 2
-    even, odd = np.empty(hidden // 2, np.float32), np.empty(hidden // 2, np.float32)
-    inner_even, inner_odd = np.empty(inner // 2, np.float32), np.empty(inner // 2, np.float32)
-    for t in range(len(x)):
-        for i in range(hidden // 2):
-            even[i], odd[i] = normed[t, 2 * i], normed[t, 2 * i + 1]
-        for choice in range(indices.shape[1]):
-            expert, share = indices[t, choice], shares[t, choice]
-            n_blocks = hidden // 32
-            for i in range(inner):
-                row = (expert * inner + i) * 2
-                gate = dot(gate_up[0], gate_up[1], row * n_blocks, n_blocks, even, odd)
-                up = dot(gate_up[0], gate_up[1], (row + 1) * n_blocks, n_blocks, even, odd)
-                value = activate(gate + gate_up[2][expert, 2 * i], up + gate_up[2][expert, 2 * i + 1])
-                half = inner_odd if i & 1 else inner_even
-                half[i >> 1] = value
-            n_blocks = inner // 32
-            for i in range(hidden):
-                row = expert * hidden + i
-                value = dot(down[0], down[1], row * n_blocks, n_blocks, inner_even, inner_odd)
-                x[t, i] += share * (value + down[2][expert, i])
-
-
-@compiled
-def decode(blocks: Bytes, scales: Bytes, out: Floats) -> None:
-    """Fills out (32 * len(scales),) with the values of flat packed weights."""
-    for block in range(len(scales)):
-        exponent = np.int32(scales[block]) - np.int32(127)
-        scale = power_of_two(max(exponent, np.int32(-126)))
-        for j in range(16):
-            pair = _BYTE_VALUES[blocks[16 * block + j]]
-            out[32 * block + 2 * j] = pair[0] * scale
-            out[32 * block + 2 * j + 1] = pair[1] * scale
-
-
-@compiled
-def swiglu(gate_up: Floats, bias: Floats, out: Floats) -> None:
-    """out (tokens, d) from gate_up (tokens, 2 * d), interleaved pairs, plus bias (2 * d,)."""
-    for t in range(len(gate_up)):
-        for i in range(out.shape[1]):
-            out[t, i] = activate(gate_up[t, 2 * i] + bias[2 * i], gate_up[t, 2 * i + 1] + bias[2 * i + 1])
+    """x (tokens, hidden) += each token's experts. gate_up and down are packed weights and bias (experts, out)."""
+    n_experts, n_inner, hidden = len(down[1]), gate_up[1].shape[1] // 2, x.shape[1]
+    n_pairs, k = indices.size, indices.shape[1]
+    starts, order, places = np.empty(n_experts + 1, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64)
+    group(indices, n_experts, starts, order)
+    for i in range(n_pairs):
+        places[order[i]] = i
+    outer = np.empty((n_pairs, hidden), np.float32)
+    few, n_few, most = np.empty(n_experts, np.int64), 0, 0
+    for expert in range(n_experts):
+        n = starts[expert + 1] - starts[expert]
+        if 0 < n <= FEW:
+            few[n_few] = expert
+            n_few += 1
+        most = max(most, n)
+    if n_few:
+        rows, inner = np.empty((n_pairs, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
+        _gather(state, n_pairs, (normed, order, k, rows))
+        n_items = (n_inner + BLOCK - 1) // BLOCK
+        _few_gate_up(state, n_few * n_items, (few, starts, rows, gate_up[0], gate_up[1], inner))
+        n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+        _few_down(state, n_few * n_items, (few, starts, inner, down[0], down[1], outer))
+    if most > FEW:
+        n_lanes = (most + PANEL - 1) // PANEL * PANEL
+        panels, between = np.empty(n_lanes * hidden, np.float32), np.empty(n_lanes * n_inner, np.float32)
+        for expert in range(n_experts):
+            first, n = starts[expert], starts[expert + 1] - starts[expert]
+            if n <= FEW:
+                continue
+            _pack_pairs(state, hidden // BLOCK, (normed, order, k, first, n, panels))
+            n_items = (2 * n_inner + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+            _many_gate_up(state, n_items, (expert, n, panels, hidden, gate_up[0], gate_up[1], between))
+            n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+            _many_down(state, n_items, (expert, first, n, between, n_inner, down[0], down[1], outer))
+    _combine(state, len(x), (x, shares, places, outer))

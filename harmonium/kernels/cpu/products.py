@@ -1,0 +1,140 @@
+"""Matrices times the vectors of a step's tokens: rows of weights are read once, whatever the number of tokens.
+
+Few tokens meet each row while it is in registers. For many, rows are made floats and multiplied with panels of 32
+tokens (`tile`). Weights are those of `dots.Matrix`; for MXFP4 the activations are in block order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmonium.kernels.cpu import tile
+from harmonium.kernels.cpu.compile import inlined
+from harmonium.kernels.cpu.dots import BLOCK, Matrix, dots_1, dots_2, dots_4, unpack
+from harmonium.kernels.cpu.pool import State, shared
+
+Floats = NDArray[np.float32]
+
+FEW = 8
+"""Tokens up to which rows meet them one by one."""
+ROWS_PER_ITEM = 32
+"""Of a matrix, in an item of work: as floats they fit a core's second cache beside a panel's part."""
+STEP = 256
+"""Of a panel's width at a time, which fits the first cache and meets all rows of an item there."""
+PANEL = tile.WIDTH
+
+
+@inlined
+def pair(matrix: Matrix, row: int, n_blocks: int, x: Floats, first: int, n: int, sums: Floats) -> None:
+    """sums (2, n) = rows `row` and row + 1 times n tokens of flat x from `first` on; sums has room for 16 more."""
+    found = sums[2 * n :]
+    done = 0
+    while done < n:
+        if n - done >= 4:
+            width = 4
+            dots_4(matrix, row, n_blocks, x, first + done, found)
+        elif n - done >= 2:
+            width = 2
+            dots_2(matrix, row, n_blocks, x, first + done, found)
+        else:
+            width = 1
+            dots_1(matrix, row, n_blocks, x, first + done, found)
+        for i in range(width):
+            sums[done + i], sums[n + done + i] = found[i], found[width + i]
+        done += width
+
+
+@shared
+def _few(item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+    n, n_blocks, n_rows = len(x), x.shape[1] // BLOCK, out.shape[1]
+    flat, sums = x.reshape(-1), np.empty(2 * FEW + 16, np.float32)
+    for start in range(item * ROWS_PER_ITEM, min((item + 1) * ROWS_PER_ITEM, n_rows), 2):
+        row = min(start, n_rows - 2)  # an odd last row comes with the one before it
+        pair(matrix, row, n_blocks, flat, 0, n, sums)
+        for i in range(start - row, 2):
+            for t in range(n):
+                value = sums[i * n + t] + bias[row + i]
+                out[t, row + i] = out[t, row + i] + value if adds else value
+
+
+@shared
+def _pack(item: int, x: Floats, panels: Floats) -> None:
+    """Item: 32 places of the width, in all panels."""
+    n, width = x.shape
+    for panel in range((n + PANEL - 1) // PANEL):
+        n_lanes = min(PANEL, n - panel * PANEL)
+        for i in range(item * BLOCK, min((item + 1) * BLOCK, width)):
+            start = (panel * width + i) * PANEL
+            for lane in range(n_lanes):
+                panels[start + lane] = x[panel * PANEL + lane, i]
+            for lane in range(n_lanes, PANEL):
+                panels[start + lane] = 0
+
+
+@inlined
+def pack(state: State, x: Floats) -> Floats:
+    """x (tokens, width) as flat panels (tokens / 32, width, 32), filled up with zeros."""
+    n, width = x.shape
+    panels = np.empty((n + PANEL - 1) // PANEL * PANEL * width, np.float32)
+    _pack(state, (width + BLOCK - 1) // BLOCK, (x, panels))
+    return panels
+
+
+@inlined
+def unpack_rows(matrix: Matrix, row: int, n_rows: int, n_blocks: int, rows: Floats) -> None:
+    """rows (ROWS_PER_ITEM, width), flat: n_rows of the matrix from `row` on, and zeros up to a whole tile."""
+    unpack(matrix, row * n_blocks, n_rows * n_blocks, rows)
+    for i in range(n_rows * n_blocks * BLOCK, (n_rows + tile.ROWS - 1) // tile.ROWS * tile.ROWS * n_blocks * BLOCK):
+        rows[i] = 0
+
+
+@inlined
+def multiply_panel(
+    rows: Floats, n_rows: int, width: int, panels: Floats, panel: int, n_lanes: int, out: Floats
+) -> None:
+    """out (ROWS_PER_ITEM, 32), flat: flat rows times a panel, whose tokens are the first n_lanes."""
+    for i in range((n_rows + tile.ROWS - 1) // tile.ROWS * tile.ROWS * PANEL):
+        out[i] = 0
+    for start in range(0, width, STEP):
+        n, place = min(STEP, width - start), (panel * width + start) * PANEL
+        for row in range(0, n_rows, tile.ROWS):
+            if n_lanes > PANEL // 2:
+                tile.whole_tile(rows, row * width + start, width, 1, panels, place, n, out, row * PANEL)
+            else:
+                tile.half_tile(rows, row * width + start, width, 1, panels, place, n, out, row * PANEL)
+
+
+@shared
+def _many(item: int, panels: Floats, width: int, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+    n, first = len(out), item * ROWS_PER_ITEM
+    n_rows = min(ROWS_PER_ITEM, out.shape[1] - first)
+    rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
+    unpack_rows(matrix, first, n_rows, width // BLOCK, rows)
+    for panel in range((n + PANEL - 1) // PANEL):
+        n_lanes = min(PANEL, n - panel * PANEL)
+        multiply_panel(rows, n_rows, width, panels, panel, n_lanes, sums)
+        for lane in range(n_lanes):
+            t = panel * PANEL + lane
+            for i in range(n_rows):
+                value = sums[i * PANEL + lane] + bias[first + i]
+                out[t, first + i] = out[t, first + i] + value if adds else value
+
+
+@inlined
+def multiply(state: State, x: Floats, panels: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+    """out (tokens, rows) = x (tokens, width) times matrix (rows, width) + bias, added to out if it adds.
+
+    panels: x packed, where there are more tokens than FEW.
+    """
+    n_items = (out.shape[1] + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+    if len(x) <= FEW:
+        _few(state, n_items, (x, matrix, bias, adds, out))
+    else:
+        _many(state, n_items, (panels, x.shape[1], matrix, bias, adds, out))
+
+
+@inlined
+def pack_many(state: State, x: Floats) -> Floats:
+    """x packed, where there are more tokens than FEW."""
+    return pack(state, x) if len(x) > FEW else np.empty(0, np.float32)
