@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound
+from harmonium.server.plain_json import Json
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """OpenAI's types by status; others are invalid_request_error below 500 and server_error from there."""
@@ -24,13 +25,13 @@ def error_body(error: HarmoniumError) -> dict[str, Any]:
     return {"error": {"message": str(error), "type": _type(error.status), "param": error.param, "code": error.code}}
 
 
-def response(error: HarmoniumError) -> JSONResponse:
+def response(error: HarmoniumError) -> Response:
     headers = {}
     if isinstance(error, Busy):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error_body(error), error.status, headers)
+    return Json(error_body(error), error.status, headers)
 
 
 def internal(error: BaseException) -> HarmoniumError:
@@ -43,21 +44,21 @@ def handle_errors(app: FastAPI) -> None:
     """Makes every error of an app one of the above."""
 
     @app.exception_handler(HarmoniumError)
-    async def _harmonium(_: Request, error: HarmoniumError) -> JSONResponse:
+    async def _harmonium(_: Request, error: HarmoniumError) -> Response:
         return response(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
         return response(invalid(error))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         answer = response(_of_http(request, error))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(Exception)
-    async def _bug(_: Request, error: Exception) -> JSONResponse:
+    async def _bug(_: Request, error: Exception) -> Response:
         return response(internal(error))
 
 

@@ -6,7 +6,6 @@ One event is one write. Lines end in a line feed.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from harmonium.errors import HarmoniumError
+from harmonium.server import plain_json
 from harmonium.server.errors import error_body, internal
 
 KEEP_ALIVE_S = 15.0
@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 def data(value: str | bytes | dict[str, Any]) -> bytes:
     """An event without a name. value: JSON, or what becomes it."""
     if isinstance(value, dict):
-        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        value = plain_json.dump(value)
     return b"data: %b\n\n" % (value.encode("utf-8", "replace") if isinstance(value, str) else value)
 
 

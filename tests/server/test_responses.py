@@ -90,6 +90,31 @@ def test_streamed_and_whole_are_the_same(server: Running, name: str) -> None:
         assert server.http.get(f"/v1/responses/{whole['id']}").status_code == 404
 
 
+def test_logprobs_are_those_of_each_items_tokens(server: Running) -> None:
+    body = REQUESTS["logprobs"] | {"reasoning": {"effort": "low"}}
+    for item in server.post("/responses", **body)["output"]:
+        [part] = item["content"]
+        assert b"".join(bytes(one["bytes"]) for one in part["logprobs"]).decode() == part["text"] != ""
+        for one in part["logprobs"]:
+            assert one["logprob"] <= 0 and len(one["top_logprobs"]) == 2
+            assert one["logprob"] <= one["top_logprobs"][0]["logprob"]
+    plain = server.post("/responses", input=CAPITAL)["output"][-1]["content"][0]
+    assert plain["logprobs"] == []
+
+
+def test_a_stop_string_ends_the_answer(server: Running) -> None:
+    text = server.post("/responses", input=CAPITAL)["output"][-1]["content"][0]["text"]
+    cut = server.post("/responses", input=CAPITAL, stop="aris")
+    assert "aris" in text and cut["status"] == "completed"
+    assert cut["output"][-1]["content"][0]["text"] == text.partition("aris")[0]
+
+
+def test_a_budget_closes_the_reasoning(server: Running) -> None:
+    response = server.post("/responses", input=CAPITAL, reasoning={"max_tokens": 3})
+    assert response["metadata"]["harmony_reasoning_cut"] == "budget" and response["status"] == "completed"
+    assert 0 < response["usage"]["output_tokens_details"]["reasoning_tokens"] < 12
+
+
 def test_it_is_what_the_model_says(server: Running) -> None:
     reply = LLM().chat("What is the weather in Oslo?", tools=[WEATHER], run_tools=False)
     response = server.post("/responses", input="What is the weather in Oslo?", tools=[WEATHER])

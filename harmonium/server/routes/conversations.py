@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harmonium.errors import BadRequest, NotFound
+from harmonium.server.plain_json import Body, Json
 from harmonium.server.routes.responses import Limit, Order, owner_of
 from harmonium.server.serving import Known, Server, Serving
 from harmonium.server.store_conversations import page
@@ -26,22 +26,16 @@ MOST_ADDED = 20
 """Items in one request, as OpenAI has it."""
 
 
-class NewConversation(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class NewConversation(Body):
     items: list[Any] | None = None
     metadata: Metadata | None = Field(None, max_length=16)
 
 
-class NewMetadata(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class NewMetadata(Body):
     metadata: Metadata | None = Field(None, max_length=16)
 
 
-class NewItems(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class NewItems(Body):
     items: list[Any]
 
 
@@ -79,7 +73,7 @@ async def create_items(conversation_id: str, asked: NewItems, server: Server, ca
     items = await _items(server, owner_of(call), asked.items)
     if not await server.state.conversations.add(owner_of(call), conversation_id, items):
         raise _not_found(conversation_id)
-    return JSONResponse(listed(page([item.body for item in items], None, MOST_ADDED, True)))
+    return Json(listed(page([item.body for item in items], None, MOST_ADDED, True)))
 
 
 @router.get("/{conversation_id}/items", response_model=None)
@@ -93,7 +87,7 @@ async def list_items(
 ) -> Response:
     items = await server.state.conversations.items(owner_of(call), conversation_id)
     bodies = [item.body for item in _there(items, conversation_id)]
-    return JSONResponse(listed(page(bodies, after, limit, order == "asc")))
+    return Json(listed(page(bodies, after, limit, order == "asc")))
 
 
 @router.get("/{conversation_id}/items/{item_id}", response_model=None)
@@ -101,7 +95,7 @@ async def retrieve_item(conversation_id: str, item_id: str, server: Server, call
     found = await server.state.conversations.item(owner_of(call), conversation_id, item_id)
     if found is None:
         raise NotFound(f"The conversation {conversation_id!r} has no item {item_id!r}.", param="item_id")
-    return JSONResponse(found)
+    return Json(found)
 
 
 @router.delete("/{conversation_id}/items/{item_id}")

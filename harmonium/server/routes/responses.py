@@ -7,11 +7,11 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from harmonium.errors import BadRequest, NotFound
 from harmonium.server import sse
 from harmonium.server.calls import Call
+from harmonium.server.plain_json import Json
 from harmonium.server.responding import PROMPT_OPTIONS, Responding, prompt_of
 from harmonium.server.serving import Admitted, Known, Server, Serving
 from harmonium.server.store_conversations import page
@@ -35,10 +35,10 @@ async def create_response(asked: ResponseRequest, request: Request, server: Serv
         run = await server.state.background.begin(responding, call)
         if asked.stream:
             return await sse.EventStream.begin(_written(run.watch()))
-        return JSONResponse(run.response)
+        return Json(run.response)
     if asked.stream:
         return await sse.EventStream.begin(_stream(responding, server, call))
-    return JSONResponse(await sse.while_connected(request, _whole(responding, server, call)))
+    return Json(await sse.while_connected(request, _whole(responding, server, call)))
 
 
 @router.post("/input_tokens")
@@ -63,7 +63,7 @@ async def retrieve_response(
     run = server.state.background.find(owner_of(call), response_id)
     if not stream:
         found = await _found(server, call, response_id) if run is None else run.response
-        return JSONResponse(found)
+        return Json(found)
     if run is None:
         await _found(server, call, response_id)
         raise BadRequest(
@@ -98,7 +98,7 @@ async def cancel_response(response_id: str, server: Server, call: Known) -> Resp
         found = await _found(server, call, response_id)  # another server of this store computes it, and will hear
     if found["status"] != "cancelled":
         raise BadRequest(f"{response_id} is {found['status']} and cannot be cancelled any more.")
-    return JSONResponse(found)
+    return Json(found)
 
 
 @router.get("/{response_id}/input_items", response_model=None)
@@ -114,7 +114,7 @@ async def list_input_items(
     bodies = await server.state.responses.input_items(owner_of(call), response_id)
     if bodies is None:
         raise _not_found(response_id)
-    return JSONResponse(listed(page(bodies, after, limit, order == "asc")))
+    return Json(listed(page(bodies, after, limit, order == "asc")))
 
 
 def owner_of(call: Call) -> str:

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from harmonium.chat.options import ChatOptions
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest
+from harmonium.harmony.convert import response_formats
 from harmonium.harmony.messages import Effort
+from harmonium.server.plain_json import Body as RequestBody
 from harmonium.server.settings import Settings
 from harmonium.server.wire.chat_request import EFFORTS, response_format
 from harmonium.server.wire.response_items import Body, input_items
-from harmonium.server.wire.tools import Offered, offered
+from harmonium.server.wire.tools import Offered, name_of, offered
 
 LOGPROBS = "message.output_text.logprobs"
 SEALED = "reasoning.encrypted_content"
@@ -67,10 +69,8 @@ class ConversationReference(BaseModel):
     id: str
 
 
-class ResponseRequest(BaseModel):
-    """A request's body. null is the same as leaving a field out."""
-
-    model_config = ConfigDict(extra="allow")
+class ResponseRequest(RequestBody):
+    """A request's body."""
 
     model: str | None = None
     input: str | list[Any] | dict[str, Any] | None = None
@@ -97,6 +97,7 @@ class ResponseRequest(BaseModel):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
+    stop: str | list[str] | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
@@ -148,6 +149,11 @@ class ResponseRequest(BaseModel):
         return None if self.reasoning is None else self.reasoning.effort
 
     @property
+    def format(self) -> Mapping[str, Any] | None:
+        """What the answer follows, None where it is text."""
+        return response_format(None if self.text is None else self.text.format)
+
+    @property
     def n_most(self) -> int | None:
         """The most tokens that the response may have."""
         return self.max_output_tokens if self.max_output_tokens is not None else self.max_tokens
@@ -166,6 +172,18 @@ class ResponseRequest(BaseModel):
             )
         if self.prompt is not None:
             raise BadRequest("There are no prompt templates here; send the text as instructions.", param="prompt")
+        if isinstance(self.tool_choice, Mapping) and self.tool_choice.get("type") == "function":
+            functions = [name_of(tool) for tool in self.offered[0].functions]
+            if name_of(self.tool_choice) not in functions:
+                raise BadRequest(
+                    f"tool_choice names {name_of(self.tool_choice)!r}, which is none of the tools; they are: "
+                    f"{', '.join(map(str, functions)) or 'none'}.",
+                    param="tool_choice",
+                )
+        try:
+            response_formats(self.format)
+        except BadRequest as error:
+            raise BadRequest(str(error), param="text.format") from None
         if self.effort is not None and self.effort not in EFFORTS:
             raise BadRequest(
                 f"reasoning.effort is {self.effort!r}; it is one of {', '.join(EFFORTS)}.", param="reasoning.effort"
@@ -184,12 +202,16 @@ class ResponseRequest(BaseModel):
             "tools": tools.functions,
             "tool_choice": choice,
             "effort": None if self.effort is None else EFFORTS[self.effort],
-            "response_format": response_format(None if self.text is None else self.text.format),
+            "response_format": self.format,
             "reasoning_budget": next((budget for budget in budgets if budget is not None), None),
             "stop_loops": True,
             "temperature": self.temperature,
             "top_p": self.top_p,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
             "seed": self.seed,
+            "stop": self.stop,
+            "logprobs": self.n_logprobs,
             "max_tokens": self.n_most,
         }
 
@@ -217,7 +239,7 @@ class ResponseRequest(BaseModel):
             "store": self.is_stored,
             "temperature": defaults.temperature if self.temperature is None else self.temperature,
             "text": {
-                "format": _format(None if self.text is None else self.text.format),
+                "format": _format(self.format),
                 "verbosity": "medium" if self.text is None or self.text.verbosity is None else self.text.verbosity,
             },
             "tool_choice": self._choice(tools),
@@ -256,7 +278,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 def _format(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """A text.format as the response object shows it."""
-    if given is None or given.get("type") in (None, "text"):
+    if given is None:
         return {"type": "text"}
     if given["type"] != "json_schema":
         return dict(given)

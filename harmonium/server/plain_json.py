@@ -1,0 +1,60 @@
+"""JSON in and out: what any client can read, of anything that any client can send.
+
+Python reads more as JSON than JSON has, and writes it too: numbers that are none, halves of surrogate pairs, any depth.
+`check` refuses what cannot be said back or stored; `dump` writes halves of characters as escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from harmonium.errors import BadRequest
+
+DEEPEST = 64
+
+
+def dump(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def check(value: Any, depth: int = DEEPEST) -> None:
+    """Raises BadRequest for Infinity and NaN, and for what is nested too deeply."""
+    if depth == 0:
+        raise BadRequest(f"The body is nested more than {DEEPEST} levels deep; send something flatter.")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise BadRequest(f"The body has a {value}, which JSON does not have; send a number.")
+    elif isinstance(value, dict):
+        for inner in value.values():
+            check(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            check(inner, depth - 1)
+
+
+class Json(JSONResponse):
+    """A response that `dump` writes."""
+
+    def render(self, content: Any) -> bytes:
+        return dump(content)
+
+
+class Body(BaseModel):
+    """A request's body, checked; unknown keys are kept. null is the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, value: Any) -> Any:
+        check(value)
+        return value
