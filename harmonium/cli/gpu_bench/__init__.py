@@ -77,13 +77,13 @@ def prepared(loaded: Loaded, device: torch.device, measured: Speeds) -> Bench:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    engine, compiler = _engine(model), Compiler(vocabulary, model.config.vocab_size)
+    engine, compiler = engine_for(model), Compiler(vocabulary, model.config.vocab_size)
     said = conversation("Hello")
     load = Load(engine, lambda: Restraint(said, Rules(), compiler).constraint(0, 0), tuple(sorted(vocabulary.stop_ids)))
     return Bench(load, model.config, measured, device)
 
 
-def _engine(model: Transformer) -> Engine:
+def engine_for(model: Transformer) -> Engine:
     """With a cache for the sections' most requests and for the whole context, or, where that does not fit, its own."""
     config, device = model.config, model.device.type
     stored = str(model.weights.embedding.dtype).removeprefix("torch.")
