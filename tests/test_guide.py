@@ -22,6 +22,7 @@ SAID: tuple[tuple[str, ...], ...] = (
     ("Die Hauptstadt ist Canberra",),
     ("Paris",),
     ("<|channel|>final<|message|>2 + 2 × 3 = 8<|return|>",),
+    ("Lima . [('",),
     tuple(f"{n} + {n} = {2 * n}" for n in range(8)),
     ("Channel.ANALYSIS", "2 + 2 = 4", "Channel.FINAL"),
     ("MessageStart(", "ContentDelta(text=' ", "MessageEnd("),
