@@ -72,7 +72,7 @@ def expected(here: LLM) -> Callable[[str], dict[str, Any]]:
     return ask
 
 
-@pytest.fixture(scope="module", params=["chat"])
+@pytest.fixture(scope="module", params=["chat", "responses"])
 def there(server: Running, request: pytest.FixtureRequest) -> Iterator[RemoteLLM]:
     with RemoteLLM(server.url, api=request.param) as llm:
         yield llm
@@ -121,7 +121,7 @@ def test_the_model_and_its_context_are_found(server: Running, there: RemoteLLM) 
 
 
 def test_what_the_server_refuses(server: Running, start: Start, weights: Loaded) -> None:
-    for api in ("chat",):
+    for api in ("chat", "responses"):
         with RemoteLLM(server.url, "gpt-oss-20b", api=api) as llm, pytest.raises(ModelNotFound, match="nano"):
             llm.chat("Hello")
     with start(LLM(weights, context=512)) as small, RemoteLLM(small.url) as llm:
