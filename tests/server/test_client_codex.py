@@ -1,0 +1,100 @@
+"""Codex, the coding agent, on this server: it runs the command that nano asks for, and goes on in the same session."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
+from tests.server.conftest import Running, Start
+
+CODEX = shutil.which("codex")
+BRIEF = """
+model = "nano"
+model_provider = "harmonium"
+model_instructions_file = "{folder}/instructions.md"
+approval_policy = "never"
+sandbox_mode = "danger-full-access"
+web_search = "disabled"
+check_for_update_on_startup = false
+include_permissions_instructions = false
+include_environment_context = false
+
+[agents]
+enabled = false
+
+[skills]
+include_instructions = false
+
+[analytics]
+enabled = false
+
+[features]
+apps = false
+goals = false
+plugins = false
+view_image = false
+"""
+"""Codex's usual 10,000 tokens of instructions are beyond nano; with these settings it sends a few hundred."""
+PROVIDER = """
+[model_providers.harmonium]
+name = "Harmonium"
+base_url = "{url}/v1"
+wire_api = "responses"
+"""
+NOWHERE = "http://127.0.0.1:9"
+
+
+def codex(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The events of a run."""
+    assert CODEX is not None
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), NOWHERE) | {"NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [CODEX, "exec", "--skip-git-repo-check", "--json", *arguments],
+        cwd=folder,
+        env=os.environ | proxies | {"CODEX_HOME": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def completed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items of a run that came to its end."""
+    assert events[-1]["type"] == "turn.completed", events
+    return [event["item"] for event in events if event["type"] == "item.completed"]
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(CODEX is None, reason="needs Codex: npm install --global @openai/codex")
+def test_codex_runs_a_command_and_goes_on(server: Running, tmp_path: Path) -> None:
+    (tmp_path / "instructions.md").write_text("You are a helpful assistant.")
+    (tmp_path / "config.toml").write_text(BRIEF.format(folder=tmp_path) + PROVIDER.format(url=server.url))
+    items = completed(codex(tmp_path, "Call exec_command with cmd ls."))
+    [command] = [item for item in items if item["type"] == "command_execution"]
+    assert command["exit_code"] == 0 and "instructions.md" in command["aggregated_output"]
+    assert [item["type"] for item in items][-1] == "agent_message"
+    answers = [
+        completed(codex(tmp_path, *words))[-1] for words in (["What is 12 + 30?"], ["resume", "--last", "And 12 + 31?"])
+    ]
+    assert [answer["type"] for answer in answers] == ["agent_message"] * 2
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(CODEX is None, reason="needs Codex: npm install --global @openai/codex")
+def test_all_that_codex_sends(start: Start, weights: Loaded, tmp_path: Path) -> None:
+    """Ten thousand tokens of instructions and tools of every type: nano babbles to the context's end, nothing fails."""
+    config = 'model = "nano"\nmodel_provider = "harmonium"\ncheck_for_update_on_startup = false\n'
+    with start(LLM(weights, context=12_000)) as server:
+        (tmp_path / "config.toml").write_text(config + PROVIDER.format(url=server.url))
+        events = codex(tmp_path, "--sandbox", "read-only", "Say hello.")
+    assert events[-1]["type"] in ("turn.completed", "turn.failed"), events
