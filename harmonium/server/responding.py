@@ -6,6 +6,7 @@ response counts as ended, and its last event is given away, when what is to be s
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ class Responding:
                         continue  # why is raised next
                     new = list(self.writer.take(event))
                     if isinstance(event, Done):
-                        await self._keep()
-                        self.is_over = True
+                        self.is_over = True  # whoever cancels from now on is too late
+                        await asyncio.shield(self._state.surely(self._keep()))
                     for fields in new:
                         yield fields
         except HarmoniumError as error:
@@ -157,6 +158,11 @@ async def _earlier(asked: ResponseRequest, state: State, owner: str) -> list[Ite
         chain = await state.responses.chain(owner, asked.previous_response_id)
         if chain.missing is not None:
             raise _no_previous(asked.previous_response_id, chain.missing)
+        if chain.is_running:
+            raise BadRequest(
+                f"{asked.previous_response_id} is still being made; wait for its end, then continue it.",
+                param="previous_response_id",
+            )
         return list(chain.items)
     if asked.conversation_id is not None:
         items = await state.conversations.items(owner, asked.conversation_id)

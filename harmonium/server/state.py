@@ -50,11 +50,12 @@ class State:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._database.close()
 
-    def later(self, work: Coroutine[Any, Any, object]) -> None:
-        """Does something that no request waits for, before the state is closed at the latest."""
+    def surely(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """Does something whether or not the request that asks for it goes on, before the state is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _expire(self) -> None:
         while True:

@@ -50,10 +50,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Chain:
-    """A response and those it continues: their items in order. missing: the id of one that is not there any more."""
+    """A response and those it continues: their items in order. missing: the id of one that is not there any more.
+
+    is_running: the response has not ended yet.
+    """
 
     items: tuple[Item, ...] = ()
     missing: str | None = None
+    is_running: bool = False
 
 
 class ResponseStore:
@@ -176,7 +180,7 @@ class ResponseStore:
             .order_by(items.c.number)
         ).all()
         found = sorted(found, key=lambda row: -depth[row.response_id])  # stable: items keep their order
-        return Chain(tuple(Item(row.body, row.said) for row in found))
+        return Chain(tuple(Item(row.body, row.said) for row in found), is_running=rows[0].status in RUNNING)
 
 
 def _cancel(connection: Connection, owner: str, response_id: str) -> bool:
@@ -228,7 +232,7 @@ def add_items(
 def _links(owner: str, response_id: str) -> Any:
     """A recursive query: a response and what it continues, the newest at depth 0."""
     alive = (responses.c.owner == owner) & (responses.c.expires_at > time.time())
-    columns = responses.c.id, responses.c.previous_id
+    columns = responses.c.id, responses.c.previous_id, responses.c.status
     first = select(*columns, literal(0).label("depth")).where(responses.c.id == response_id, alive)
     links = first.cte("links", recursive=True)
     return links.union_all(select(*columns, links.c.depth + 1).where(responses.c.id == links.c.previous_id, alive))

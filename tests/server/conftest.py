@@ -21,6 +21,7 @@ from harmonium.server.app import create_app
 from harmonium.server.run import listen
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
+from tests.server.postgres import cluster
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ def server(weights: Loaded) -> Iterator[Running]:
     """One server for all tests that change nothing about it."""
     with running(Settings(), LLM(weights)) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of the tests' own; what a test leaves in it the next one finds."""
+    with cluster() as url:
+        yield url
 
 
 @pytest.fixture

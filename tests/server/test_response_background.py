@@ -12,7 +12,7 @@ from harmonium import LLM
 from harmonium.chat.loading import Loaded
 from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
-from tests.server.test_responses import CAPITAL, timeless
+from tests.server.test_responses import CAPITAL, streamed, timeless
 
 LETTERS = {
     "type": "object",
@@ -106,6 +106,26 @@ def test_only_what_runs_in_the_background_can_be_cancelled_or_watched(server: Ru
     assert server.http.post("/v1/responses/resp_none/cancel").status_code == 404
     refused = server.http.post("/v1/responses", json={"input": "Hi", "background": True, "store": False})
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "store"
+
+
+def test_what_is_not_over_cannot_be_continued(server: Running) -> None:
+    begun = server.post("/responses", **LONG, background=True)
+    answer = server.http.post("/v1/responses", json={"input": "Go on", "previous_response_id": begun["id"]})
+    assert answer.status_code == 400 and "still" in answer.json()["error"]["message"]
+    server.http.post(f"/v1/responses/{begun['id']}/cancel")
+    assert server.http.post("/v1/responses", json={"input": "Go on", "previous_response_id": begun["id"]}).is_success
+
+
+def test_a_response_that_takes_too_long_has_failed(start: Start) -> None:
+    with start(timeout_s=0.5) as server:
+        response = check_stream(streamed(server, **LONG))
+        assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+        assert read(server, response["id"]) == response
+        answer = server.http.post("/v1/responses", json=LONG)
+        assert answer.status_code == 504
+        assert answer.json()["error"]["message"] == response["error"]["message"]
+        begun = server.post("/responses", **LONG, background=True)
+        assert ended(server, begun["id"])["error"] == response["error"]
 
 
 def test_deleting_a_response_ends_it(server: Running) -> None:

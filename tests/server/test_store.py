@@ -25,15 +25,8 @@ from harmonium.server.store import Database, open_database
 from harmonium.server.store_conversations import ConversationStore, page
 from harmonium.server.store_responses import STALE_S, Item, ResponseStore, StoredResponse
 from harmonium.server.store_tables import items, metadata, responses
-from tests.server.postgres import cluster
 
 OWNER, OTHER = "me", "you"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with cluster() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -147,7 +147,7 @@ async def _kept(responding: Responding, server: Serving, call: Call) -> AsyncGen
                 yield event
     finally:
         if responding.writer.has_begun and not responding.is_over:
-            server.state.later(responding.abandon())
+            server.state.surely(responding.abandon())
 
 
 async def _written(events: AsyncGenerator[Fields, None]) -> AsyncGenerator[bytes, None]:
