@@ -54,10 +54,10 @@ def test_responses_read_a_conversation_and_add_to_it(server: Running) -> None:
 
 
 def test_the_input_of_a_response_is_listed_in_pages(server: Running) -> None:
-    given = [{"role": "user", "content": f"Number {number}"} for number in range(30)]
+    given = [{"role": "user", "content": f"Number {number}"} for number in range(12)]
     made = server.post("/responses", input=given, max_output_tokens=1)
     client = server.openai()
-    read = list(client.responses.input_items.list(made["id"], limit=7))
+    read = list(client.responses.input_items.list(made["id"], limit=5))
     texts = [item.content[0].text for item in read]  # type: ignore[union-attr]
     assert texts == [item["content"] for item in given[::-1]]
     one = server.http.get(f"/v1/responses/{made['id']}/input_items?limit=1&order=asc").json()

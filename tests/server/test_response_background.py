@@ -117,7 +117,7 @@ def test_what_is_not_over_cannot_be_continued(server: Running) -> None:
 
 
 def test_a_response_that_takes_too_long_has_failed(start: Start) -> None:
-    with start(timeout_s=0.5) as server:
+    with start(timeout_s=0.3) as server:
         response = check_stream(streamed(server, **LONG))
         assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
         assert read(server, response["id"]) == response

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
 from tests.server.bodies import BODY, ITEMS, TOOL, mutated
-from tests.server.conftest import Running
+from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
 from tests.server.test_responses import CAPITAL, WEATHER, streamed
 
@@ -114,14 +116,17 @@ def test_messages_are_read_as_input_is(server: Running) -> None:
     assert server.post("/responses", input=said, max_output_tokens=1)["usage"]["input_tokens"] == n
 
 
-def test_the_oldest_turns_make_room_where_that_is_allowed(server: Running) -> None:
-    turns = [{"role": "user", "content": f"{number} " * 3000} for number in range(80)]
+def test_the_oldest_turns_make_room_where_that_is_allowed(start: Start, weights: Loaded) -> None:
+    turns = [{"role": "user", "content": f"{number} " * 20} for number in range(60)]
     said = [{"role": "developer", "content": "Be kind."}, *turns, {"role": "user", "content": CAPITAL}]
-    refused = server.http.post("/v1/responses", json={"input": said})
-    assert refused.status_code == 400 and refused.json()["error"]["code"] == "context_length_exceeded"
-    body = {"input": said, "truncation": "auto"}
-    n_read = server.post("/responses/input_tokens", **body)["input_tokens"]
-    assert server.llm.context // 2 < n_read < server.llm.context
+    with start(llm=LLM(weights, context=1024)) as server:
+        refused = server.http.post("/v1/responses", json={"input": said})
+        assert refused.status_code == 400 and refused.json()["error"]["code"] == "context_length_exceeded"
+        body = {"input": said, "truncation": "auto"}
+        n_read = server.post("/responses/input_tokens", **body)["input_tokens"]
+        response = server.post("/responses", **body)
+    assert response["truncation"] == "auto" and response["usage"]["input_tokens"] == n_read
+    assert 512 < n_read <= 768 and "Paris" in response["output"][-1]["content"][0]["text"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str | None]] = {
