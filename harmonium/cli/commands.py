@@ -10,10 +10,12 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from harmonium import __version__
 from harmonium.cli.ask import ask
+from harmonium.cli.batch import batch
 from harmonium.cli.bench import bench
 from harmonium.cli.chat import chat
 from harmonium.cli.doctor import doctor
 from harmonium.cli.examples import examples
+from harmonium.cli.keys import keys
 from harmonium.cli.plan import plan
 from harmonium.cli.serve import serve
 from harmonium.cli.tokens import tokens
@@ -21,7 +23,10 @@ from harmonium.cli.top import top
 from harmonium.cli.tour import tour
 from harmonium.errors import BadRequest
 
-COMMANDS = {command.__name__: command for command in (chat, serve, top, tokens, examples, tour, plan, doctor, bench)}
+COMMANDS = {
+    command.__name__: command
+    for command in (chat, serve, top, batch, keys, tokens, examples, tour, plan, doctor, bench)
+}
 
 app = App(
     name="harmonium",

@@ -88,6 +88,15 @@ SHELL = (
             "/help",
         ),
     ),
+    Shell(
+        "many requests from a file",
+        (("batch", "--quiet"),),
+        (
+            '{"custom_id": "1", "url": "/v1/chat/completions", "body": '
+            '{"messages": [{"role": "user", "content": "What is 12 + 30?"}]}}',
+        ),
+    ),
+    Shell("who may ask a server", (("keys",),)),
     Shell("what to ask", (("examples",),)),
     Shell("real shapes, random weights", (("Hello", "--dummy", "tiny", "--max-tokens", "8", "--seed", "1", "--json"),)),
     Shell("what a model takes, and which kernels run it", (("plan", "gpt-oss-20b"),)),

@@ -21,6 +21,7 @@ from harmonium.server.routes.table import ROUTERS
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
 from harmonium.server.state import State
+from harmonium.server.upstream import Upstreams
 
 
 def create_app(settings: Settings, llm: LLM) -> FastAPI:
@@ -37,7 +38,8 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if settings.queue_limit is not None:
             llm.engine.scheduler.queue_limit = settings.queue_limit
-        async with AsyncLLM(llm, metrics) as running, state:
+        upstreams = Upstreams(settings.upstreams, settings.timeout_s)
+        async with AsyncLLM(llm, metrics) as running, upstreams, state:
             app.state.serving = Serving(
                 settings=settings,
                 llm=running,
@@ -45,6 +47,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
                 metrics=metrics,
                 keys=Keyring(settings.api_keys, settings.keys_file),
                 limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
+                upstreams=upstreams,
                 started=int(time.time()),
                 state=state,
             )

@@ -40,6 +40,12 @@ class Call:
     notes: dict[str, Any] = field(default_factory=dict)
     closing: ExitStack = field(default_factory=ExitStack)
 
+    def add(self, usage: Usage) -> None:
+        """Of one more answer to the same prompt."""
+        before = self.usage or Usage()
+        completion, reasoning = before.completion + usage.completion, before.reasoning + usage.reasoning
+        self.usage = Usage(usage.prompt, completion, reasoning, usage.cached)
+
 
 class Calls:
     """The middleware around everything else. A request's Call is in its `state.call`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import Annotated, Any, Unpack
 
 from fastapi import Depends, Request, Security
@@ -21,6 +22,7 @@ from harmonium.server.limits import Limits
 from harmonium.server.metrics import Metrics
 from harmonium.server.settings import Settings
 from harmonium.server.state import State
+from harmonium.server.upstream import Upstream, Upstreams
 
 bearer = APIKeyHeader(name="Authorization", scheme_name="API key", description="Bearer KEY", auto_error=False)
 
@@ -35,6 +37,7 @@ class Serving:
     metrics: Metrics
     keys: Keyring
     limits: Limits
+    upstreams: Upstreams
     started: int
     state: State
 
@@ -45,11 +48,19 @@ class Serving:
     def check_model(self, name: str | None) -> None:
         """Raises ModelNotFound for a name that is not served; none at all means the model that is."""
         if name and name not in self.names:
+            behind = [f"MODEL:{upstream}" for upstream in self.upstreams.names]
+            served = ", ".join([*map(repr, self.names), *behind])
             raise ModelNotFound(
-                f"{name!r} is not served here; {' and '.join(map(repr, self.names))} is. To serve it: "
-                f"harmonium serve {name}",
+                f"There is no model {name!r} here; there is: {served}. To serve it: harmonium serve {quote(name)}",
                 param="model",
             )
+
+    def upstream(self, name: str | None) -> Upstream | None:
+        """Where a request for this model goes on to; None where it is served here. Raises ModelNotFound."""
+        found = None if name is None or name in self.names else self.upstreams.find(name)
+        if found is None:
+            self.check_model(name)
+        return found
 
     @asynccontextmanager
     async def turn(
@@ -68,7 +79,7 @@ class Serving:
             if isinstance(event, Repair):
                 self.metrics.repaired(event)
             elif isinstance(event, Done):
-                call.usage = event.usage
+                call.add(event.usage)
                 if self.settings.logs_prompts:
                     call.notes["answer"] = self.llm.llm.decode(event.ids)
             yield event

@@ -26,12 +26,13 @@ from tests.server.postgres import cluster
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs. http: a client of its own, whose addresses begin behind `url`."""
+    """A server that runs. http: a client of its own, whose addresses begin behind `url`. stop: as SIGTERM does."""
 
     url: str
     llm: LLM
     app: Any
     http: httpx2.Client
+    stop: Callable[[], None]
 
     @property
     def serving(self) -> Serving:
@@ -66,7 +67,7 @@ def running(settings: Settings, llm: LLM) -> Iterator[Running]:
         try:
             with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
                 assert http.get("/health").status_code == 200
-                yield Running(url, llm, app, http)
+                yield Running(url, llm, app, http, lambda: setattr(server, "should_exit", True))
         finally:
             server.should_exit = True
             thread.join()

@@ -18,7 +18,7 @@ from harmonium.server import sse
 from harmonium.server.calls import Call
 from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
-from harmonium.server.wire.chat_answer import Choice, Chunks, Delta, Head, Message
+from harmonium.server.wire.chat_answer import Choice, Chunks, Head, Message, Piece
 from harmonium.server.wire.chat_request import ChatRequest
 from harmonium.server.wire.tools import Offered, name_of
 from harmonium.server.wire.usage import completion_usage
@@ -29,7 +29,8 @@ router = APIRouter(prefix="/v1", tags=["chat"])
 @router.post("/chat/completions", response_model=None)
 async def create_chat_completion(asked: ChatRequest, request: Request, server: Server, call: Admitted) -> Response:
     """An answer to a conversation: whole, or with `stream` as server-sent events."""
-    server.check_model(asked.model)
+    if (upstream := server.upstream(asked.model)) is not None:
+        return await upstream.forward(request, "/chat/completions")
     answer = _Answer(asked, server, call)
     if asked.stream:
         return await sse.EventStream.begin(answer.stream())
@@ -49,22 +50,22 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         messages = [Message() for _ in self._choices]
-        async for index, delta in self._deltas():
-            if delta is not None:
-                messages[index].add(delta)
+        async for index, piece in self._pieces():
+            if piece is not None:
+                messages[index].add(piece)
         return self._head.completion(list(zip(self._choices, messages, strict=True)), self._usage(), self._extra())
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Events; the first comes when the request is queued."""
         chunks = Chunks(self._head, has_usage=self._asked.wants_usage)
         n_open = len(self._choices)
-        async for index, delta in self._deltas():
-            if delta is None:
+        async for index, piece in self._pieces():
+            if piece is None:
                 n_open -= 1
                 reason = self._choices[index].finish_reason
                 yield sse.data(chunks.finish(index, reason, {} if n_open else self._extra()))
             else:
-                yield sse.data(chunks.delta(index, delta))
+                yield sse.data(chunks.piece(index, piece))
         if self._asked.wants_usage:
             yield sse.data(chunks.usage(self._usage()))
         yield sse.DONE
@@ -76,24 +77,24 @@ class _Answer:
             has_format=self._options.get("response_format") is not None,
         )
 
-    async def _deltas(self) -> AsyncIterator[tuple[int, Delta | None]]:
+    async def _pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
         """What each choice says next, with its number; None is its end."""
         async with AsyncExitStack() as stack:
             begun = [await self._begin(stack, number) for number in range(len(self._choices))]
             for number in range(len(begun)):
-                yield number, {"role": "assistant", "content": ""}
+                yield number, Piece({"role": "assistant", "content": ""})
             if len(begun) == 1:
                 async for event in begun[0]:
-                    for delta in self._choices[0].take(event):
-                        yield 0, delta
+                    for piece in self._choices[0].take(event):
+                        yield 0, piece
                 yield 0, None
                 return
             async for number, one in merged(begun):
                 if one is None:
                     yield number, None
                 else:
-                    for delta in self._choices[number].take(one):
-                        yield number, delta
+                    for piece in self._choices[number].take(one):
+                        yield number, piece
 
     async def _begin(self, stack: AsyncExitStack, number: int) -> AsyncIterator[Event]:
         """Queues an answer: one of several has a seed of its own, as if it had been asked for alone."""
@@ -104,7 +105,7 @@ class _Answer:
         return await stack.enter_async_context(turn)
 
     def _usage(self) -> CompletionUsage:
-        return completion_usage([choice.usage for choice in self._choices])
+        return completion_usage([[choice.usage for choice in self._choices]])
 
     def _extra(self) -> dict[str, Any]:
         repairs = [kind for choice in self._choices for kind in choice.repairs]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -17,10 +17,12 @@ from harmonium.chat.events import (
     ReasoningDelta,
     Repair,
     TextDelta,
+    TokenLogprob,
     ToolCall,
     ToolCallDelta,
     Usage,
 )
+from harmonium.server.wire.logprobs import reported
 
 FINISH = {
     FinishReason.STOP: "stop",
@@ -29,6 +31,14 @@ FINISH = {
     FinishReason.LENGTH: "length",
 }
 Delta = dict[str, Any]
+Logprobs = dict[str, list[dict[str, Any]]]
+
+
+class Piece(NamedTuple):
+    """What a choice says next. logprobs: of its text's tokens, by the field that the text belongs to."""
+
+    delta: Delta
+    logprobs: Logprobs | None = None
 
 
 class Choice:
@@ -46,53 +56,59 @@ class Choice:
         self._calls: dict[str, int] = {}
         self._spoken: str | None = None  # the channel of the text so far
 
-    def take(self, event: Event) -> Iterator[Delta]:
+    def take(self, event: Event) -> Iterator[Piece]:
         match event:
-            case ReasoningDelta(text):
-                yield from self._reasoning(text)
-            case TextDelta(text, channel):
-                yield from self._text(text, channel)
+            case ReasoningDelta(text, tokens):
+                yield from self._reasoning(text, tokens)
+            case TextDelta(text, channel, tokens):
+                yield from self._text(text, channel, tokens)
             case ToolCallDelta(id_, name, text) if name in self._functions:
                 yield from self._call(id_, name)
-                yield {"tool_calls": [{"index": self._calls[id_], "function": {"arguments": text}}]}
+                yield self._arguments(id_, text)
             case ToolCall(id_, name, arguments) if name in self._functions:
                 yield from self._call(id_, name)
                 if not arguments:
-                    yield {"tool_calls": [{"index": self._calls[id_], "function": {"arguments": "{}"}}]}
+                    yield self._arguments(id_, "{}")
             case Repair(kind):
                 self.repairs.append(kind)
             case Done(reason, usage):
                 self.finish_reason, self.usage = FINISH.get(reason), usage
 
-    def _reasoning(self, text: str) -> Iterator[Delta]:
+    def _reasoning(self, text: str, tokens: Sequence[TokenLogprob]) -> Iterator[Piece]:
         if self._shows_reasoning:
-            yield {"reasoning": text, "reasoning_content": text}
+            logprobs = {"reasoning": reported(tokens)} if tokens else None
+            yield Piece({"reasoning": text, "reasoning_content": text}, logprobs)
 
-    def _text(self, text: str, channel: str) -> Iterator[Delta]:
+    def _text(self, text: str, channel: str, tokens: Sequence[TokenLogprob]) -> Iterator[Piece]:
         if self._has_format and channel != "final":
-            yield from self._reasoning(text)
+            yield from self._reasoning(text, tokens)
             return
         if self._spoken not in (None, channel):
-            yield {"content": "\n\n"}
+            yield Piece({"content": "\n\n"})
         self._spoken = channel
-        yield {"content": text}
+        yield Piece({"content": text}, {"content": reported(tokens)} if tokens else None)
 
-    def _call(self, id_: str, name: str) -> Iterator[Delta]:
+    def _call(self, id_: str, name: str) -> Iterator[Piece]:
         if id_ not in self._calls:
             index = self._calls[id_] = len(self._calls)
             function = {"name": name, "arguments": ""}
-            yield {"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]}
+            yield Piece({"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]})
+
+    def _arguments(self, id_: str, text: str) -> Piece:
+        return Piece({"tool_calls": [{"index": self._calls[id_], "function": {"arguments": text}}]})
 
 
 @dataclass
 class Message:
-    """Deltas, joined."""
+    """Pieces, joined."""
 
     content: str | None = None
     reasoning: str | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    logprobs: Logprobs | None = None
 
-    def add(self, delta: Delta) -> None:
+    def add(self, piece: Piece) -> None:
+        delta = piece.delta
         if "content" in delta:
             self.content = (self.content or "") + delta["content"]
         if "reasoning" in delta:
@@ -102,6 +118,9 @@ class Message:
                 self.tool_calls.append({"id": call["id"], "type": "function", "function": dict(call["function"])})
             else:
                 self.tool_calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+        for name, tokens in (piece.logprobs or {}).items():
+            self.logprobs = self.logprobs or {}
+            self.logprobs.setdefault(name, []).extend(tokens)
 
     def as_dict(self) -> dict[str, Any]:
         said: dict[str, Any] = {
@@ -127,7 +146,12 @@ class Head:
     ) -> dict[str, Any]:
         """A whole answer."""
         told = [
-            {"index": index, "message": message.as_dict(), "finish_reason": choice.finish_reason, "logprobs": None}
+            {
+                "index": index,
+                "message": message.as_dict(),
+                "logprobs": message.logprobs,
+                "finish_reason": choice.finish_reason,
+            }
             for index, (choice, message) in enumerate(choices)
         ]
         fields = {"id": self.id, "object": "chat.completion", "created": self.created, "model": self.model}
@@ -147,8 +171,9 @@ class Chunks:
         if has_usage:
             self._after = f'],"usage":null{after}'
 
-    def delta(self, index: int, delta: Delta) -> str:
-        return self._chunk(f'{{"index":{index},"delta":{_json(delta)},"logprobs":null,"finish_reason":null}}')
+    def piece(self, index: int, piece: Piece) -> str:
+        delta, logprobs = _json(piece.delta), "null" if piece.logprobs is None else _json(piece.logprobs)
+        return self._chunk(f'{{"index":{index},"delta":{delta},"logprobs":{logprobs},"finish_reason":null}}')
 
     def finish(self, index: int, reason: str | None, extra: dict[str, Any]) -> str:
         """The last of a choice."""

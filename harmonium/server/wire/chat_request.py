@@ -40,12 +40,11 @@ class ReasoningOptions(BaseModel):
     exclude: bool | None = None
 
 
-class ChatRequest(BaseModel):
-    """A request's body. null is the same as leaving a field out."""
+class ChatFields(BaseModel):
+    """All but the messages. null is the same as leaving a field out."""
 
     model_config = ConfigDict(extra="allow")
 
-    messages: list[dict[str, Any]] = Field(min_length=1)
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -128,7 +127,19 @@ class ChatRequest(BaseModel):
             "min_p": self.min_p,
             "seed": self.seed,
             "max_tokens": None if asked == -1 else asked,
+            "stop": self.stop or None,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "repetition_penalty": self.repetition_penalty,
+            "logit_bias": self.logit_bias,
+            "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
         }
+
+
+class ChatRequest(ChatFields):
+    """A request's body."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
 
 
 def response_format(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

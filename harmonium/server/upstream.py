@@ -1,0 +1,119 @@
+"""Other OpenAI-compatible servers behind this one: a request for MODEL:NAME goes on to NAME, and its answer comes back.
+
+Whatever the other server says is passed on as it is, its errors too; a stream event by event.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from fastapi import Request, Response
+
+from harmonium.errors import BadRequest, ServerUnreachable
+from harmonium.server import sse
+
+PASSED_ON = ("content-type", "retry-after")
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One other server, and the model that is asked for there."""
+
+    name: str
+    url: str
+    key: str | None
+    model: str
+    client: httpx2.AsyncClient
+
+    async def forward(self, request: Request, path: str) -> Response:
+        """Sends a request's body on to this path of the other server. Raises ServerUnreachable."""
+        body = _object(await request.body()) | {"model": self.model}
+        if body.get("stream"):
+            return await sse.while_connected(request, self._stream(path, body))
+        answer = await sse.while_connected(request, self._whole(path, body))
+        return Response(answer.content, answer.status_code, _headers(answer))
+
+    async def _whole(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        try:
+            return await self.client.send(self._request(path, body))
+        except httpx2.HTTPError as error:
+            raise self._failure(error) from None
+
+    async def _stream(self, path: str, body: Mapping[str, Any]) -> Response:
+        """A stream, or the error that the other server answers instead of one."""
+        try:
+            answer = await self.client.send(self._request(path, body), stream=True)
+            if not answer.headers.get("content-type", "").startswith(sse.EventStream.media_type):
+                return Response(await answer.aread(), answer.status_code, _headers(answer))
+        except httpx2.HTTPError as error:
+            raise self._failure(error) from None
+        return await sse.EventStream.begin(self._events(answer))
+
+    async def _events(self, answer: httpx2.Response) -> AsyncGenerator[bytes, None]:
+        """Whole events, so that what else goes out on the connection stands between two of them."""
+        rest = b""
+        try:
+            async for piece in answer.aiter_bytes():
+                *events, rest = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", rest + piece)
+                for event in events:
+                    yield event
+            if rest:
+                yield rest
+        except httpx2.HTTPError as error:
+            raise self._failure(error) from None
+        finally:
+            await answer.aclose()
+
+    def _request(self, path: str, body: Mapping[str, Any]) -> httpx2.Request:
+        headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+        return self.client.build_request("POST", f"{self.url}{path}", json=body, headers=headers)
+
+    def _failure(self, error: Exception) -> ServerUnreachable:
+        reason = str(error) or type(error).__name__
+        return ServerUnreachable(f"{self.name}, at {self.url}, did not answer: {reason}; try again, or ask another.")
+
+
+class Upstreams:
+    """All of them by name. Use it as a context, for it holds connections."""
+
+    def __init__(self, urls: Mapping[str, str], timeout_s: float | None) -> None:
+        self.names = tuple(urls)
+        self._urls = urls
+        self._keys = {name: os.environ.get(key_variable(name)) for name in urls}
+        self._client = httpx2.AsyncClient(timeout=httpx2.Timeout(timeout_s, connect=CONNECT_S))
+
+    async def __aenter__(self) -> Upstreams:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    def find(self, model: str) -> Upstream | None:
+        """For MODEL:NAME, that server; None where NAME is no upstream."""
+        there, _, name = model.rpartition(":")
+        if not there or name not in self._urls:
+            return None
+        return Upstream(name, self._urls[name], self._keys[name], there, self._client)
+
+
+def key_variable(name: str) -> str:
+    """The environment variable that holds an upstream's API key."""
+    return f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}_API_KEY"
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    value = json.loads(body)
+    if not isinstance(value, dict):
+        raise BadRequest("The body is not one JSON object.")
+    return value
+
+
+def _headers(answer: httpx2.Response) -> dict[str, str]:
+    return {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
