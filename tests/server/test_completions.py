@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -25,9 +26,12 @@ def streamed(server: Running, **body: Any) -> tuple[list[dict[str, Any]], dict[s
     assert lines[-2:] == ["data: [DONE]", ""]
     whole: dict[int, dict[str, Any]] = {}
     usage: dict[str, Any] = {}
-    for chunk in (Completion.model_construct(**__import__("json").loads(line[6:])) for line in lines[:-2]):
-        usage = chunk.usage or usage
-        for choice in chunk.choices:
+    for chunk in (json.loads(line.removeprefix("data: ")) for line in lines[:-2]):
+        usage = chunk["usage"] or usage
+        ends = [choice["finish_reason"] or "length" for choice in chunk["choices"]]  # null until the end, as OpenAI's
+        choices = [choice | {"finish_reason": end} for choice, end in zip(chunk["choices"], ends, strict=True)]
+        Completion.model_validate(chunk | {"choices": choices}, strict=True)
+        for choice in chunk["choices"]:
             one = whole.setdefault(choice["index"], {"text": "", "logprobs": None, "finish_reason": None})
             assert one["finish_reason"] is None, "the end is last"
             one["text"] += choice["text"]

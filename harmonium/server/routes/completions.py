@@ -102,7 +102,7 @@ class _Answer:
         """Outputs until the answer is over, which at a stop string is sooner than the engine knows."""
         async for output in outputs:
             yield output
-            if self._continuations[index].is_over:
+            if self._continuations[index].is_over and output.finish_reason is None:
                 await running.aclose()
                 return
 
