@@ -107,7 +107,7 @@ class Engine:
             spare=pages if has_graphs else None,  # the pages behind the last
         )
         self._runner = Runner(model, sampler, pages, graphs=has_graphs)
-        self._speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
+        self.speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
         self._launched: Launched | None = None
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
@@ -119,11 +119,6 @@ class Engine:
     def has_work(self) -> bool:
         """Requests wait or run, or outputs wait to be fetched by `step`."""
         return bool(self._requests or self._outputs)
-
-    @property
-    def drafts(self) -> tuple[int, int]:
-        """Ids guessed ahead so far, and how many of them stood."""
-        return (0, 0) if self._speculation is None else (self._speculation.n_drafted, self._speculation.n_stood)
 
     def add(
         self,
@@ -195,10 +190,10 @@ class Engine:
         What fails in a step is run again request by request, and ends those that fail alone; the others go on.
         """
         self._expire()
-        if self._speculation is None:
+        if self.speculation is None:
             self._advance()
         else:
-            self._speculate(self._speculation)
+            self._speculate(self.speculation)
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -374,8 +369,8 @@ class Engine:
         request, n_before = row.request, len(row.request.tokens)
         outcome, n_stood = follow_all(row, sampled)
         self.scheduler.complete(row, n_stood)
-        if row.drafts and self._speculation is not None:
-            self._speculation.learn(request, len(row.drafts), n_stood)
+        if row.drafts and self.speculation is not None:
+            self.speculation.learn(request, len(row.drafts), n_stood)
         ids = tuple(request.tokens[n_before:])
         n_top = request.params.logprobs
         logprobs = tuple(replace(one, top=one.top[:n_top]) for one in reported[: len(ids)] if one is not None)
@@ -396,7 +391,7 @@ class Engine:
     ) -> None:
         """Takes a request out. is_faulty: what it computed may be wrong, and no other request may use it."""
         self.scheduler.remove(request, is_faulty=is_faulty)
-        if self._speculation is not None:
-            self._speculation.forget(request)
+        if self.speculation is not None:
+            self.speculation.forget(request)
         del self._requests[request.id]
         self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached), logprobs))

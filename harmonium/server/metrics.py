@@ -97,6 +97,6 @@ class _EngineCounters(Collector):
         yield CounterMetricFamily(
             "harmonium_preemptions", "Requests that gave way to others.", engine.scheduler.n_preemptions
         )
-        drafted, stood = engine.drafts
-        yield CounterMetricFamily("harmonium_drafted_tokens", "Tokens guessed ahead.", drafted)
-        yield CounterMetricFamily("harmonium_accepted_tokens", "Guessed tokens that stood.", stood)
+        if (guesses := engine.speculation) is not None:
+            yield CounterMetricFamily("harmonium_drafted_tokens", "Tokens guessed ahead.", guesses.n_drafted)
+            yield CounterMetricFamily("harmonium_accepted_tokens", "Guessed tokens that stood.", guesses.n_stood)

@@ -63,9 +63,9 @@ class Clairvoyant:
 
 def eager(engine: Engine) -> Engine:
     """Whatever it costs, it speculates."""
-    assert engine._speculation is not None
-    engine._speculation.costs.least_chance = lambda n_rows: 0.001  # type: ignore[method-assign]
-    engine._speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
+    assert engine.speculation is not None
+    engine.speculation.costs.least_chance = lambda n_rows: 0.001  # type: ignore[method-assign]
+    engine.speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
     return engine
 
 
@@ -102,7 +102,7 @@ def test_on_is_off(model: Transformer, same: Same, name: str, wrong_every: int) 
         if engine is not scarce:
             audit(engine.cache)
     assert scarce.scheduler.n_preemptions > 0
-    speculation = together._speculation
+    speculation = together.speculation
     assert speculation is not None
     if params.is_penalized:
         assert speculation.n_drafted == 0
@@ -183,7 +183,7 @@ def test_constraints_are_obeyed_over_drafts(model: Transformer, masks_on_host: b
     drafter = Clairvoyant(wrong_every, {tuple(ids): one for ids, one in zip(prompts, expected, strict=True)})
     engine = eager(Engine(model, context=64, n_rows=6, masks_on_host=masks_on_host, drafter=drafter))
     assert answers(engine) == expected
-    assert engine._speculation is not None and engine._speculation.n_stood > 100
+    assert engine.speculation is not None and engine.speculation.n_stood > 100
     assert any(CUT in ids for ids in expected) and any(OPEN in ids for ids in expected)
 
 
@@ -228,7 +228,7 @@ def test_a_drafter_that_fails_is_asked_no_more(model: Transformer) -> None:
     assert [one.ids for one in engine.generate(prompts, params)] == expected
     assert all(drafter.asked.count(i) <= 2 for i in (0, 1, 3, 5)), "in the batch, and alone"
     assert all(drafter.asked.count(i) > 10 for i in (2, 4))
-    assert engine._speculation is not None and not engine._speculation._records
+    assert engine.speculation is not None and not engine.speculation._records
 
 
 def test_a_step_that_fails_with_drafts_is_run_without(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,8 +365,8 @@ def test_a_draft_model_that_thinks_alike_is_right_and_another_does_no_harm(
         for ids, one, answer in zip(prompts, expected, engine.generate(prompts, params), strict=True):
             same(ids, params, one.ids, answer.ids)
         audit(engine.cache)
-        assert engine._speculation is not None
-        shares.append(engine._speculation.n_stood / engine._speculation.n_drafted)
+        assert engine.speculation is not None
+        shares.append(engine.speculation.n_stood / engine.speculation.n_drafted)
     assert shares[0] > 0.95 and shares[1] < 0.7
 
 
@@ -380,7 +380,7 @@ def test_a_draft_model_has_the_same_vocabulary_and_perhaps_a_smaller_context(mod
     engine = eager(Engine(model, context=64, drafter=short))
     [answer] = engine.generate([prompt(20)], params)
     assert answer.ids == expected.ids
-    assert engine._speculation is not None and 4 <= engine._speculation.n_stood <= 9
+    assert engine.speculation is not None and 4 <= engine.speculation.n_stood <= 9
 
 
 @pytest.mark.parametrize("speculate", ["ngram", "nano"])
@@ -391,4 +391,4 @@ def test_an_llm_that_speculates_says_the_same(nano: Path, speculate: str) -> Non
     assert [reply.text for reply in llm.chat([questions[0], questions[1]], effort="high")] == [
         reply.text for reply in LLM(nano, context=512).chat([questions[0], questions[1]], effort="high")
     ]
-    assert llm.engine._speculation is not None and llm.engine._speculation.n_stood > 20
+    assert llm.engine.speculation is not None and llm.engine.speculation.n_stood > 20

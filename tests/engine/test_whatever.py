@@ -137,9 +137,9 @@ class Whatever(RuleBasedStateMachine):
             drafter=Guesses(self.alone, self.keys) if way == "speculates" else None,
             overlap=way == "overlaps",
         )
-        if self.engine._speculation is not None:  # whatever it costs
-            self.engine._speculation.costs.least_chance = lambda n_rows: 0.01  # type: ignore[method-assign]
-            self.engine._speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
+        if self.engine.speculation is not None:  # whatever it costs
+            self.engine.speculation.costs.least_chance = lambda n_rows: 0.01  # type: ignore[method-assign]
+            self.engine.speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
         checked(self.engine)
         self.got: dict[int, list[int]] = {}
 
