@@ -1,4 +1,5 @@
-"""Writes the documents that come from the code: docs/cli.md, docs/hardware.md, and the tree in README.md.
+"""Writes what documents take from elsewhere: docs/cli.md and docs/hardware.md from the code, the tree in README.md, and
+tables of figures from the raw ones.
 
 python -m docs.generate            write them
 python -m docs.generate --check    only say whether they are fresh
@@ -60,10 +61,11 @@ def cli_reference() -> str:
 
 def documents() -> dict[Path, str]:
     """Every generated document's path and text."""
-    from docs import hardware
+    from docs import figures, hardware
 
     docs = ROOT / "docs"
-    return {ROOT / "README.md": readme(), docs / "cli.md": cli_reference(), docs / "hardware.md": hardware.page()}
+    found = {ROOT / "README.md": readme(), docs / "cli.md": cli_reference(), docs / "hardware.md": hardware.page()}
+    return found | {docs / page: figures.filled((docs / page).read_text("utf-8")) for page in figures.PAGES}
 
 
 def main(arguments: list[str]) -> int:

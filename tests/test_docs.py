@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate
+from docs import figures, generate
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -20,6 +20,18 @@ def test_the_tree_refuses_a_room_that_it_does_not_describe(monkeypatch: pytest.M
     monkeypatch.delitem(generate.ROOMS, "harmonium/cli")
     with pytest.raises(SystemExit, match="harmonium/cli"):
         generate.tree()
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs" / name for name in figures.PAGES], ids=lambda page: page.name)
+def test_tables_of_figures_say_what_the_raw_ones_do(page: Path) -> None:
+    """Every digit of them: whatever is changed there is put back."""
+    text = page.read_text(encoding="utf-8")
+    changed = figures.BLOCK.sub(lambda table: table[1] + re.sub(r"\d", _other, table[0][len(table[1]) :]), text)
+    assert changed != text and figures.filled(changed) == text
+
+
+def _other(digit: re.Match[str]) -> str:
+    return str(9 - int(digit[0]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
+from docs import figures
 from harmonium.chat import loading
 from harmonium.cli import gpu_bench
 from harmonium.cli.gpu_bench import sections, speeds
@@ -65,6 +68,8 @@ def test_every_section_gives_figures_beside_its_floor(bench: Bench) -> None:
         assert isinstance(figure, Figure) and figure.value > 0 and figure.runs and figure.floor
         assert figure.share is not None and 0 < figure.share < 1
         assert figure.label in gpu_bench.row(figure)
+    table = figures.bench({"figures": [asdict(figure) for figure in found.values() if isinstance(figure, Figure)]})
+    assert len(table) == 1 + len(found) and all(re.fullmatch(r"\d+%", row[-1]) for row in table[1:])
 
 
 def test_what_the_cache_does_not_hold_is_left_out(bench: Bench) -> None:
