@@ -7,12 +7,17 @@ are remembered in this process's memory alone, the newest of them, and only thos
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from harmonium.chat.events import ToolCall
+from harmonium.harmony.contents import result_parts
 from harmonium.harmony.messages import Message
 from harmonium.server import exact_messages
 from harmonium.server.store_responses import Item, Known, ResponseStore
 
+ChatMessage = Mapping[str, Any]
 MOST_REMEMBERED = 10_000
 
 
@@ -37,7 +42,44 @@ class Recall:
         by_id = {item.body["id"]: item for output in recent.values() for item in output}
         return Known({**by_id, **stored.by_id}, {**recent, **stored.by_call})
 
-    async def turn(self, owner: str, call_id: str) -> tuple[Message, ...]:
-        """The messages of the turn up to a call, the call the last; none where the call is not known."""
-        output = (await self.known(owner, (), (call_id,))).by_call.get(call_id, ())
-        return tuple(message for item in output for message in exact_messages.from_json(item.said or (), self.model))
+    def remember_turn(self, owner: str, call: ToolCall, messages: Sequence[Message]) -> None:
+        """The same for an API without items. messages: the turn's, up to the call."""
+        body = {"id": call.id, "type": "function_call", "name": call.name, "arguments": call.arguments}
+        self.remember(owner, call.id, [Item(body, exact_messages.to_json(messages, self.model))])
+
+    async def restored(self, owner: str, messages: Sequence[ChatMessage]) -> list[ChatMessage | Message]:
+        """A history of the chat API in which turns that this server said are as they were said, with their reasoning,
+        where the client sends the call back as it was.
+        """
+        calls = [call for message in messages if (call := _only_call(message)) is not None]
+        found = (await self.known(owner, (), [call["id"] for call in calls])).by_call
+        restored: list[ChatMessage | Message] = []
+        recipients: dict[str, str] = {}  # of calls that were restored
+        for message in messages:
+            call = _only_call(message)
+            output = found.get(call["id"], ()) if call is not None else ()
+            answered = message.get("tool_call_id")
+            if call is not None and output and _is_same(call["function"], output[-1].body):
+                said = [one for item in output for one in exact_messages.from_json(item.said or (), self.model)]
+                recipients[call["id"]] = said[-1].recipient or ""
+                restored += said
+            elif message.get("role") == "tool" and answered in recipients:
+                parts = result_parts(message.get("content"))
+                restored.append(replace(Message.tool(recipients[answered], ""), content=parts))
+            else:
+                restored.append(message)
+        return restored
+
+
+def _only_call(message: ChatMessage) -> ChatMessage | None:
+    """The call of a message that makes one; this server's never make several."""
+    calls = message.get("tool_calls")
+    if message.get("role") != "assistant" or not isinstance(calls, list) or len(calls) != 1:
+        return None
+    [call] = calls
+    is_whole = isinstance(call, Mapping) and isinstance(call.get("id"), str)
+    return call if is_whole and isinstance(call.get("function"), Mapping) else None
+
+
+def _is_same(function: ChatMessage, stored: ChatMessage) -> bool:
+    return (function.get("name"), function.get("arguments")) == (stored["name"], stored["arguments"])

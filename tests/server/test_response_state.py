@@ -150,6 +150,26 @@ def test_what_is_not_stored_goes_on_with_sealed_reasoning_and_in_this_process_wi
     assert events[-1]["response"]["status"] == "completed"
 
 
+def test_the_chat_api_goes_on_with_what_was_said_too(server: Running) -> None:
+    tool = {"type": "function", "function": without(WEATHER, "type")}
+    body: dict[str, Any] = {"messages": [QUESTION], "tools": [tool]}
+    made = server.post("/chat/completions", **body)
+    said = made["choices"][0]["message"]
+    [call] = said["tool_calls"]
+    result = {"role": "tool", "tool_call_id": call["id"], "content": '{"temperature": 7}'}
+    bare = {"role": "assistant", "content": None, "tool_calls": [call]}
+    usages = [
+        server.post("/chat/completions", **{**body, "messages": [QUESTION, message, result]})["usage"]
+        for message in (bare, said, {**bare, "reasoning": said["reasoning"]})
+    ]
+    assert {usage["prompt_tokens"] for usage in usages} == {usages[0]["prompt_tokens"]}
+    assert usages[0]["prompt_tokens"] > made["usage"]["total_tokens"]
+    assert usages[0]["prompt_tokens_details"]["cached_tokens"] > made["usage"]["total_tokens"] - 2 * 16
+    edited = {**bare, "tool_calls": [{**call, "function": {**call["function"], "arguments": "{}"}}]}
+    other = server.post("/chat/completions", **{**body, "messages": [QUESTION, edited, result]})["usage"]
+    assert other["prompt_tokens"] < usages[0]["prompt_tokens"]
+
+
 def test_another_replica_reads_what_was_sealed(server: Running, start: Start, tmp_path: Any) -> None:
     one = ask(server, input=[QUESTION], store=False)
     thought = one["output"][0]["content"][0]["text"]

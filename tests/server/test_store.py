@@ -295,8 +295,6 @@ def test_what_is_not_stored_is_remembered_in_memory_alone(database: Database) ->
         recall.remember(OWNER, "call_1", [item("rs_1"), call])
         assert (await recall.known(OWNER, ["rs_1"], ["call_1"])).by_call == {"call_1": (item("rs_1"), call)}
         assert not (await recall.known(OTHER, ["rs_1"], ["call_1"])).by_call
-        assert await recall.turn(OWNER, "call_1") == (Message.call("f", "{}"),)
-        assert await recall.turn(OWNER, "call_2") == ()
         assert await database.run(lambda connection: [*connection.execute(items.select())]) == []
 
     asyncio.run(use())

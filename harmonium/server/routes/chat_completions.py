@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 
-from harmonium.chat.events import Event
+from harmonium.chat.events import Done, Event, FinishReason, ToolCall
 from harmonium.chat.options import ChatOptions
+from harmonium.harmony.messages import Message as HarmonyMessage
 from harmonium.server import sse
 from harmonium.server.calls import Call
 from harmonium.server.merging import merged
@@ -43,6 +44,7 @@ class _Answer:
     def __init__(self, asked: ChatRequest, server: Serving, call: Call) -> None:
         """Raises BadRequest for what cannot be."""
         self._asked, self._server, self._call = asked, server, call
+        self._owner = call.key or ""
         self._tools, choice = asked.offered
         self._options = asked.options(self._tools, choice, server.settings)
         self._head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), server.name)
@@ -80,7 +82,8 @@ class _Answer:
     async def _pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
         """What each choice says next, with its number; None is its end."""
         async with AsyncExitStack() as stack:
-            begun = [await self._begin(stack, number) for number in range(len(self._choices))]
+            messages = await self._server.state.recall.restored(self._owner, self._asked.messages)
+            begun = [await self._begin(stack, messages, number) for number in range(len(self._choices))]
             for number in range(len(begun)):
                 yield number, Piece({"role": "assistant", "content": ""})
             if len(begun) == 1:
@@ -96,13 +99,25 @@ class _Answer:
                     for piece in self._choices[number].take(one):
                         yield number, piece
 
-    async def _begin(self, stack: AsyncExitStack, number: int) -> AsyncIterator[Event]:
+    async def _begin(
+        self, stack: AsyncExitStack, messages: Sequence[Mapping[str, Any] | HarmonyMessage], number: int
+    ) -> AsyncIterator[Event]:
         """Queues an answer: one of several has a seed of its own, as if it had been asked for alone."""
         options = dict(self._options)
         if self._asked.seed is not None:
             options["seed"] = self._asked.seed + number
-        turn = self._server.turn(self._call, self._asked.messages, **cast(ChatOptions, options))
-        return await stack.enter_async_context(turn)
+        turn = self._server.turn(self._call, messages, **cast(ChatOptions, options))
+        return self._remembered(await stack.enter_async_context(turn))
+
+    async def _remembered(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """The events; a turn that goes on with a call's result is remembered, for clients lose its reasoning."""
+        made: ToolCall | None = None
+        async for event in events:
+            if isinstance(event, ToolCall):
+                made = event
+            elif isinstance(event, Done) and event.finish_reason is FinishReason.TOOL_CALLS and made is not None:
+                self._server.state.recall.remember_turn(self._owner, made, event.messages)
+            yield event
 
     def _usage(self) -> CompletionUsage:
         return completion_usage([[choice.usage for choice in self._choices]])
