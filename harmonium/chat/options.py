@@ -6,9 +6,11 @@ The keyword arguments of LLM.chat, stream and render, checked in one place.
 from __future__ import annotations
 
 import datetime
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, TypedDict
 
 from harmonium.chat.functions import Function, functions_of
@@ -121,7 +123,7 @@ def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids:
     tools = _tools(options)
     prompt = prompt_settings({**options, "tools": tools})
     rounds = options.get("max_tool_rounds", MAX_TOOL_ROUNDS)
-    if not isinstance(rounds, int) or rounds < 0:
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
         raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.")
     functions = functions_of(tools) if options.get("run_tools", True) else {}
     params = sampling(options, default, stop_ids)
@@ -172,10 +174,21 @@ def prompt_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     if effort is not None and effort not in list(Effort):
         raise BadRequest(f"There is no effort {effort!r}{did_you_mean(str(effort), Effort)}")
     given = {name: options[name] for name in PromptOptions.__optional_keys__ if options.get(name) is not None}
+    _check_kinds(given)
     given["tools"] = [tool_spec(tool) for tool in _tools(given)]
     _check_names([tool.name for tool in given["tools"]], given.get("builtin_tools", ()))
     conversation("", **given)  # what is wrong with the options is wrong with any messages
     return given
+
+
+def _check_kinds(given: Mapping[str, Any]) -> None:
+    """Raises BadRequest for an option that is something else than its kind of thing."""
+    builtin = given.get("builtin_tools", ())
+    if isinstance(builtin, (str, Mapping)) or not isinstance(builtin, Iterable):
+        raise BadRequest(f"builtin_tools is {builtin!r}; give a list of names: builtin_tools=[...].")
+    for name, kinds, wanted in (("identity", (str,), "a text"), ("date", (str, datetime.date), "a date or a text")):
+        if not isinstance(given.get(name, ""), kinds):
+            raise BadRequest(f"{name} is {given[name]!r}; give {wanted}.")
 
 
 def _check_names(functions: Iterable[str], builtin_tools: Iterable[str]) -> None:
@@ -208,8 +221,10 @@ def sampling(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iter
 def _biases(given: Any) -> tuple[tuple[int, float], ...]:
     """logit_bias as SamplingParams has it. Raises BadRequest for what is none."""
     try:
-        pairs = given.items() if isinstance(given, Mapping) else given
-        return tuple((int(id_), float(value)) for id_, value in pairs)
+        pairs = [(id_, value) for id_, value in (given.items() if isinstance(given, Mapping) else given)]
+        if not all(isinstance(value, Real) for _, value in pairs):
+            raise TypeError
+        return tuple((int(id_) if isinstance(id_, str) else operator.index(id_), float(value)) for id_, value in pairs)
     except (TypeError, ValueError):
         raise BadRequest(f"logit_bias is {given!r}; give {{id: value}} with numbers.") from None
 

@@ -21,6 +21,8 @@ _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSc
 _AT_THE_ROOT = ("$defs", "definitions", "$schema", "$id")
 _NOT_ONLY = re.compile(r"\^?\(\?!\^?\[([^\[\]\\^]+)\]\*\$\)\^?")
 """A pattern's beginning that says: not these characters alone. So does pydantic of Decimal."""
+MOST_VARIANTS = 64
+"""Of a oneOf, that are compared pair by pair where no property tells them apart."""
 REMEDY = 'leave it out, or say "strict": false'
 
 
@@ -88,7 +90,30 @@ class _Translation:
         return not found
 
     def _exclude_one_another(self, variants: Sequence[Any]) -> bool:
+        if self._are_told_apart(variants):
+            return True
+        if len(variants) > MOST_VARIANTS:
+            return False
         return all(self._exclude(one, other, 0) for one, other in combinations(variants, 2))
+
+    def _are_told_apart(self, variants: Sequence[Any]) -> bool:
+        """By values of their own, or by those of a property that every one requires, as most unions are written."""
+        targets = [self._target(variant) for variant in variants]
+        if self._have_own_values(targets):
+            return True
+        if not targets or not all(map(_is_plain_object, targets)):
+            return False
+        names = frozenset.intersection(*map(_required, targets))
+        return any(self._have_own_values([one.get("properties", {}).get(name) for one in targets]) for name in names)
+
+    def _have_own_values(self, schemas: Sequence[Any]) -> bool:
+        seen: set[Any] = set()
+        for schema in map(self._target, schemas):
+            values = _values(schema) if isinstance(schema, Mapping) and not schema.get("nullable") else None
+            if values is None or any(isinstance(value, (list, dict)) for value in values) or seen & set(values):
+                return False
+            seen.update(values)
+        return True
 
     def _exclude(self, one: Any, other: Any, depth: int) -> bool:
         """Is there surely no value that both allow?"""
@@ -103,9 +128,9 @@ class _Translation:
         types, other_types = _types(one), _types(other)
         if types is not None and other_types is not None and not types & other_types:
             return True
-        if types != {"object"} or other_types != {"object"}:
+        if not _is_plain_object(one) or not _is_plain_object(other):
             return False
-        shared = set(one.get("required", ())) & set(other.get("required", ()))
+        shared = _required(one) & _required(other)
         fields, other_fields = one.get("properties", {}), other.get("properties", {})
         return any(self._exclude(fields.get(name), other_fields.get(name), depth + 1) for name in shared)
 
@@ -121,6 +146,17 @@ class _Translation:
                 return None
             schema = place
         return None
+
+
+def _is_plain_object(schema: Any) -> bool:
+    """An object and nothing else, with properties and required as they should be."""
+    if not isinstance(schema, Mapping) or schema.get("nullable") or _types(schema) != {"object"}:
+        return False
+    return isinstance(schema.get("properties", {}), Mapping) and isinstance(schema.get("required", []), (list, tuple))
+
+
+def _required(schema: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in schema.get("required", ()) if isinstance(name, str))
 
 
 def _escaped(characters: str) -> str:

@@ -43,6 +43,8 @@ SLICES = (
 """Kinds of tokens that a mask takes whole where all of a kind may follow: measured by benchmarks/schema_mask.py, texts
 of bounded length and patterns of letters, names and words gain. Each costs a tenth of a second, once for a vocabulary.
 """
+MOST_ITEMS = 20_000
+"""Of a parser's row. An object takes four for each property that may be left out; llguidance's default ends at 500."""
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
 _SPECIAL = re.compile(r"<[^\s>]*>?")
 
@@ -195,7 +197,8 @@ class Compiler:
         from llguidance import LLMatcher, LLParserLimits
 
         tokenizer, n_ids, text = self._tokenizer, self._vocabulary.size, text_mask(self._vocabulary, self._vocab_size)
-        first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        limits = LLParserLimits(verbose_errors=False, max_items_in_row=MOST_ITEMS)
+        first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=limits)
         if first.is_error():
             raise BadRequest(one_line(first.get_error()))
         trial = Matcher(first.deep_copy(), text, n_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -111,13 +112,49 @@ def test_one_of_needs_variants_that_exclude_one_another(is_valid: Is) -> None:
         ([{"enum": ["a", 1]}, {"enum": ["b"]}, {"type": "object"}], "1"),
     ):
         assert is_valid(Grammar.json_schema({"oneOf": variants, **definitions}), text)
+    many = [{"properties": {"kind": {"const": n}}, "required": ["kind"], "type": "object"} for n in range(500)]
+    assert is_valid(Grammar.json_schema({"oneOf": many}), '{"kind":499}')
+    assert is_valid(Grammar.json_schema({"oneOf": [{"const": n} for n in range(500)]}), "499")
     for overlapping in (
+        [*many, many[0]],
+        [*many, {"type": "object", "properties": {"kind": {"const": [1]}}, "required": ["kind"]}],
         [{"type": "number"}, {"type": "integer"}],
         [{"$ref": "#/$defs/y"}, {"type": "null"}],
         [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}],
     ):
         with pytest.raises(BadRequest, match='write anyOf, or say "strict": false'):
             is_valid(Grammar.json_schema({"oneOf": overlapping, **definitions}), "1")
+
+
+def test_objects_of_very_many_properties(is_valid: Is) -> None:
+    fields = {f"p{n}": {"type": "integer"} for n in range(1000)}
+    for required in ([], [*fields][:500]):
+        grammar = Grammar.json_schema({"type": "object", "properties": fields, "required": required})
+        said = dict.fromkeys([*required, "p997", "p999"], 1)
+        assert is_valid(grammar, json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"properties": []},
+        {"required": [["a"]]},
+        {"required": "a"},
+        {"properties": {"a": 1}, "required": ["a"]},
+        {"enum": {}},
+        {"const": {"a": [1]}},
+        {"nullable": 1},
+        {"type": [1]},
+        {"$ref": "#/$defs/%"},
+        5,
+    ],
+    ids=str,
+)
+def test_variants_that_are_no_schemas_are_refused(odd: Any, is_valid: Is) -> None:
+    whole = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    for one in (odd, {"type": "object", **odd} if isinstance(odd, dict) else odd):
+        with pytest.raises(BadRequest):
+            is_valid(Grammar.json_schema({"oneOf": [whole, one, whole, one]}), "{}")
 
 
 UNENFORCEABLE: list[tuple[dict[str, Any], str]] = [
