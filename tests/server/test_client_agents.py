@@ -63,7 +63,7 @@ def wait() -> Iterator[Loop]:
     loop.close()
 
 
-@pytest.fixture(scope="module", params=["responses"])
+@pytest.fixture(scope="module", params=list(APIS))
 def model(server: Running, wait: Loop, request: pytest.FixtureRequest) -> Iterator[Model]:
     client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
     yield APIS[request.param](model="nano", openai_client=client)
