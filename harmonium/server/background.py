@@ -27,13 +27,14 @@ MOST_KEPT = 64
 
 
 class Run:
-    """One response in the background."""
+    """One response in the background. is_over: all of its events are there."""
 
     def __init__(self, responding: Responding) -> None:
         self.responding = responding
         self.events: list[Fields] = []
         self.task: asyncio.Task[None] | None = None
         self.failed_to_begin: BaseException | None = None
+        self.is_over = False
         self._changed = asyncio.Condition()
 
     @property
@@ -48,6 +49,7 @@ class Run:
     async def end(self) -> None:
         """Nothing comes any more."""
         async with self._changed:
+            self.is_over = True
             self._changed.notify_all()
 
     async def watch(self, after: int = -1) -> AsyncGenerator[Fields, None]:
@@ -62,10 +64,6 @@ class Run:
                     return
                 if at >= len(self.events):
                     await self._changed.wait()
-
-    @property
-    def is_over(self) -> bool:
-        return self.task is not None and (self.responding.is_over or self.failed_to_begin is not None)
 
 
 class Background:

@@ -6,6 +6,8 @@ are remembered in this process's memory alone, the newest of them, and only thos
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +20,8 @@ from harmonium.server import exact_messages
 from harmonium.server.store_responses import Item, Known, ResponseStore
 
 ChatMessage = Mapping[str, Any]
-MOST_REMEMBERED = 10_000
+MOST_BYTES = 16 << 20
+"""Of what is remembered, packed."""
 
 
 class Recall:
@@ -27,17 +30,22 @@ class Recall:
     def __init__(self, store: ResponseStore, model: str) -> None:
         self.model = model
         self._store = store
-        self._recent: OrderedDict[tuple[str, str], tuple[Item, ...]] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._n_bytes = 0
 
     def remember(self, owner: str, call_id: str, output: Sequence[Item]) -> None:
         """output: what was said up to the call, which is the last item; in memory only."""
-        self._recent[owner, call_id] = tuple(output)
-        while len(self._recent) > MOST_REMEMBERED:
-            self._recent.popitem(last=False)
+        packed = zlib.compress(json.dumps([(item.body, item.said) for item in output]).encode(), level=1)
+        self._n_bytes += len(packed) - len(self._recent.pop((owner, call_id), b""))
+        self._recent[owner, call_id] = packed
+        while self._n_bytes > MOST_BYTES:
+            _, oldest = self._recent.popitem(last=False)
+            self._n_bytes -= len(oldest)
 
     async def known(self, owner: str, ids: Collection[str], call_ids: Collection[str]) -> Known:
         """What is known of these items and calls."""
-        recent = {id_: self._recent[owner, id_] for id_ in call_ids if (owner, id_) in self._recent}
+        packed = {id_: self._recent[owner, id_] for id_ in call_ids if (owner, id_) in self._recent}
+        recent = {id_: _unpacked(output) for id_, output in packed.items()}
         stored = await self._store.known(owner, ids, [id_ for id_ in call_ids if id_ not in recent])
         by_id = {item.body["id"]: item for output in recent.values() for item in output}
         return Known({**by_id, **stored.by_id}, {**recent, **stored.by_call})
@@ -69,6 +77,10 @@ class Recall:
             else:
                 restored.append(message)
         return restored
+
+
+def _unpacked(packed: bytes) -> tuple[Item, ...]:
+    return tuple(Item(body, said) for body, said in json.loads(zlib.decompress(packed)))
 
 
 def _only_call(message: ChatMessage) -> ChatMessage | None:

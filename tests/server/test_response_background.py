@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
+from harmonium.server.store_responses import ResponseStore
 from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
 from tests.server.test_responses import CAPITAL, streamed, timeless
@@ -126,6 +132,48 @@ def test_a_response_that_takes_too_long_has_failed(start: Start) -> None:
         assert answer.json()["error"]["message"] == response["error"]["message"]
         begun = server.post("/responses", **LONG, background=True)
         assert ended(server, begun["id"])["error"] == response["error"]
+
+
+def test_whoever_watches_sees_the_end_though_the_store_is_slow(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = ResponseStore.finish
+
+    async def finish_later(*given: Any) -> bool:
+        await asyncio.sleep(0.2)
+        return await finish(*given)
+
+    monkeypatch.setattr(ResponseStore, "finish", finish_later)
+    response = check_stream(streamed(server, input="Hi", background=True, max_output_tokens=1))
+    assert read(server, response["id"]) == response
+
+
+def leave_early(server: Running, number: int) -> tuple[str, bool]:
+    """A stream of which a client reads as much as it likes: the response's id, and whether it saw the end."""
+    chance = random.Random(number)
+    n_read = chance.choice((1, 2, 3, 5, 20, 10_000))
+    body = {"input": CAPITAL, "stream": True, "background": chance.random() < 0.2}
+    body["max_output_tokens"] = chance.choice((1, 20, 200))
+    events: list[dict[str, Any]] = []
+    with server.http.stream("POST", "/v1/responses", json=body) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+            if len(events) == n_read:
+                break
+    if len(events) < n_read:
+        check_stream(events)
+    return events[0]["response"]["id"], len(events) < n_read
+
+
+@pytest.mark.deep
+def test_a_storm_of_clients_that_leave_ends_in_true_states(server: Running) -> None:
+    with ThreadPoolExecutor(50) as threads:
+        left = list(threads.map(lambda number: leave_early(server, number), range(600)))
+    statuses = [(ended(server, id_)["status"], has_seen_end) for id_, has_seen_end in left]
+    assert {status for status, _ in statuses} == {"completed", "incomplete", "cancelled"}
+    assert all(status != "cancelled" for status, has_seen_end in statuses if has_seen_end)
+    until(lambda: not server.llm.engine.scheduler.running, "the end of all requests")
 
 
 def test_deleting_a_response_ends_it(server: Running) -> None:

@@ -298,3 +298,18 @@ def test_what_is_not_stored_is_remembered_in_memory_alone(database: Database) ->
         assert await database.run(lambda connection: [*connection.execute(items.select())]) == []
 
     asyncio.run(use())
+
+
+def test_the_newest_turns_are_remembered_in_bounded_memory(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmonium.server.recall.MOST_BYTES", 5000)
+    recall = Recall(ResponseStore(database), "nano")
+    for number in range(200):
+        recall.remember(OWNER, f"call_{number % 150}", [item(f"rs_{number}", text=str(range(number)))])
+
+    async def use() -> None:
+        known = await recall.known(OWNER, (), [f"call_{number}" for number in range(150)])
+        kept = [f"call_{number % 150}" for number in range(200)][-len(known.by_call) :]
+        assert 20 < len(known.by_call) < 100 and set(known.by_call) == set(kept)
+        assert known.by_call["call_49"][0].body["id"] == "rs_199"
+
+    asyncio.run(use())
