@@ -84,3 +84,26 @@ def test_a_driver_and_its_gpus(monkeypatch: pytest.MonkeyPatch):
     assert hardware.has_gpu()
     monkeypatch.setattr(Library, "cuInit", lambda self, flags: 100)  # CUDA_ERROR_NO_DEVICE
     assert hardware.driver() == hardware.Driver((0, 0), ())
+
+
+def test_a_gpu_held_to_less_memory(monkeypatch: pytest.MonkeyPatch):
+    """The driver's and PyTorch's numbers are made up: 141 GB, of which the driver takes 0.5 and this process 3."""
+    import torch
+
+    total, reserved, allocated, fractions = 141 * 10**9, 3 * 10**9, 2 * 10**9, [1.0]
+    made_up = {
+        "mem_get_info": lambda device: (total - 500_000_000 - reserved, total),
+        "memory_reserved": lambda device: reserved,
+        "memory_allocated": lambda device: allocated,
+        "current_device": lambda: 0,
+        "get_per_process_memory_fraction": lambda number: fractions[-1 + number],
+        "set_per_process_memory_fraction": lambda fraction, number: fractions.append(fraction),
+    }
+    for name, function in made_up.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    assert hardware.free_bytes("cuda") == total - 500_000_000 - allocated
+    hardware.limit_memory(16 * 10**9)
+    assert fractions[-1] == pytest.approx(15.5 / 141)
+    assert hardware.free_bytes("cuda:0") == pytest.approx(13.5 * 10**9, abs=2)
+    hardware.limit_memory(200 * 10**9, "cuda:0")
+    assert fractions[-1] == 1.0

@@ -62,7 +62,7 @@ def bench(
     Parameters
     ----------
     only
-        On a GPU, only these of ready, batch1, c16, c64, c256, prefill, prefill64, first, long, memory.
+        On a GPU, only these of ready, batch1, c16, c64, c256, prefill, prefill64, first, long, ids, memory.
     memory
         On a GPU, hold the process to so much of its memory, as in 16GB.
     json

@@ -147,7 +147,7 @@ def _sums(made: Plan) -> list[tuple[str, ...]]:
         )
     )
     rows += [
-        ("graphs", shown(made.graphs_bytes), "none are captured"),
+        ("graphs", shown(made.graphs_bytes), "of steps that only decode" if made.graphs_bytes else "none are captured"),
         ("workspace", shown(made.workspace_bytes), f"a step of at most {made.token_budget:,} tokens, and its sampling"),
         ("program", shown(made.program_bytes), "the process and its libraries"),
         ("total", shown(made.total_bytes), ""),

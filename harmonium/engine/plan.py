@@ -103,8 +103,7 @@ class Plan:
 
     @property
     def graphs_bytes(self) -> int:
-        """Nothing: steps are launched kernel by kernel."""
-        return 0
+        return sizes.graphs_bytes(self.config, self.hardware.device, self.dtype, self.concurrency)
 
     @property
     def token_budget(self) -> int:

@@ -54,6 +54,7 @@ def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: in
         n_rows, budget = found.n_rows, found.token_budget
         windows = PageCounts(0, PageCounts.needed(config, PAGE_SIZE, n_rows, budget).sliding)
         needed = workspace_bytes(config, device, dtype, PAGE_SIZE, n_rows, budget)
+        needed += graphs_bytes(config, device, dtype, n_rows)
         if needed + windows.bytes(config, cache_dtype(device, dtype)) <= free_bytes // 2:
             break
         found = replace(found, n_rows=n_rows // 2, token_budget=budget // 2)
@@ -128,18 +129,31 @@ def workspace_bytes(config: ModelConfig, device: str, dtype: str, context: int, 
 
     dtype is that of the weights that are not packed.
     """
-    size = BYTES["float32" if device == "cpu" else dtype]
-    hidden, k = config.hidden_size, config.experts_per_token
+    size, hidden = BYTES["float32" if device == "cpu" else dtype], config.hidden_size
     q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    # x and its norms; q, what was attended, and scratch; k and v; of each choice what is between and after the products
-    token = 4 * hidden + 4 * q + 2 * kv + k * (config.intermediate_size + 3 * hidden)
-    total = token_budget * token * size + n_rows * config.vocab_size * LOGIT_BYTES[device]
+    total = token_budget * _token_bytes(config, "float32" if device == "cpu" else dtype)
+    total += n_rows * config.vocab_size * LOGIT_BYTES[device]
     if device == "cpu":
         total += 2 * 2 * context * kv * size  # a prompt's keys and values in one piece, gathered and turned
         total += 2 * config.intermediate_size * hidden * size  # an expert's larger matrix, decoded
         if dtype != "float32":
             total += max(q, config.vocab_size if n_rows > FEW_ON_CPU else 0) * hidden * size
     return total
+
+
+def _token_bytes(config: ModelConfig, dtype: str) -> int:
+    """What a step takes for each of its tokens; dtype is that of activations."""
+    hidden, k = config.hidden_size, config.experts_per_token
+    q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    # x and its norms; q, what was attended, and scratch; k and v; of each choice what is between and after the products
+    return (4 * hidden + 4 * q + 2 * kv + k * (config.intermediate_size + 3 * hidden)) * BYTES[dtype]
+
+
+def graphs_bytes(config: ModelConfig, device: str, dtype: str, n_rows: int) -> int:
+    """What the graphs of steps that only decode hold, on a GPU: one pool for all, as the largest of them needs."""
+    if device == "cpu":
+        return 0
+    return n_rows * (_token_bytes(config, dtype) + 2 * config.vocab_size * BYTES["float32"])
 
 
 def cache_bytes(
@@ -156,7 +170,7 @@ def cache_bytes(
         windows = PageCounts.needed(config, PAGE_SIZE, n_rows, token_budget).sliding
         wanted = max(wanted, PageCounts(pages_for(context), windows).bytes(config, cached))
     room = free_bytes - workspace_bytes(config, device, dtype, context or PAGE_SIZE, n_rows, token_budget)
-    return max(0, min(wanted, room))
+    return max(0, min(wanted, room - graphs_bytes(config, device, dtype, n_rows)))
 
 
 def cache_dtype(device: str, dtype: str) -> str:

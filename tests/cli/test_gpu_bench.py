@@ -73,11 +73,11 @@ def test_every_section_gives_figures_beside_its_floor(bench: Bench) -> None:
 
 
 def test_what_the_cache_does_not_hold_is_left_out(bench: Bench) -> None:
-    model = bench.load.engine._runner.model
-    small = Engine(model, n_rows=4, context=64, cache_bytes=2**20)
-    made = Bench(Load(small, bench.load.constraint, ()), TINY, bench.speeds, CPU, n_prompt=24, n_answer=6)
+    small = Engine(bench.model, n_rows=4, context=64, cache_bytes=2**20)
+    made = Bench(Load(small, bench.load.constraint, ()), bench.model, bench.speeds, CPU, n_prompt=24, n_answer=6)
     assert [type(one) for one in sections.decode(made, 16)] == [Left]
     assert [type(one) for one in sections.prefill(made, 1, 64)] == [Left]
+    assert [type(one) for one in sections.same_ids(made)] == [Left]
 
 
 def test_every_run_computes_its_own_prompts(bench: Bench) -> None:

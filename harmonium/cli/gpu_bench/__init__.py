@@ -80,7 +80,7 @@ def prepared(loaded: Loaded, device: torch.device, measured: Speeds) -> Bench:
     engine, compiler = engine_for(model), Compiler(vocabulary, model.config.vocab_size)
     said = conversation("Hello")
     load = Load(engine, lambda: Restraint(said, Rules(), compiler).constraint(0, 0), tuple(sorted(vocabulary.stop_ids)))
-    return Bench(load, model.config, measured, device)
+    return Bench(load, model, measured, device)
 
 
 def engine_for(model: Transformer) -> Engine:
@@ -92,6 +92,7 @@ def engine_for(model: Transformer) -> Engine:
     wanted = PageCounts(max(many.full, pages_for(config.context)), many.sliding).bytes(config, dtype)
     room = hardware.free_bytes(str(model.device))
     room -= sizes.workspace_bytes(config, device, stored, config.context, N_ROWS, budget)
+    room -= sizes.graphs_bytes(config, device, stored, N_ROWS)
     return Engine(model, n_rows=N_ROWS, cache_bytes=wanted) if wanted <= room else Engine(model)
 
 

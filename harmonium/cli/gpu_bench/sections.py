@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import median
 
 import torch
 
+from harmonium import hardware
 from harmonium.cli.gpu_bench import speeds
 from harmonium.cli.gpu_bench.load import Decoded, Load
 from harmonium.cli.gpu_bench.speeds import Speeds
+from harmonium.engine.engine import Engine
+from harmonium.engine.request import SamplingParams
 from harmonium.model.config import PAGE_SIZE, ModelConfig
+from harmonium.model.transformer import Transformer
 
 N_PROMPT, N_ANSWER, REPEATS = 1024, 256, 3
 N_LONG = 8192
+N_AT_ONCE, N_COMPARED, SMALL_CACHE_BYTES = 16, 64, 2**30
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,17 @@ class Left:
 @dataclass
 class Bench:
     load: Load
-    config: ModelConfig
+    model: Transformer
     speeds: Speeds
     device: torch.device
     n_prompt: int = N_PROMPT
     n_answer: int = N_ANSWER
     n_long: int = N_LONG
     repeats: int = REPEATS
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
 
 
 def decode(bench: Bench, n: int) -> Iterator[Figure | Left]:
@@ -110,6 +120,37 @@ def long(bench: Bench) -> Iterator[Figure]:
     yield Figure("first_token_long_s", f"first token of {length:,}", median(waits), "s", waits, least, is_time=True)
 
 
+def same_ids(bench: Bench) -> Iterator[Figure | Left]:
+    """Answers by graphs, a step ahead, and by neither: how many of their ids are the same, up to the first that is not.
+
+    Once two ids are nearly equal and sums come in another order, answers part for good.
+    """
+    if bench.device.type != "cuda":
+        yield Left("same_ids", "there are no graphs on a CPU")
+        return
+    if hardware.free_bytes(str(bench.device)) < 4 * SMALL_CACHE_BYTES:
+        yield Left("same_ids", "memory does not hold two more engines")
+        return
+
+    def engine(is_plain: bool) -> Engine:
+        way = False if is_plain else None
+        context = bench.n_prompt + N_COMPARED
+        return Engine(
+            bench.model, context=context, n_rows=N_AT_ONCE, cache_bytes=SMALL_CACHE_BYTES, graphs=way, overlap=way
+        )
+
+    engines = engine(is_plain=False), engine(is_plain=True)
+    for n in (1, N_AT_ONCE):
+        prompts = [bench.load.prompt(bench.n_prompt) for _ in range(n)]
+        params = [SamplingParams(max_tokens=N_COMPARED, seed=seed) for seed in range(n)]
+        constraints = [bench.load.constraint() for _ in range(n)]
+        found = [engine.generate(prompts, params, constraints) for engine in engines]
+        pairs = [(mine.ids, its.ids) for mine, its in zip(*found, strict=True)]
+        common = sum(len([*takewhile(lambda both: both[0] == both[1], zip(*pair, strict=False))]) for pair in pairs)
+        share = 100 * common / sum(len(its) for _, its in pairs)
+        yield Figure(f"same_ids_{n}_percent", f"ids as without graphs, {n} at once", share, "%")
+
+
 def memory(bench: Bench) -> Iterator[Figure]:
     """What the process has taken of the device until now."""
     if bench.device.type == "cuda":
@@ -128,6 +169,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Figure | Left]]] = {
     "prefill64": lambda bench: prefill(bench, 64, bench.n_prompt),
     "first": first_token,
     "long": long,
+    "ids": same_ids,
     "memory": memory,
 }
 """In the order in which they run."""
