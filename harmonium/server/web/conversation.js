@@ -82,15 +82,16 @@ export function figuresOf(turn) {
   if (!rounds.length) return null;
   const sum = (read) => rounds.reduce((total, round) => total + (read(round) || 0), 0);
   const completion = sum((round) => round.usage.output_tokens);
-  const decoding = sum((round) => Math.max(0, round.ended - round.first)) / 1000;
-  const decoded = completion - rounds.length; // a round's first token ends its prefill
+  const seconds = sum((round) => round.ended - round.started) / 1000;
+  const decoding = sum((round) => round.ended - (round.first || round.ended)) / 1000;
   return {
     prompt: rounds.at(-1).usage.input_tokens,
     cached: rounds.at(-1).usage.input_tokens_details?.cached_tokens ?? 0,
     completion,
     reasoning: sum((round) => round.usage.output_tokens_details?.reasoning_tokens),
-    seconds: sum((round) => round.ended - round.started) / 1000,
-    speed: decoded > 0 && decoding > 0.02 ? decoded / decoding : null,
+    seconds,
+    // Of decoding alone, which a browser cannot tell from the whole when all of it comes at once.
+    speed: completion / Math.max(decoding > 0.3 ? decoding : seconds, 0.001),
   };
 }
 

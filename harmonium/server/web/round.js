@@ -16,6 +16,7 @@ export async function runRound(round, events, onChange) {
     else fail(round, error);
   }
   round.ended = round.ended || Date.now();
+  for (const item of round.items) if (item.status === "in_progress") item.status = "incomplete";
   onChange();
 }
 
@@ -63,7 +64,8 @@ function addText(round, event) {
 
 function finish(round, { response }, now) {
   round.status = response.status;
-  round.items = response.output;
+  // What is readable need not be kept a second time, sealed with one server's key.
+  round.items = response.output.map(({ encrypted_content: _, ...item }) => item);
   round.usage = response.usage;
   round.reason = response.incomplete_details?.reason ?? "";
   round.ended = now;

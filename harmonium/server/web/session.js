@@ -54,9 +54,10 @@ export class Session extends EventTarget {
     if (found) this.#show(this.#running.has(id) ? found : settle(found));
   }
 
-  setOptions(changes) {
+  /** Changes this conversation's options and, unless told otherwise, what the next ones begin with. */
+  setOptions(changes, { isForNext = true } = {}) {
     Object.assign(this.current.options, changes);
-    this.#settings.set({ options: structuredClone(this.current.options) });
+    if (isForNext) this.#settings.set({ options: structuredClone(this.current.options) });
     if (this.current.turns.length) this.#save(this.current, { isTouched: false });
     this.#tell("options");
   }

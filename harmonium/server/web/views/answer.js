@@ -147,7 +147,8 @@ export class TurnView {
 
   #showFoot() {
     const turn = this.#turn;
-    const isOver = !isRunning(turn) && turn.rounds.at(-1)?.status !== "failed" && openCalls(turn).length === 0;
+    const status = turn.rounds.at(-1)?.status ?? "running";
+    const isOver = status !== "running" && status !== "failed" && openCalls(turn).length === 0;
     this.foot.hidden = !isOver;
     if (!isOver) return;
     if (!this.foot.firstChild) {

@@ -15,7 +15,7 @@ const EXAMPLES = [
 export function showWelcome({ session, composer }) {
   const buttons = EXAMPLES.map(({ topic, text, options }) => {
     const start = () => {
-      if (options) session.setOptions(options);
+      if (options) session.setOptions(options, { isForNext: false });
       composer.ask(text);
     };
     return el(
