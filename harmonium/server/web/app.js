@@ -1,5 +1,6 @@
 // Starts the page: makes its parts and tells them of each other.
 
+import { connectAddress } from "./address.js";
 import { Api } from "./api.js";
 import { byId } from "./dom.js";
 import { Session } from "./session.js";
@@ -64,5 +65,6 @@ connectKeyboard({ session, sidebar, composer });
 showWelcome({ session, composer });
 
 await Promise.all([session.reload(), models.load()]);
+connectAddress(session);
 if (matchMedia("(pointer: fine)").matches) composer.focus();
 document.documentElement.dataset.ready = "";

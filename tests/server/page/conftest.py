@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,6 +21,30 @@ CHROMIUM = shutil.which("chromium")
 DESKTOP = {"width": 1280, "height": 860}
 
 Open = Callable[..., AbstractContextManager[Page]]
+Allow = Callable[[str], None]
+
+
+@dataclass
+class Complaints:
+    """What a page says in its console: errors of its own, and contents that its policy refused."""
+
+    heard: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    def listen(self, page: Page) -> None:
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.heard.append(str(error)))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.heard.append(message.text)
+
+    def check(self) -> None:
+        """Fails for what no test said it would provoke."""
+        heard = [text for text in self.heard if not any(part in text for part in self.allowed)]
+        self.heard.clear()
+        self.allowed.clear()
+        assert heard == []
 
 
 @pytest.fixture(scope="package")
@@ -34,46 +59,66 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, allowed: str | None = None, **options: Any) -> Iterator[Page]:
-    """The page in a browser profile of its own. Whatever it complains about is a failure, refused content included.
-
-    allowed: part of the complaints that a test provokes.
-    """
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
+def profile(browser: Browser, **options: Any) -> Iterator[Page]:
+    """An empty tab of a browser that knows nothing yet."""
     with browser.new_context(**{"viewport": DESKTOP} | options) as context:
         context.set_default_timeout(20_000)
-        page = context.new_page()
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector("[data-ready]", state="attached")
-        yield page
-        assert [text for text in complaints if allowed is None or allowed not in text] == []
+        yield context.new_page()
+
+
+def load(page: Page, url: str) -> None:
+    page.goto(url)
+    page.wait_for_selector("[data-ready]", state="attached")
 
 
 @pytest.fixture
 def open_page(browser: Browser, server: Running) -> Open:
-    """open_page(url=..., allowed=..., **Playwright's context options): the page, as a context manager."""
+    """open_page(url=..., allowed=..., **Playwright's context options): the page in a profile of its own."""
 
-    def begin(url: str = server.url, allowed: str | None = None, **options: Any) -> AbstractContextManager[Page]:
-        return opened(browser, url, allowed, **options)
+    @contextmanager
+    def begin(url: str = server.url, allowed: str | None = None, **options: Any) -> Iterator[Page]:
+        complaints = Complaints(allowed=[allowed] if allowed else [])
+        with profile(browser, **options) as page:
+            complaints.listen(page)
+            load(page, url)
+            yield page
+            complaints.check()
 
     return begin
-
-
-@pytest.fixture
-def page(open_page: Open) -> Iterator[Page]:
-    with open_page() as page:
-        yield page
 
 
 @pytest.fixture(scope="package")
 def paper(browser: Browser, server: Running) -> Iterator[Page]:
     """One page for all tests that only try its modules."""
-    with opened(browser, server.url) as page:
+    with profile(browser) as page:
+        load(page, server.url)
         yield page
+
+
+@pytest.fixture(scope="package")
+def tab(browser: Browser) -> Iterator[tuple[Page, Complaints]]:
+    complaints = Complaints()
+    with profile(browser) as page:
+        complaints.listen(page)
+        yield page, complaints
+
+
+@pytest.fixture
+def page(tab: tuple[Page, Complaints], server: Running) -> Iterator[Page]:
+    """The page as it is at first, in a tab that the tests share."""
+    page, complaints = tab
+    page.set_viewport_size({"width": 1280, "height": 860})
+    load(page, server.url)
+    yield page
+    page.context.set_offline(False)
+    page.emulate_media(color_scheme="light")
+    page.goto("about:blank")
+    everything = {"origin": server.url, "storageTypes": "all"}
+    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", everything)
+    complaints.check()
+
+
+@pytest.fixture
+def allow(tab: tuple[Page, Complaints]) -> Allow:
+    """allow(part): the test provokes this complaint."""
+    return tab[1].allowed.append

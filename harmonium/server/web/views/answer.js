@@ -133,8 +133,10 @@ export class TurnView {
     const round = this.#turn.rounds.at(-1);
     const error = round?.status === "failed" ? round.error : null;
     this.error.hidden = !error;
-    if (!error || this.shownError === error) return;
+    if (this.shownError === error) return;
     this.shownError = error;
+    this.error.replaceChildren();
+    if (!error) return;
     const { title, message, advice, action } = adviceFor(error);
     const labels = { key: "Give an API key", settings: "Open settings", new: "New conversation" };
     const buttons = el("div", { class: "error-actions" });
@@ -142,7 +144,7 @@ export class TurnView {
       buttons.append(el("button", { type: "button", class: `button ${kind}`, on: { click: () => this.#actions.act(this.#turn, name) } }, label));
     if (labels[action]) add(labels[action], action, "primary");
     add("Try again", "retry", labels[action] ? "" : "primary");
-    this.error.replaceChildren(icon("warning"), el("div", {}, el("strong", {}, title), el("p", {}, message), el("p", {}, advice), buttons));
+    this.error.append(icon("warning"), el("div", {}, el("strong", {}, title), el("p", {}, message), el("p", {}, advice), buttons));
   }
 
   #showFoot() {

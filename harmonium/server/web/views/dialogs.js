@@ -10,10 +10,11 @@ export function confirm({ title, text, yes }) {
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
   byId("confirm-yes").textContent = yes;
-  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    // Not the dialog's close event: it comes late, when the next question may be open already.
+    dialog.firstElementChild.onsubmit = ({ submitter }) => resolve(submitter.value === "yes");
+    dialog.oncancel = () => resolve(false);
   });
 }
 

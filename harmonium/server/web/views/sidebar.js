@@ -43,7 +43,7 @@ export class Sidebar {
     this.toggle.setAttribute("aria-expanded", String(isOpen));
     const covers = getComputedStyle(byId("shade")).display !== "none";
     byId("main").inert = isOpen && covers;
-    if (isOpen) this.search.focus();
+    if (isOpen) byId("new").focus();
     else if (covers) this.toggle.focus();
   }
 

@@ -12,7 +12,8 @@ export class ThreadView {
   #views = [];
   #changed = new Set();
   #isDue = false;
-  #wasRunning = false;
+  #begun; // the round whose beginning was said, and the one whose end was
+  #ended;
 
   constructor({ session, actions, scroll }) {
     this.#session = session;
@@ -39,7 +40,7 @@ export class ThreadView {
     this.element.replaceChildren(...this.#views.map((view) => view.element));
     byId("welcome").hidden = turns.length > 0;
     this.element.hidden = turns.length === 0;
-    this.#wasRunning = isRunning(turns.at(-1));
+    this.#begun = this.#ended = turns.at(-1)?.rounds.at(-1);
     if (turns.length) this.#scroll.toEnd();
     else this.#scroll.toStart();
   }
@@ -64,16 +65,19 @@ export class ThreadView {
   // One sentence when an answer begins and one when it ends; reading along is left to the reader.
   #announce() {
     const { turn } = this.#session;
-    const running = isRunning(turn);
-    if (running === this.#wasRunning) return;
-    this.#wasRunning = running;
-    setText(this.status, running ? "The model is answering." : this.#outcome(turn));
-    if (!running) this.element.querySelector(".call.open textarea")?.focus();
+    const round = turn?.rounds.at(-1);
+    if (isRunning(turn) && this.#begun !== round) {
+      this.#begun = round;
+      setText(this.status, "The model is answering.");
+    } else if (!isRunning(turn) && this.#ended !== round) {
+      this.#begun = this.#ended = round;
+      setText(this.status, this.#outcome(turn, round));
+      this.element.querySelector(".call.open textarea")?.focus();
+    }
   }
 
-  #outcome(turn) {
-    const round = turn?.rounds.at(-1);
-    if (!round || round.status === "failed") return ""; // the error is an alert of its own
+  #outcome(turn, round) {
+    if (round.status === "failed") return ""; // the error is an alert of its own
     if (round.status === "stopped") return "Stopped.";
     if (openCalls(turn).length) return `The model calls ${openCalls(turn)[0].name} and waits for its result.`;
     const answer = answerOf(turn);

@@ -1,0 +1,68 @@
+"""What the tests do with the page: ask and wait, and read what is shown."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from playwright.sync_api import Page
+
+COUNT = "How many r's are in the word 'strawberry'?"
+CAPITAL = "What is the capital of France?"
+WEATHER = "What is the weather like in Madrid?"
+ENDLESS = "Spell: " + "x" * 300
+"""With high effort nano reasons about it to the end of its context."""
+
+OVER = ".turn:last-child .answer:not([aria-busy=true])"
+
+
+def send(page: Page, text: str) -> None:
+    """Types a message and sends it, without waiting for more than its place on the page."""
+    n_turns = page.locator(".turn").count()
+    page.fill("#prompt", text)
+    page.press("#prompt", "Enter")
+    page.locator(".turn").nth(n_turns).wait_for()
+
+
+def wait(page: Page) -> None:
+    """Until the last answer is over, in whatever way."""
+    page.wait_for_selector(f"{OVER} .answer-foot:not([hidden]), {OVER} .error:not([hidden]), {OVER} .call.open")
+
+
+def ask(page: Page, text: str) -> str:
+    """Sends a message; gives the answer's text."""
+    send(page, text)
+    wait(page)
+    return answer(page)
+
+
+def until(page: Page, expression: str) -> Any:
+    """What an expression gives once it gives something. Playwright's own waiting is code that the page forbids."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if found := page.evaluate(expression):
+            return found
+        page.wait_for_timeout(20)
+    raise AssertionError(f"never came true: {expression}")
+
+
+def answer(page: Page) -> str:
+    """The text of the last answer, without its reasoning."""
+    return "\n\n".join(page.locator(".turn:last-child .markdown").all_inner_texts())
+
+
+def questions(page: Page) -> list[str]:
+    return page.locator(".bubble").all_inner_texts()
+
+
+def stored(page: Page) -> list[str]:
+    """The titles in the list of conversations."""
+    return page.locator(".conversation").all_inner_texts()
+
+
+def options(page: Page, **fields: str) -> None:
+    """Fills fields of the settings and saves them."""
+    page.click("#options")
+    for name, text in fields.items():
+        page.fill(f"#{name}", text)
+    page.click("#settings button[value=save]")

@@ -1,0 +1,198 @@
+"""Talking: what is shown is what the API says, and stop, retry, edit and errors lose nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import Page, Request, expect
+
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
+from tests.server.conftest import Running, Start
+from tests.server.page.conftest import Allow, Open
+from tests.server.page.talk import CAPITAL, COUNT, ENDLESS, WEATHER, answer, ask, options, questions, send, until, wait
+
+
+def text_of(response: dict[str, Any], kind: str) -> str:
+    return "".join(part["text"] for item in response["output"] if item["type"] == kind for part in item["content"])
+
+
+def said(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+def test_a_conversation_shows_what_the_api_says(page: Page, server: Running) -> None:
+    first = server.post("/responses", input=COUNT)
+    assert ask(page, COUNT) == text_of(first, "message")
+    label = page.locator(".reasoning summary")
+    expect(label).to_have_text(
+        re.compile(rf"Thought for [\d.]+ s · {first['usage']['output_tokens_details']['reasoning_tokens']} tokens")
+    )
+    expect(page.locator(".reasoning-text")).to_be_hidden()
+    label.click()
+    assert page.locator(".reasoning-text").inner_text() == text_of(first, "reasoning").strip()
+    figures = page.locator(".figures").inner_text()
+    assert (
+        f"{first['usage']['output_tokens']} tokens" in figures and f"prompt {first['usage']['input_tokens']}" in figures
+    )
+    assert "tok/s" in figures
+    history = [said("user", COUNT), said("assistant", text_of(first, "message")), said("user", "and in blueberry?")]
+    second = server.post("/responses", input=history)
+    assert ask(page, "and in blueberry?") == text_of(second, "message")
+    assert f"prompt {second['usage']['input_tokens']}" in page.locator(".figures").last.inner_text()
+    expect(page.locator("#hint")).to_contain_text(f"{second['usage']['total_tokens']} of 131,072 tokens")
+    expect(page.locator("#model")).to_have_value("nano")
+
+
+def test_effort_system_prompt_and_temperature_are_sent(page: Page, server: Running) -> None:
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda request: sent.append(request.post_data_json) if request.method == "POST" else None)
+    page.click("label:has(#effort-low)")
+    options(page, instructions="Answer in upper case.", temperature="0.1", longest="500")
+    shown = ask(page, CAPITAL)
+    asked = {"instructions": "Answer in upper case.", "reasoning": {"effort": "low"}, "temperature": 0.1}
+    assert sent[0] == {
+        "model": "nano",
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": CAPITAL}]}],
+        "stream": True,
+        "store": False,
+        "max_output_tokens": 500,
+        **asked,
+    }
+    assert "PARIS" in shown
+    assert "system prompt" in page.locator("#options-label").inner_text()
+
+
+def test_a_function_call_asks_for_its_result_and_the_turn_goes_on(page: Page) -> None:
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
+    page.click(f".example:has-text('{WEATHER}')")
+    call = page.locator(".call.open")
+    expect(call.locator(".call-name")).to_have_text("get_current_weather")
+    expect(call.locator("pre")).to_have_text('{"city": "Madrid"}')
+    field = call.locator("textarea")
+    expect(field).to_be_focused()
+    page.reload()
+    field.fill("sunny, 27 degrees")
+    field.press("Enter")
+    expect(call).to_have_count(0)
+    wait(page)
+    assert "sunny" in answer(page)
+    items = sent[-1].post_data_json["input"]
+    assert [item["type"] for item in items] == ["message", "reasoning", "function_call", "function_call_output"]
+    assert items[2]["call_id"] == items[3]["call_id"] and items[3]["output"] == "sunny, 27 degrees"
+    assert page.locator(".call pre").all_inner_texts() == ['{"city": "Madrid"}', "sunny, 27 degrees"]
+    ask(page, "thanks")
+    assert [item["type"] for item in sent[-1].post_data_json["input"]] == [
+        "message", "function_call", "function_call_output", "message", "message",
+    ]  # fmt: skip
+    page.click("#new")
+    expect(page.locator("#options-label")).to_have_text("Options")
+
+
+def test_stop_keeps_what_was_said_and_frees_the_server(page: Page, server: Running) -> None:
+    page.click("label:has(#effort-high)")
+    send(page, ENDLESS)
+    reasoning = page.locator(".reasoning-text")
+    until(page, "document.querySelector('.reasoning-text')?.textContent.length > 40")
+    expect(reasoning).to_be_visible()
+    assert page.locator("#send").get_attribute("aria-label") == "Stop"
+    page.keyboard.press("Escape")
+    wait(page)
+    expect(page.locator(".note")).to_have_text("Stopped.")
+    kept = reasoning.text_content()
+    assert kept and page.locator("#send").get_attribute("aria-label") == "Send"
+    page.wait_for_timeout(200)
+    assert not server.llm.engine.scheduler.running
+    page.reload()
+    assert reasoning.text_content() == kept
+    ask(page, CAPITAL)
+    expect(page.locator(".answer-foot:visible")).to_have_count(2)
+
+
+def test_a_page_that_closes_while_it_streams_keeps_what_came(page: Page) -> None:
+    page.click("label:has(#effort-high)")
+    send(page, ENDLESS)
+    until(page, "document.querySelector('.reasoning-text')?.textContent.length > 40")
+    page.wait_for_timeout(1200)  # longer than from one save to the next
+    page.reload()
+    expect(page.locator(".note")).to_have_text("The page was closed while this was written.")
+    assert len(page.locator(".reasoning-text").text_content() or "") > 40
+
+
+def test_retry_answers_again(page: Page) -> None:
+    first = ask(page, COUNT)
+    page.click("[aria-label='Answer again']")
+    wait(page)
+    assert answer(page) == first
+    assert questions(page) == [COUNT]
+
+
+def test_editing_an_earlier_message_asks_and_cuts(page: Page) -> None:
+    ask(page, COUNT)
+    ask(page, CAPITAL)
+    edit = page.locator("[aria-label='Edit this message']").first
+    field = page.locator(".edit textarea")
+    edit.click()
+    field.fill("How many n's are in the word 'banana'?")
+    field.press("Enter")
+    expect(page.locator("#confirm-text")).to_have_text("1 later message and the answers are removed.")
+    page.click("#confirm button[value=no]")
+    assert questions(page) == [CAPITAL]  # the first is still being edited
+    field.press("Enter")
+    page.click("#confirm-yes")
+    expect(page.locator(".bubble")).to_have_text(["How many n's are in the word 'banana'?"])
+    wait(page)
+    assert "2" in answer(page)
+    page.press("#prompt", "ArrowUp")
+    expect(field).to_be_focused()
+    field.press("Escape")
+    assert questions(page) == ["How many n's are in the word 'banana'?"]
+
+
+def test_without_a_server_nothing_is_lost_and_trying_again_goes_on(page: Page, allow: Allow) -> None:
+    allow("ERR_INTERNET_DISCONNECTED")
+    first = ask(page, COUNT)
+    page.context.set_offline(True)
+    assert ask(page, CAPITAL) == ""
+    expect(page.locator(".error strong")).to_have_text("Cannot reach the server")
+    page.locator("[aria-label='Answer again']").first.click()
+    page.click("#confirm-yes")
+    expect(page.locator(".notice")).to_contain_text("The earlier answer stays")
+    assert questions(page) == [COUNT, CAPITAL]
+    assert page.locator(".markdown").first.inner_text() == first
+    page.context.set_offline(False)
+    page.click(".error button:visible")
+    wait(page)
+    assert "Paris" in answer(page)
+    expect(page.locator(".error:visible")).to_have_count(0)
+
+
+def test_a_conversation_that_is_too_long_is_told_with_a_way_on(open_page: Open, start: Start, weights: Loaded) -> None:
+    with start(LLM(weights, context=256)) as one, open_page(one.url, allowed="status of 400") as page:
+        ask(page, "word " * 300)
+        expect(page.locator(".error strong")).to_have_text("The conversation is longer than the context")
+        page.click(".error button:has-text('New conversation')")
+        assert "Paris" in ask(page, CAPITAL)
+
+
+def test_a_server_with_keys_asks_for_one(open_page: Open, start: Start) -> None:
+    with start(api_keys={"me": "sk-secret-1"}) as one, open_page(one.url, allowed="status of 401") as page:
+        expect(page.locator("#key")).to_be_focused()
+        page.fill("#key", "wrong")
+        page.click("#settings button[value=save]")
+        expect(page.locator("#key")).to_be_focused()
+        page.fill("#key", "sk-secret-1")
+        page.click("#settings button[value=save]")
+        expect(page.locator("#model")).to_have_value("nano")
+        assert "Paris" in ask(page, CAPITAL)
+        assert page.evaluate("JSON.stringify({ ...localStorage })").count("sk-secret-1") == 0
+        page.reload()
+        expect(page.locator("#key")).to_be_focused()
+        page.fill("#key", "sk-secret-1")
+        page.check("#key-kept")
+        page.click("#settings button[value=save]")
+        expect(page.locator("#model")).to_have_value("nano")
+        page.reload()
+        assert "Paris" in ask(page, CAPITAL)
