@@ -9,6 +9,7 @@ import sys
 import uvicorn
 
 from harmonium.chat.llm import LLM
+from harmonium.engine.warmup import warm_up
 from harmonium.errors import BadRequest
 from harmonium.server.app import create_app
 from harmonium.server.settings import Settings, is_loopback
@@ -30,6 +31,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: bool = False) -> None:
     """Until SIGINT or SIGTERM. is_quiet: only errors are logged."""
+    if llm.engine.arena.device.type == "cuda":
+        warm_up(llm.engine)
     llm.chat("Hello", max_tokens=2)  # what is compiled at first use is compiled before anybody waits for it
     _log_to_stderr(logging.ERROR if is_quiet else logging.INFO)
     host, port = listening.getsockname()[:2]
