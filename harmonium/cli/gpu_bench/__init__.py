@@ -54,10 +54,13 @@ def run(
     if "ready" in chosen:
         report.add("ready", ready.figures(name, device))
     if chosen != ["ready"]:
+        report.limits(measured := speeds.measure(device))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         started = time.perf_counter()
         loaded = load()
         report.add("loading", iter([Figure("load_s", "loading", time.perf_counter() - started, "s")]))
-        report.limits(measured := speeds.measure(device))
         bench = prepared(loaded, device, measured)
         for section in chosen:
             if section != "ready":
@@ -74,9 +77,6 @@ def _chosen(only: Collection[str]) -> list[str]:
 def prepared(loaded: Loaded, device: torch.device, measured: Speeds) -> Bench:
     """An engine for all sections, with requests as chat makes them."""
     model, vocabulary = loaded.transformer, loaded.vocabulary
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
     engine, compiler = engine_for(model), Compiler(vocabulary, model.config.vocab_size)
     said = conversation("Hello")
     load = Load(engine, lambda: Restraint(said, Rules(), compiler).constraint(0, 0), tuple(sorted(vocabulary.stop_ids)))
