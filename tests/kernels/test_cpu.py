@@ -199,9 +199,9 @@ def test_rows_in_every_form(kind: str, form: str):
     @numba.njit
     def multiply(matrix, x, out):
         for row in range(0, out.shape[0], 2):
-            one(matrix, row, 5, x, 0, out[row, 0])
-            two(matrix, row, 5, x, 1, out[row, 1])
-            four(matrix, row, 5, x, 3, out[row, 2])
+            one(matrix, row, 5, x, 0, out[row, 0], 0, 1)
+            two(matrix, row, 5, x, 1, out[row, 1], 0, 2)
+            four(matrix, row, 5, x, 3, out[row, 2], 0, 4)
 
     matrix, expected = MATRICES[kind]()
     x, out = torch.randn(7, 160), np.zeros((16, 3, 8), np.float32)

@@ -87,6 +87,17 @@ def _pause(typing: Any) -> Any:
     return types.void(), codegen
 
 
+def _give_way(typing: Any) -> Any:
+    """Lets another thread have the processor, if one wants it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "SwitchToThread" if "windows" in builder.module.triple else "sched_yield"
+        builder.call(declare(builder.module, ir.FunctionType(ir.IntType(32), []), name), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def task_of(body: Any) -> Any:
     """An intrinsic that gives the address of machine code which calls body(item, *arguments), the tuple in memory."""
 
@@ -130,4 +141,5 @@ add: Any = intrinsic(_add)
 swap: Any = intrinsic(_swap)
 call: Any = intrinsic(_call)
 pause: Any = intrinsic(_pause)
+give_way: Any = intrinsic(_give_way)
 address_of: Any = intrinsic(_address_of)

@@ -140,26 +140,29 @@ def _emit_dots(
 
 
 def _dots(form: str, n_tokens: int) -> Any:
-    def dots(typing: Any, matrix: Any, row: Any, n_blocks: Any, x: Any, first: Any, out: Any) -> Any:
-        """Fills out (2, n_tokens) with rows `row` and row + 1 times tokens of x from `first` on; all arrays are flat.
+    def dots(typing: Any, matrix: Any, row: Any, n_blocks: Any, x: Any, first: Any, out: Any, at: Any, n: Any) -> Any:
+        """Rows `row` and row + 1 times tokens of x from `first` on, to out (2, n) from its token `at` on.
 
-        A row is n_blocks blocks, and so is each token of x.
+        A row is n_blocks blocks, and so is each token of x; all arrays are flat.
         """
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             decode, sizes = _decode_of(signature.args[0], form)
             arrays = _data(context, builder, signature.args[0], arguments[0])
             (x,), (out,) = (_data(context, builder, signature.args[i], arguments[i]) for i in (3, 5))
-            row, n_blocks, first = arguments[1], arguments[2], arguments[4]
+            row, n_blocks, first, at, n = arguments[1], arguments[2], arguments[4], *arguments[6:]
             starts = [builder.mul(one, n_blocks) for one in (row, builder.add(row, ir.Constant(I64, 1)))]
             rows = [_from(builder, arrays, sizes, start) for start in starts]
             (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))
-            for place, total in enumerate(_emit_dots(builder, decode, n_tokens, rows, x, n_blocks)):
-                builder.store(total, builder.gep(out, [ir.Constant(I64, place)]))
+            outs = [builder.gep(out, [place]) for place in (at, builder.add(at, n))]
+            totals = _emit_dots(builder, decode, n_tokens, rows, x, n_blocks)
+            for place, total in enumerate(totals):
+                row_out, token = outs[place // n_tokens], ir.Constant(I64, place % n_tokens)
+                builder.store(total, builder.gep(row_out, [token]))
             return context.get_dummy_value()
 
         integer = types.int64
-        return types.void(matrix, integer, integer, x, integer, out), codegen
+        return types.void(matrix, integer, integer, x, integer, out, integer, integer), codegen
 
     return intrinsic(dots)
 

@@ -20,7 +20,9 @@ from harmonium.kernels.cpu.products import (
     ROWS_PER_ITEM,
     Floats,
     multiply_panel,
+    n_of,
     pair,
+    rows_per_item,
     unpack_rows,
 )
 from harmonium.kernels.cpu.simd import exp
@@ -60,21 +62,39 @@ def group(indices: Integers, n_experts: int, starts: Integers, order: Integers) 
         following[expert] += 1
 
 
+@inlined
+def _between(sums: Floats, n: int, t: int, bias: Floats, inner: Floats, start: int) -> None:
+    """inner (width,) from `start` on, in block order: token t's activations, of sums (len(bias) / 2, 2, n), flat."""
+    count = len(bias) // 2
+    for i in range(count):
+        sums[2 * n * i + t] = activate(sums[2 * n * i + t] + bias[2 * i], sums[2 * n * i + n + t] + bias[2 * i + 1])
+    for i in range(count):
+        inner[place_of(start + i)] = sums[2 * n * i + t]
+
+
 @shared
 def _few_gate_up(
     item: int, few: Integers, starts: Integers, rows: Floats, matrix: Matrix, bias: Floats, inner: Floats
 ) -> None:
-    """Item: of the experts in `few` one, and some of its inner numbers. rows, inner (pairs, width), in block order."""
+    """Item: of the experts in `few` one, and some of its inner numbers.
+
+    rows (pairs, width), or one row that all face, and inner (pairs, width) are in block order.
+    """
     width, n_inner = rows.shape[1], inner.shape[1]
-    n_items = (n_inner + BLOCK - 1) // BLOCK
+    per_item = rows_per_item(width)
+    n_items = n_of(n_inner, per_item)
     expert, block = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
-    flat, sums = rows.reshape(-1), np.empty(2 * FEW + 16, np.float32)
-    for i in range(block * BLOCK, min((block + 1) * BLOCK, n_inner)):
-        pair(matrix, (expert * n_inner + i) * 2, width // BLOCK, flat, first, n, sums)
+    start, stop = block * per_item, min((block + 1) * per_item, n_inner)
+    flat, sums = rows.reshape(-1), np.empty(2 * per_item * n, np.float32)
+    face = first if len(rows) > 1 else 0
+    for i in range(start, stop):
+        pair(matrix, (expert * n_inner + i) * 2, width // BLOCK, flat, face, n, sums, 2 * n * (i - start))
+    if n == 1:
+        _between(sums, 1, 0, bias[expert, 2 * start : 2 * stop], inner[first], start)
+    else:
         for t in range(n):
-            gate, up = sums[t] + bias[expert, 2 * i], sums[n + t] + bias[expert, 2 * i + 1]
-            inner[first + t, place_of(i)] = activate(gate, up)
+            _between(sums, n, t, bias[expert, 2 * start : 2 * stop], inner[first + t], start)
 
 
 @shared
@@ -83,22 +103,24 @@ def _few_down(
 ) -> None:
     """Item: of the experts in `few` one, and some of its rows. inner in block order; outer (pairs, hidden)."""
     width, hidden = inner.shape[1], outer.shape[1]
-    n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+    per_item = rows_per_item(width)
+    n_items = n_of(hidden, per_item)
     expert, block = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
-    flat, sums = inner.reshape(-1), np.empty(2 * FEW + 16, np.float32)
-    for row in range(block * ROWS_PER_ITEM, min((block + 1) * ROWS_PER_ITEM, hidden), 2):
-        pair(matrix, expert * hidden + row, width // BLOCK, flat, first, n, sums)
-        for t in range(n):
-            outer[first + t, row] = sums[t] + bias[expert, row]
-            outer[first + t, row + 1] = sums[n + t] + bias[expert, row + 1]
+    start, stop = block * per_item, min((block + 1) * per_item, hidden)
+    flat, sums = inner.reshape(-1), np.empty(per_item * n, np.float32)
+    for row in range(start, stop, 2):
+        pair(matrix, expert * hidden + row, width // BLOCK, flat, first, n, sums, n * (row - start))
+    for t in range(n):
+        for row in range(start, stop):
+            outer[first + t, row] = sums[n * (row - start) + t] + bias[expert, row]
 
 
 @shared
 def _pack_pairs(item: int, normed: Floats, order: Integers, k: int, first: int, n: int, panels: Floats) -> None:
     """The tokens of n pairs from `first` on as panels in block order, a block of places at a time."""
     width = normed.shape[1]
-    for panel in range((n + PANEL - 1) // PANEL):
+    for panel in range(n_of(n, PANEL)):
         n_lanes = min(PANEL, n - panel * PANEL)
         for i in range(item * BLOCK, (item + 1) * BLOCK):
             start = (panel * width + place_of(i)) * PANEL
@@ -117,7 +139,7 @@ def _many_gate_up(
     n_rows = min(ROWS_PER_ITEM, n_outs - first)
     rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
     unpack_rows(matrix, expert * n_outs + first, n_rows, width // BLOCK, rows)
-    for panel in range((n + PANEL - 1) // PANEL):
+    for panel in range(n_of(n, PANEL)):
         multiply_panel(rows, n_rows, width, panels, panel, n - panel * PANEL, sums)
         for row in range(0, n_rows, 2):
             start = (panel * (n_outs // 2) + place_of((first + row) // 2)) * PANEL
@@ -136,7 +158,7 @@ def _many_down(
     n_rows = min(ROWS_PER_ITEM, hidden - start)
     rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
     unpack_rows(matrix, expert * hidden + start, n_rows, width // BLOCK, rows)
-    for panel in range((n + PANEL - 1) // PANEL):
+    for panel in range(n_of(n, PANEL)):
         n_lanes = min(PANEL, n - panel * PANEL)
         multiply_panel(rows, n_rows, width, inner, panel, n_lanes, sums)
         for lane in range(n_lanes):
@@ -189,22 +211,23 @@ def experts_add(
             n_few += 1
         most = max(most, n)
     if n_few:
-        rows, inner = np.empty((n_pairs, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
-        _gather(state, n_pairs, (normed, order, k, rows))
-        n_items = (n_inner + BLOCK - 1) // BLOCK
+        n_rows = 1 if len(x) == 1 else n_pairs
+        rows, inner = np.empty((n_rows, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
+        _gather(state, n_rows, (normed, order, k, rows))
+        n_items = n_of(n_inner, rows_per_item(hidden))
         _few_gate_up(state, n_few * n_items, (few, starts, rows, gate_up[0], gate_up[1], inner))
-        n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+        n_items = n_of(hidden, rows_per_item(n_inner))
         _few_down(state, n_few * n_items, (few, starts, inner, down[0], down[1], outer))
     if most > FEW:
-        n_lanes = (most + PANEL - 1) // PANEL * PANEL
+        n_lanes = n_of(most, PANEL) * PANEL
         panels, between = np.empty(n_lanes * hidden, np.float32), np.empty(n_lanes * n_inner, np.float32)
         for expert in range(n_experts):
             first, n = starts[expert], starts[expert + 1] - starts[expert]
             if n <= FEW:
                 continue
             _pack_pairs(state, hidden // BLOCK, (normed, order, k, first, n, panels))
-            n_items = (2 * n_inner + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+            n_items = n_of(2 * n_inner, ROWS_PER_ITEM)
             _many_gate_up(state, n_items, (expert, n, panels, hidden, gate_up[0], gate_up[1], between))
-            n_items = (hidden + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+            n_items = n_of(hidden, ROWS_PER_ITEM)
             _many_down(state, n_items, (expert, first, n, between, n_inner, down[0], down[1], outer))
     _combine(state, len(x), (x, shares, places, outer))

@@ -17,16 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmonium import hardware
-from harmonium.kernels.cpu.atomic import add, address_of, call, load, pause, store, swap, task_of
+from harmonium.kernels.cpu.atomic import add, address_of, call, give_way, load, pause, store, swap, task_of
 from harmonium.kernels.cpu.compile import compiled, inlined
 
 State = NDArray[np.int64]
+
+MOST_PAUSES = 1000
+"""Some tens of microseconds."""
 
 TICKET, TASK, ARGUMENTS, N_ITEMS, DONE, IS_OPEN = range(0, 48, 8)
 """Places in a pool's state, each in a cache line of its own."""
 
 ITEM_BITS = 24
 """Of the ticket, for the item; the rest counts jobs."""
+
+
+@inlined
+def _wait(n_waits: int) -> int:
+    """Another wait, after so many: at first for what comes in microseconds, then for threads that lost their core."""
+    if n_waits < MOST_PAUSES:
+        pause()
+    else:
+        give_way()
+    return n_waits + 1
 
 
 @inlined
@@ -48,14 +61,14 @@ def _take_part(state: State, ticket: int) -> None:
 @compiled
 def _work(state: State) -> None:
     """A worker's part of a step: it takes part in jobs until the step is closed."""
-    ticket = load(state, TICKET)
+    ticket, n_waits = load(state, TICKET), 0
     while load(state, IS_OPEN):
         new = load(state, TICKET)
         if new != ticket:
             _take_part(state, new)
-            ticket = load(state, TICKET)
+            ticket, n_waits = load(state, TICKET), 0
         else:
-            pause()
+            n_waits = _wait(n_waits)
 
 
 @inlined
@@ -71,8 +84,9 @@ def _run_job(state: State, task: int, data: int, n_items: int) -> None:
     store(state, DONE, 0)
     store(state, TICKET, job << ITEM_BITS)
     _take_part(state, job << ITEM_BITS)
+    n_waits = 0
     while load(state, DONE) < n_items:
-        pause()
+        n_waits = _wait(n_waits)
 
 
 def shared(body: Callable[..., None]) -> Callable[[State, int, Any], None]:

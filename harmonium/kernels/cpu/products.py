@@ -20,49 +20,70 @@ FEW = 8
 """Tokens up to which rows meet them one by one."""
 ROWS_PER_ITEM = 32
 """Of a matrix, in an item of work: as floats they fit a core's second cache beside a panel's part."""
+NUMBERS_PER_ITEM = 2**16
 STEP = 256
 """Of a panel's width at a time, which fits the first cache and meets all rows of an item there."""
 PANEL = tile.WIDTH
 
 
 @inlined
-def pair(matrix: Matrix, row: int, n_blocks: int, x: Floats, first: int, n: int, sums: Floats) -> None:
-    """sums (2, n) = rows `row` and row + 1 times n tokens of flat x from `first` on; sums has room for 16 more."""
-    found = sums[2 * n :]
+def n_of(n: int, size: int) -> int:
+    """How many parts of a size make n, the last one cut short."""
+    return (n + size - 1) // size
+
+
+@inlined
+def rows_per_item(width: int) -> int:
+    """Of products with few tokens: handing an item out takes as long as 100 kB of weights or less."""
+    return max(ROWS_PER_ITEM, NUMBERS_PER_ITEM // width // BLOCK * BLOCK)
+
+
+@inlined
+def pair(matrix: Matrix, row: int, n_blocks: int, x: Floats, first: int, n: int, sums: Floats, at: int) -> None:
+    """sums (2, n), flat from `at` on = rows `row` and row + 1 times n tokens of flat x from `first` on."""
+    if n == 1:  # the common case, in which the loop below would take longer than the products
+        dots_1(matrix, row, n_blocks, x, first, sums, at, 1)
+        return
     done = 0
-    while done < n:
-        if n - done >= 4:
-            width = 4
-            dots_4(matrix, row, n_blocks, x, first + done, found)
-        elif n - done >= 2:
-            width = 2
-            dots_2(matrix, row, n_blocks, x, first + done, found)
-        else:
-            width = 1
-            dots_1(matrix, row, n_blocks, x, first + done, found)
-        for i in range(width):
-            sums[done + i], sums[n + done + i] = found[i], found[width + i]
-        done += width
+    while n - done >= 4:
+        dots_4(matrix, row, n_blocks, x, first + done, sums, at + done, n)
+        done += 4
+    if n - done >= 2:
+        dots_2(matrix, row, n_blocks, x, first + done, sums, at + done, n)
+        done += 2
+    if n > done:
+        dots_1(matrix, row, n_blocks, x, first + done, sums, at + done, n)
+
+
+@inlined
+def _put(out: Floats, t: int, row: int, value: np.float32, adds: bool) -> None:
+    out[t, row] = out[t, row] + value if adds else value
 
 
 @shared
 def _few(item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
     n, n_blocks, n_rows = len(x), x.shape[1] // BLOCK, out.shape[1]
-    flat, sums = x.reshape(-1), np.empty(2 * FEW + 16, np.float32)
-    for start in range(item * ROWS_PER_ITEM, min((item + 1) * ROWS_PER_ITEM, n_rows), 2):
+    flat, sums = x.reshape(-1), np.empty(2 * FEW, np.float32)
+    per_item = rows_per_item(x.shape[1])
+    for start in range(item * per_item, min((item + 1) * per_item, n_rows), 2):
         row = min(start, n_rows - 2)  # an odd last row comes with the one before it
-        pair(matrix, row, n_blocks, flat, 0, n, sums)
-        for i in range(start - row, 2):
-            for t in range(n):
-                value = sums[i * n + t] + bias[row + i]
-                out[t, row + i] = out[t, row + i] + value if adds else value
+        pair(matrix, row, n_blocks, flat, 0, n, sums, 0)
+        if n == 1:
+            if row == start:
+                _put(out, 0, row, sums[0] + bias[row], adds)
+            _put(out, 0, row + 1, sums[1] + bias[row + 1], adds)
+            continue
+        for t in range(n):
+            if row == start:
+                _put(out, t, row, sums[t] + bias[row], adds)
+            _put(out, t, row + 1, sums[n + t] + bias[row + 1], adds)
 
 
 @shared
 def _pack(item: int, x: Floats, panels: Floats) -> None:
     """Item: 32 places of the width, in all panels."""
     n, width = x.shape
-    for panel in range((n + PANEL - 1) // PANEL):
+    for panel in range(n_of(n, PANEL)):
         n_lanes = min(PANEL, n - panel * PANEL)
         for i in range(item * BLOCK, min((item + 1) * BLOCK, width)):
             start = (panel * width + i) * PANEL
@@ -76,8 +97,8 @@ def _pack(item: int, x: Floats, panels: Floats) -> None:
 def pack(state: State, x: Floats) -> Floats:
     """x (tokens, width) as flat panels (tokens / 32, width, 32), filled up with zeros."""
     n, width = x.shape
-    panels = np.empty((n + PANEL - 1) // PANEL * PANEL * width, np.float32)
-    _pack(state, (width + BLOCK - 1) // BLOCK, (x, panels))
+    panels = np.empty(n_of(n, PANEL) * PANEL * width, np.float32)
+    _pack(state, n_of(width, BLOCK), (x, panels))
     return panels
 
 
@@ -85,7 +106,7 @@ def pack(state: State, x: Floats) -> Floats:
 def unpack_rows(matrix: Matrix, row: int, n_rows: int, n_blocks: int, rows: Floats) -> None:
     """rows (ROWS_PER_ITEM, width), flat: n_rows of the matrix from `row` on, and zeros up to a whole tile."""
     unpack(matrix, row * n_blocks, n_rows * n_blocks, rows)
-    for i in range(n_rows * n_blocks * BLOCK, (n_rows + tile.ROWS - 1) // tile.ROWS * tile.ROWS * n_blocks * BLOCK):
+    for i in range(n_rows * n_blocks * BLOCK, n_of(n_rows, tile.ROWS) * tile.ROWS * n_blocks * BLOCK):
         rows[i] = 0
 
 
@@ -94,7 +115,7 @@ def multiply_panel(
     rows: Floats, n_rows: int, width: int, panels: Floats, panel: int, n_lanes: int, out: Floats
 ) -> None:
     """out (ROWS_PER_ITEM, 32), flat: flat rows times a panel, whose tokens are the first n_lanes."""
-    for i in range((n_rows + tile.ROWS - 1) // tile.ROWS * tile.ROWS * PANEL):
+    for i in range(n_of(n_rows, tile.ROWS) * tile.ROWS * PANEL):
         out[i] = 0
     for start in range(0, width, STEP):
         n, place = min(STEP, width - start), (panel * width + start) * PANEL
@@ -111,7 +132,7 @@ def _many(item: int, panels: Floats, width: int, matrix: Matrix, bias: Floats, a
     n_rows = min(ROWS_PER_ITEM, out.shape[1] - first)
     rows, sums = np.empty(ROWS_PER_ITEM * width, np.float32), np.empty(ROWS_PER_ITEM * PANEL, np.float32)
     unpack_rows(matrix, first, n_rows, width // BLOCK, rows)
-    for panel in range((n + PANEL - 1) // PANEL):
+    for panel in range(n_of(n, PANEL)):
         n_lanes = min(PANEL, n - panel * PANEL)
         multiply_panel(rows, n_rows, width, panels, panel, n_lanes, sums)
         for lane in range(n_lanes):
@@ -127,11 +148,11 @@ def multiply(state: State, x: Floats, panels: Floats, matrix: Matrix, bias: Floa
 
     panels: x packed, where there are more tokens than FEW.
     """
-    n_items = (out.shape[1] + ROWS_PER_ITEM - 1) // ROWS_PER_ITEM
+    n_rows, width = out.shape[1], x.shape[1]
     if len(x) <= FEW:
-        _few(state, n_items, (x, matrix, bias, adds, out))
+        _few(state, n_of(n_rows, rows_per_item(width)), (x, matrix, bias, adds, out))
     else:
-        _many(state, n_items, (panels, x.shape[1], matrix, bias, adds, out))
+        _many(state, n_of(n_rows, ROWS_PER_ITEM), (panels, x.shape[1], matrix, bias, adds, out))
 
 
 @inlined
