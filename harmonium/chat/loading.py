@@ -20,7 +20,7 @@ from harmonium.model.config import PAGE_SIZE
 from harmonium.model.outline import Outline
 from harmonium.model.transformer import Transformer
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def load(
     vocabulary = Vocabulary.from_file(folder / "tokenizer.json")
     sampling = preferred_sampling(folder / "generation_config.json")
     name = folder.resolve().name if isinstance(model, Path) or Path(model).is_dir() else model
-    model_outline = Outline(name, opened.config, outline.is_packed(opened.folder))
+    is_packed, stored = outline.is_packed(opened.folder), outline.dtype(opened.folder)
+    model_outline = Outline(name, opened.config, is_packed, dtype=stored)
     return Loaded(name, _transformer(opened, model_outline, where, precision), vocabulary, sampling)
 
 
@@ -96,7 +97,7 @@ def device_of(device: str | torch.device | None) -> torch.device:
 
 
 def dtype_of(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """float32 or bfloat16; None or "auto" is what suits the device. Raises BadRequest for others."""
+    """float32, bfloat16 or int8; None or "auto" is what suits the device. Raises BadRequest for others."""
     if dtype is None or dtype == "auto" or dtype in DTYPES.values():
         return dtype if isinstance(dtype, torch.dtype) else None
     name = str(dtype).removeprefix("torch.")

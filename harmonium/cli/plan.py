@@ -26,7 +26,7 @@ def plan(
     device: str | None = None,
     context: int | None = None,
     concurrency: int = 1,
-    dtype: Literal["float32", "bfloat16"] | None = None,
+    dtype: Literal["float32", "bfloat16", "int8"] | None = None,
     tensor_parallel: Annotated[int, Parameter(show_default=False)] = 1,
     json: Json = False,
 ) -> int:
@@ -35,7 +35,7 @@ def plan(
     For example:
 
         harmonium plan 20b --gpu h100
-        harmonium plan 20b --memory 16GB --dtype bfloat16 --context 8192
+        harmonium plan 20b --device cpu --memory 16GB --context 8192
 
     Without --gpu it is this machine. Exits with 3 where the model does not fit, with 7 where the device cannot run it.
 
@@ -54,7 +54,7 @@ def plan(
     concurrency
         Requests of that length at once.
     dtype
-        Precision of what is not packed; by default what suits the device.
+        Precision of what is not packed; by default the model's own on a CPU, where int8 is faster and less exact.
     tensor_parallel
         GPUs that share the model; this version runs it on 1.
     json

@@ -18,7 +18,7 @@ from harmonium.hardware import Hardware
 from harmonium.model.config import PAGE_SIZE, ModelConfig
 from harmonium.model.outline import PUBLISHED, Outline
 
-MANY = "torch for many tokens"
+MANY = "triton; torch for many tokens"
 SHORTEST_ADVISED = 512
 CONTEXTS = (4_096, 8_192, 16_384, 32_768, 65_536, 131_072)
 
@@ -44,11 +44,15 @@ PARTS = {
     "head": ("lm_head.", "model.norm."),
 }
 """A part's name to what the names of its tensors contain."""
+INT8_PARTS = ("q, k, v and RoPE", "output projection", "head")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One model on one device: concurrency requests of context tokens each. dtype: of what is not packed."""
+    """One model on one device: concurrency requests of context tokens each. dtype: of what is not packed.
+
+    int8 is that of attention's matrices and the head's, and bfloat16 of the rest.
+    """
 
     model: Outline
     hardware: Hardware
@@ -71,18 +75,19 @@ class Plan:
         return (*map(self._part, sums, sums.values()), Part("sampling", 0, "", "float32", "torch"))
 
     def _part(self, name: str, n_bytes: int) -> Part:
-        few = "triton" if self.hardware.device == "cuda" else "numba"
-        computed = self.dtype if self.hardware.device == "cuda" else "float32"
-        if name == "embedding":
-            return Part(name, n_bytes, self.dtype, computed, "torch")
+        is_gpu = self.hardware.device == "cuda"
+        kernel = "triton" if is_gpu else "numba"
+        computed = self.dtype if is_gpu else "float32"
         if name == "attention, cache":
-            return Part(name, n_bytes, self.cache_dtype, "float32 sums", few if few == "triton" else f"numba; {MANY}")
-        if name != "experts":
-            return Part(name, n_bytes, self.dtype, computed, f"{few}; {MANY}")
-        if not self.model.is_packed:
-            return Part(name, n_bytes, self.dtype, computed, "torch")
-        kernel = "triton, decoded in registers" if few == "triton" else f"numba, decoded in registers; {MANY}"
-        return Part(name, n_bytes, "MXFP4", computed, kernel)
+            return Part(name, n_bytes, self.cache_dtype, "float32 sums", kernel)
+        if name == "experts" and self.model.is_packed:
+            return Part(name, n_bytes, "MXFP4", computed, f"{kernel}, decoded in registers")
+        stored = self.dtype
+        if stored == "int8" and name not in INT8_PARTS:
+            stored = "bfloat16"
+        if name in ("embedding", "experts"):
+            return Part(name, n_bytes, stored, computed, "torch")
+        return Part(name, n_bytes, stored, computed, MANY if is_gpu else kernel)
 
     @property
     def weights_bytes(self) -> int:
@@ -113,9 +118,7 @@ class Plan:
 
     @property
     def workspace_bytes(self) -> int:
-        return sizes.workspace_bytes(
-            self.config, self.hardware.device, self.dtype, self.context, self.concurrency, self.token_budget
-        )
+        return sizes.workspace_bytes(self.config, self.hardware.device, self.dtype, self.concurrency, self.token_budget)
 
     @property
     def program_bytes(self) -> int:
@@ -174,10 +177,12 @@ class Plan:
             yield f"--concurrency {most}"
         if (longest := self.longest_context()) >= SHORTEST_ADVISED:
             yield f"--context {longest}"
-        if self.dtype != "bfloat16":
-            smaller = replace(self, dtype="bfloat16")
+        for dtype in ("bfloat16", "int8") if self.hardware.device == "cpu" else ("bfloat16",):
+            smaller = replace(self, dtype=dtype)
+            if smaller.weights_bytes >= self.weights_bytes:
+                continue
             if (longest := smaller.longest_context()) >= min(SHORTEST_ADVISED, self.context):
-                yield "--dtype bfloat16" if smaller.fits else f"--dtype bfloat16 --context {longest}"
+                yield f"--dtype {dtype}" if smaller.fits else f"--dtype {dtype} --context {longest}"
         for name, config in PUBLISHED.items():
             other = replace(self, model=Outline(name.rpartition("/")[2], config))
             if other.weights_bytes < self.weights_bytes and other.fits:
@@ -186,7 +191,7 @@ class Plan:
             yield f"a GPU with more memory: {', '.join(fitting)}"
 
     def _fitting_gpus(self) -> list[str]:
-        dtype = "bfloat16" if self.model.is_packed else self.dtype
+        dtype = "bfloat16" if self.model.is_packed or self.dtype == "int8" else self.dtype
         gpus = {name: preset.hardware() for name, preset in hardware.PRESETS.items()}
         return [name for name, gpu in gpus.items() if not gpu.refusal and replace(self, hardware=gpu, dtype=dtype).fits]
 
@@ -211,7 +216,7 @@ def make(
     dtype: str | None = None,
     tensor_parallel: int = 1,
 ) -> Plan:
-    """A plan, which may not fit. dtype: as loading has it, by default float32 on a CPU and bfloat16 on a GPU.
+    """A plan, which may not fit. dtype: as loading has it, by default the model's own on a CPU and bfloat16 on a GPU.
 
     Raises Unsupported for what the device or this version cannot do, BadRequest for numbers that mean nothing.
     """
@@ -227,13 +232,17 @@ def make(
         )
     if device.refusal:
         raise Unsupported(device.refusal)
-    dtype = dtype or ("float32" if device.device == "cpu" else "bfloat16")
+    dtype = dtype or (model.dtype if device.device == "cpu" else "bfloat16")
     if device.device == "cuda":
         _refuse_on_a_gpu(model, dtype)
     return Plan(model, device, dtype, context or config.context, concurrency)
 
 
 def _refuse_on_a_gpu(model: Outline, dtype: str) -> None:
+    if dtype == "int8":
+        raise Unsupported(
+            "int8 is for a CPU, where reading weights takes the time; leave --dtype out, or run with --device cpu."
+        )
     if model.is_packed and dtype != "bfloat16":
         raise Unsupported(
             f"On a GPU packed experts are decoded to bfloat16, and cannot be multiplied in {dtype}; leave --dtype out, "

@@ -15,8 +15,8 @@ from harmonium.model import layout
 from harmonium.model.config import PAGE_SIZE, ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}
-FEW_ON_CPU = 16
-"""Tokens or rows from which on a CPU multiplies in torch, by float32 copies of matrices that are not."""
+INT8_BYTES = 1 + 2 / 32
+"""Of a weight in int8, and its part of a scale."""
 LOGIT_BYTES = {"cpu": 36, "cuda": 48}
 """What sampling takes for a logit at its worst, with noise and top-p: logits, masked and sorted, and their places."""
 PROGRAM_BYTES = {"cpu": 500 * 10**6, "cuda": 10**9}
@@ -53,7 +53,7 @@ def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: in
     while device != "cpu" and found.n_rows > LEAST_ROWS:
         n_rows, budget = found.n_rows, found.token_budget
         windows = PageCounts(0, PageCounts.needed(config, PAGE_SIZE, n_rows, budget).sliding)
-        needed = workspace_bytes(config, device, dtype, PAGE_SIZE, n_rows, budget)
+        needed = workspace_bytes(config, device, dtype, n_rows, budget)
         needed += graphs_bytes(config, device, dtype, n_rows)
         if needed + windows.bytes(config, cache_dtype(device, dtype)) <= free_bytes // 2:
             break
@@ -64,8 +64,16 @@ def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: in
 def weight_bytes(config: ModelConfig, is_packed: bool, dtype: str) -> dict[str, int]:
     """Hugging Face's name of every tensor to its bytes once loaded. is_packed: the experts are MXFP4."""
     shapes = layout.shapes(config, lambda projection: not is_packed)
-    is_byte = ("_blocks", "_scales")
-    return {name: prod(shape) * (1 if name.endswith(is_byte) else BYTES[dtype]) for name, shape in shapes.items()}
+    return {name: round(prod(shape) * _weight_size(name, dtype)) for name, shape in shapes.items()}
+
+
+def _weight_size(name: str, dtype: str) -> float:
+    """Bytes of one weight of a tensor. int8 is what a CPU has of some matrices, beside bfloat16."""
+    if name.endswith(("_blocks", "_scales")):
+        return 1
+    if dtype != "int8":
+        return BYTES[dtype]
+    return INT8_BYTES if name.endswith(layout.INT8_NAMES) else BYTES["bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -124,21 +132,13 @@ def page_bytes(config: ModelConfig, dtype: str) -> tuple[int, int]:
     return one * (config.n_layers - n_sliding), one * n_sliding
 
 
-def workspace_bytes(config: ModelConfig, device: str, dtype: str, context: int, n_rows: int, token_budget: int) -> int:
+def workspace_bytes(config: ModelConfig, device: str, dtype: str, n_rows: int, token_budget: int) -> int:
     """What a step of token_budget tokens, n_rows of them sampled, takes at most beside weights and cache.
 
     dtype is that of the weights that are not packed.
     """
-    size, hidden = BYTES["float32" if device == "cpu" else dtype], config.hidden_size
-    q, kv = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    total = token_budget * _token_bytes(config, "float32" if device == "cpu" else dtype)
-    total += n_rows * config.vocab_size * LOGIT_BYTES[device]
-    if device == "cpu":
-        total += 2 * 2 * context * kv * size  # a prompt's keys and values in one piece, gathered and turned
-        total += 2 * config.intermediate_size * hidden * size  # an expert's larger matrix, decoded
-        if dtype != "float32":
-            total += max(q, config.vocab_size if n_rows > FEW_ON_CPU else 0) * hidden * size
-    return total
+    activations = "float32" if device == "cpu" else dtype
+    return token_budget * _token_bytes(config, activations) + n_rows * config.vocab_size * LOGIT_BYTES[device]
 
 
 def _token_bytes(config: ModelConfig, dtype: str) -> int:
@@ -169,7 +169,7 @@ def cache_bytes(
     if context is not None:
         windows = PageCounts.needed(config, PAGE_SIZE, n_rows, token_budget).sliding
         wanted = max(wanted, PageCounts(pages_for(context), windows).bytes(config, cached))
-    room = free_bytes - workspace_bytes(config, device, dtype, context or PAGE_SIZE, n_rows, token_budget)
+    room = free_bytes - workspace_bytes(config, device, dtype, n_rows, token_budget)
     return max(0, min(wanted, room - graphs_bytes(config, device, dtype, n_rows)))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.int8 import Matrix
 from harmonium.kernels.reference import ExpertWeights
 
 BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
@@ -111,11 +112,11 @@ def _workers(x: Tensor) -> AbstractContextManager[None]:
 
 def norm_qkv(
     norm: Tensor,
-    q: Tensor,
+    q: Matrix,
     q_bias: Tensor,
-    k: Tensor,
+    k: Matrix,
     k_bias: Tensor,
-    v: Tensor,
+    v: Matrix,
     v_bias: Tensor,
     *,
     head_dim: int,
@@ -128,7 +129,7 @@ def attend(sinks: Tensor, *, window: int | None) -> Attend:
     return _prepare(reference.Attend(sinks, window), sinks.device)
 
 
-def project_add(weight: Tensor, bias: Tensor) -> ProjectAdd:
+def project_add(weight: Matrix, bias: Tensor) -> ProjectAdd:
     return _prepare(reference.ProjectAdd(weight, bias), weight.device)
 
 
@@ -140,7 +141,7 @@ def experts_add(weights: ExpertWeights) -> ExpertsAdd:
     return _prepare(reference.ExpertsAdd(weights), weights.device)
 
 
-def norm_head(norm: Tensor, weight: Tensor, *, eps: float) -> NormHead:
+def norm_head(norm: Tensor, weight: Matrix, *, eps: float) -> NormHead:
     return _prepare(reference.NormHead(norm, weight, eps), weight.device)
 
 

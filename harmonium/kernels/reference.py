@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.int8 import Matrix
 
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 """The values of the sixteen four-bit codes. Source: OCP Microscaling Formats (MX) v1.0, table 5."""
@@ -74,7 +75,7 @@ def rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Matrix, bias: Tensor | None = None) -> Tensor:
     """x (..., in) times weight (out, in) plus bias, in x's dtype whatever the weights are kept in."""
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
@@ -160,11 +161,11 @@ class NormQKV:
     """
 
     norm: Tensor
-    q: Tensor
+    q: Matrix
     q_bias: Tensor
-    k: Tensor
+    k: Matrix
     k_bias: Tensor
-    v: Tensor
+    v: Matrix
     v_bias: Tensor
     head_dim: int
     eps: float
@@ -221,7 +222,7 @@ class Attend:
 class ProjectAdd:
     """Adds the attention's output projection to the residual stream. weight (hidden, heads * head_dim)."""
 
-    weight: Tensor
+    weight: Matrix
     bias: Tensor
 
     def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -262,7 +263,7 @@ class NormHead:
     """Last norm and vocabulary projection, only where asked. norm (hidden,), weight (vocabulary, hidden)."""
 
     norm: Tensor
-    weight: Tensor
+    weight: Matrix
     eps: float
 
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor:

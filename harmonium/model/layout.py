@@ -16,6 +16,9 @@ from harmonium.model.config import ModelConfig
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
+INT8_NAMES = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "lm_head.weight")
+"""How the names of the matrices end that may be in int8."""
+
 Shape = tuple[int, ...]
 
 ORIGINAL_WHOLE = {

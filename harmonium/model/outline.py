@@ -22,12 +22,13 @@ PUBLISHED = {"openai/gpt-oss-20b": GPT_OSS_20B, "openai/gpt-oss-120b": GPT_OSS_1
 
 @dataclass(frozen=True)
 class Outline:
-    """is_packed: the experts are MXFP4, as published. folder: None for a published name."""
+    """is_packed: the experts are MXFP4, as published. dtype: of the rest. folder: None for a published name."""
 
     name: str
     config: ModelConfig
     is_packed: bool = True
     folder: Path | None = None
+    dtype: str = "bfloat16"
 
 
 def of(model: str | Path) -> Outline:
@@ -42,7 +43,8 @@ def of(model: str | Path) -> Outline:
     if not (folder / "config.json").exists() and (folder / "original" / "config.json").exists():
         folder = folder / "original"
     config = config_file.read(folder / "config.json")
-    return Outline("nano" if folder == hub.NANO_FOLDER else folder.resolve().name, config, is_packed(folder), folder)
+    name = "nano" if folder == hub.NANO_FOLDER else folder.resolve().name
+    return Outline(name, config, is_packed(folder), folder, dtype(folder))
 
 
 def is_packed(folder: Path) -> bool:
@@ -56,6 +58,18 @@ def is_packed(folder: Path) -> bool:
     data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     said = data.get("quantization_config") or {}
     return said.get("quant_method") == "mxfp4" or "rope_scaling_factor" in data  # OpenAI's file does not say it
+
+
+def dtype(folder: Path) -> str:
+    """What a folder's floats are loaded as where they may stay: float32 if some are that or float16, else bfloat16.
+
+    Folders without weights are taken for published ones.
+    """
+    files = [path for path in layout.weight_files(folder) if path.exists()]
+    with contextlib.suppress(BadCheckpoint):
+        kinds = {about["dtype"] for path in files for about in header(path).values()}
+        return "float32" if kinds & {"F32", "F16"} else "bfloat16"
+    return "bfloat16"
 
 
 def header(path: Path) -> dict[str, Any]:

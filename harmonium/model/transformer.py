@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from harmonium import kernels
 from harmonium.errors import BadCheckpoint
 from harmonium.kernels import reference
 from harmonium.kernels.batch import StepBatch
+from harmonium.kernels.int8 import Int8Matrix, Matrix
 from harmonium.kernels.reference import ExpertWeights, linear, rms_norm
 from harmonium.model import rope
 from harmonium.model.config import PAGE_SIZE, ModelConfig
+from harmonium.model.layout import INT8_NAMES
 
 if TYPE_CHECKING:
     from harmonium.model.checkpoint import Checkpoint
@@ -37,16 +39,16 @@ Experts = Callable[[Tensor, Tensor, Tensor, ExpertWeights], Tensor]
 
 @dataclass
 class LayerWeights:
-    """One layer's tensors; matrices are (out, in), as in the checkpoint."""
+    """One layer's tensors; matrices are (out, in), as in the checkpoint. Those of attention may be in int8."""
 
     attention_norm: Tensor
-    q: Tensor
+    q: Matrix
     q_bias: Tensor
-    k: Tensor
+    k: Matrix
     k_bias: Tensor
-    v: Tensor
+    v: Matrix
     v_bias: Tensor
-    o: Tensor
+    o: Matrix
     o_bias: Tensor
     sinks: Tensor
     mlp_norm: Tensor
@@ -60,7 +62,7 @@ class Weights:
     embedding: Tensor
     layers: list[LayerWeights]
     norm: Tensor
-    head: Tensor
+    head: Matrix
 
 
 @dataclass(frozen=True)
@@ -186,15 +188,17 @@ class Transformer:
     ) -> Transformer:
         """A checkpoint's model on a device. dtype is that of all weights but packed experts, which stay packed.
 
-        Unless given it is float32 on a CPU, bfloat16 elsewhere. Activations are float32 on a CPU, dtype elsewhere.
+        Unless given it is on a CPU the checkpoint's own, so that weights are mapped and not copied, and elsewhere
+        bfloat16. Activations are float32 on a CPU, dtype elsewhere. On a CPU, int8 is that of attention's matrices and
+        the head's, with scales, and bfloat16 of the rest.
         """
         device = torch.device(device)
-        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        dtype = dtype or (None if device.type == "cpu" else torch.bfloat16)
         stream = checkpoint.tensors() if device.type == "cpu" else checkpoint.tensors_on(device)
         layers: dict[str, LayerWeights] = {}
-        whole: dict[str, Tensor] = {}
+        whole: dict[str, Matrix] = {}
         for prefix, named in groupby(stream, lambda item: _layer_prefix(item[0])):
-            tensors = {name: t.to(device, dtype if t.is_floating_point() else None) for name, t in named}
+            tensors = {name: _kept(name, t.to(device), dtype) for name, t in named}
             if prefix:
                 layers[prefix] = _layer(tensors, prefix)
                 layers[prefix].experts = kernels.arranged(layers[prefix].experts)  # while the next layer is read
@@ -212,11 +216,11 @@ class Transformer:
         return cls(config, Weights(layers=layers, **_take(tensors, "", WHOLE_NAMES)))
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The model's tensors under their Hugging Face names."""
-        yield from ((name, getattr(self.weights, field)) for field, name in WHOLE_NAMES.items())
+        """The model's tensors under their Hugging Face names; what is in int8 as the bfloat16 that it stands for."""
+        yield from ((name, _plain(getattr(self.weights, field))) for field, name in WHOLE_NAMES.items())
         for i, layer in enumerate(self.weights.layers):
             prefix = f"model.layers.{i}."
-            yield from ((prefix + name, getattr(layer, field)) for field, name in LAYER_NAMES.items())
+            yield from ((prefix + name, _plain(getattr(layer, field))) for field, name in LAYER_NAMES.items())
             names = PACKED_NAMES if layer.experts.is_packed else DENSE_NAMES
             yield from ((prefix + name, getattr(layer.experts, field)) for field, name in names.items())
 
@@ -226,13 +230,28 @@ def _layer_prefix(name: str) -> str:
     return ".".join(name.split(".", 3)[:3]) + "." if name.startswith("model.layers.") else ""
 
 
-def _layer(tensors: Mapping[str, Tensor], prefix: str) -> LayerWeights:
+def _kept(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Matrix:
+    """A tensor as it is kept in a precision; None is its own, with float32 in place of float16."""
+    if not tensor.is_floating_point():
+        return tensor
+    if dtype is None:
+        return tensor.float() if tensor.dtype == torch.float16 else tensor
+    if dtype != torch.int8:
+        return tensor.to(dtype)
+    return Int8Matrix.quantize(tensor) if name.endswith(INT8_NAMES) else tensor.bfloat16()
+
+
+def _plain(matrix: Matrix) -> Tensor:
+    return matrix.to(torch.bfloat16) if isinstance(matrix, Int8Matrix) else matrix
+
+
+def _layer(tensors: Mapping[str, Matrix], prefix: str) -> LayerWeights:
     names = PACKED_NAMES if prefix + PACKED_NAMES["gate_up"] in tensors else DENSE_NAMES
     experts = ExpertWeights(**_take(tensors, prefix, names))
     return LayerWeights(**_take(tensors, prefix, LAYER_NAMES), experts=experts)
 
 
-def _take(tensors: Mapping[str, Tensor], prefix: str, names: dict[str, str]) -> dict[str, Tensor]:
+def _take(tensors: Mapping[str, Matrix], prefix: str, names: dict[str, str]) -> dict[str, Any]:
     """Field to tensor, where names maps field to tensor name after the prefix."""
     for name in names.values():
         if prefix + name not in tensors:

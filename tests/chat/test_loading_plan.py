@@ -31,17 +31,17 @@ def test_too_little_memory(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotEnoughMemory) as refused:
         LLM(device="cpu")
     assert str(refused.value) == str(planned.value)
-    with pytest.raises(NotEnoughMemory, match=r"dummy-20b needs 17\.4 GB for weights"):
+    with pytest.raises(NotEnoughMemory, match=r"dummy-20b needs 13\.8 GB for weights"):
         LLM.dummy("20b", device="cpu")
 
 
 def test_precision_is_not_lowered_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "free_memory_bytes", lambda: 16 * 10**9)
-    monkeypatch.setattr(hardware, "memory_bytes", lambda: 16 * 10**9)
-    with pytest.raises(NotEnoughMemory, match="What would fit: --dtype bfloat16"):
+    monkeypatch.setattr(hardware, "free_memory_bytes", lambda: 14 * 10**9)
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: 14 * 10**9)
+    with pytest.raises(NotEnoughMemory, match="What would fit: --dtype int8"):
         LLM.dummy("20b", device="cpu")
     with pytest.raises(AssertionError, match="were read"):
-        LLM.dummy("20b", device="cpu", dtype="bfloat16")
+        LLM.dummy("20b", device="cpu", dtype="int8")
 
 
 @pytest.mark.parametrize(("kind", "dtype", "says"), [("mi300x", None, "AMD GPU"), ("h100", "float32", "leave --dtype")])

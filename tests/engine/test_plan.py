@@ -16,6 +16,7 @@ from harmonium.engine import plan
 from harmonium.engine.plan import Plan
 from harmonium.errors import BadRequest, NotEnoughMemory, Unsupported
 from harmonium.hardware import PRESETS, Hardware, plain_cpu
+from harmonium.kernels.int8 import Int8Matrix
 from harmonium.model import outline
 from harmonium.model.config import GPT_OSS_20B, TINY
 from harmonium.model.dummy import Dummy
@@ -76,8 +77,8 @@ def changed(made: Plan, advice: str) -> list[Plan]:
 @pytest.mark.parametrize(
     ("model", "device", "options", "kinds"),
     [
-        ("20b", plain_cpu(16 * 10**9), {}, ["--dtype bfloat16 --context", "a GPU"]),
-        ("20b", plain_cpu(18 * 10**9), {"context": 2048}, ["--dtype bfloat16", "a GPU"]),
+        ("20b", plain_cpu(16 * 10**9), {}, ["--context", "--dtype int8 --context", "a GPU"]),
+        ("20b", plain_cpu(14 * 10**9), {"context": 2048}, ["--dtype int8", "a GPU"]),
         (
             "20b",
             PRESETS["rtx5090"].hardware(),
@@ -158,10 +159,13 @@ def test_the_kernels_are_those_that_the_code_takes(device: str, kernel: str, mon
 
 
 def test_precision_is_what_loading_takes() -> None:
-    for given in (None, "float32", "bfloat16"):
+    for given in (None, "float32", "bfloat16", "int8"):
         model = Transformer.load(Dummy(TINY.with_layers(1)), dtype=None if given is None else getattr(torch, given))
         made = plan.make(Outline("tiny", TINY), plain_cpu(), dtype=given)
-        assert str(model.weights.embedding.dtype) == f"torch.{made.dtype}"
+        stored = {part.name: part.stored for part in made.parts}
+        assert str(model.weights.embedding.dtype) == f"torch.{stored['embedding']}"
+        head = model.weights.head
+        assert str((head.codes if isinstance(head, Int8Matrix) else head).dtype) == f"torch.{stored['head']}"
         assert str(model.new_cache(1, 1).k[0].dtype) == f"torch.{made.cache_dtype}"
 
 

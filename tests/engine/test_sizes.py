@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,13 @@ CONFIGS = st.builds(
 
 
 def loaded_bytes(model: Transformer) -> int:
-    return sum(tensor.nbytes for _, tensor in model.tensors())
+    """As they are kept, which for int8 `tensors` does not show."""
+    whole = model.weights
+    found: list[Any] = [whole.embedding, whole.norm, whole.head]
+    for layer in whole.layers:
+        found += [part for field, part in vars(layer).items() if field != "experts"]
+        found += [part for part in vars(layer.experts).values() if part is not None]
+    return sum(part.nbytes for part in found)
 
 
 def cache_bytes(engine: Engine) -> int:
@@ -51,7 +58,7 @@ def cache_bytes(engine: Engine) -> int:
     return sum(tensor.nbytes for tensor in (*cache.k, *cache.v))
 
 
-@given(CONFIGS, st.sampled_from(["float32", "bfloat16"]), st.integers(2, 4096), st.integers(1, 40))
+@given(CONFIGS, st.sampled_from(["float32", "bfloat16", "int8"]), st.integers(2, 4096), st.integers(1, 40))
 @settings(max_examples=12)
 def test_a_random_model(config: ModelConfig, dtype: str, context: int, n_rows: int) -> None:
     made = plan.make(Outline("random", config), CPU, dtype=dtype, context=context, concurrency=n_rows)
@@ -101,7 +108,7 @@ def test_models_fit_the_cards_that_they_were_made_for(model: str, gb: int, rows:
     taken = (defaults.n_rows, defaults.token_budget)
     cache = sizes.cache_bytes(made.config, "cuda", "bfloat16", None, *taken, left)
     assert PageCounts.fitting(made.config, "bfloat16", None, *taken, cache).full * PAGE_SIZE >= 8192
-    steps = sizes.workspace_bytes(made.config, "cuda", "bfloat16", PAGE_SIZE, *taken)
+    steps = sizes.workspace_bytes(made.config, "cuda", "bfloat16", *taken)
     assert cache + steps + sizes.graphs_bytes(made.config, "cuda", "bfloat16", taken[0]) <= left
 
 
@@ -150,14 +157,9 @@ def test_a_steps_workspace_is_within_its_bound(dtype: str) -> None:
         engine = Engine(model, n_rows=n_rows, token_budget=budget, context=context)
         params = SamplingParams(max_tokens=3, seed=1, top_p=0.9, min_p=0.1, logprobs=20)
         engine.generate([[1]], params)
-        bound = sizes.workspace_bytes(config, "cpu", dtype, context, n_rows, budget)
-        assert bound / 4 < peak_bytes(partial(engine.generate, prompts, params)) < bound
-
-
-def test_few_is_what_the_cpu_kernels_call_few() -> None:
-    from harmonium.kernels import cpu
-
-    assert sizes.FEW_ON_CPU == cpu.FEW
+        bound = sizes.workspace_bytes(config, "cpu", dtype, n_rows, budget)
+        # torch sees of it what is not the kernels' own scratch, a quarter at least
+        assert bound / 6 < peak_bytes(partial(engine.generate, prompts, params)) < bound
 
 
 @pytest.mark.parametrize(

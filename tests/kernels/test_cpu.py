@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonium import kernels
+from harmonium.errors import Unsupported
 from harmonium.hardware import instruction_set
 from harmonium.kernels import reference
+from harmonium.kernels.int8 import Int8Matrix
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.model import mxfp4
 from harmonium.model.config import PAGE_SIZE
@@ -24,17 +30,22 @@ from tests.kernels.paging import GrowingRows, poison
 EPS = 1e-5
 TOKENS = st.sampled_from([1, 2, 5, 16, 17, 70])
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16])
+INT8_TOO = st.sampled_from([torch.float32, torch.bfloat16, torch.int8])
 
 
 def close(found: torch.Tensor, expected: torch.Tensor, bound: float) -> bool:
     return float((found - expected).abs().max()) <= bound * float(expected.abs().max())
 
 
-def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return (torch.randn(shape) * shape[-1] ** -0.5).to(dtype)
+def random(*shape: int, dtype: torch.dtype = torch.float32) -> Any:
+    """Of norm 1 along the last axis, on average. int8 is that of matrices in blocks, and bfloat16 of the rest."""
+    values = torch.randn(shape) * shape[-1] ** -0.5
+    if dtype == torch.int8:
+        return Int8Matrix.quantize(values) if len(shape) == 2 and not shape[1] % 32 else values.bfloat16()
+    return values.to(dtype)
 
 
-@given(TOKENS, st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]), st.sampled_from([32, 40]), DTYPES)
+@given(TOKENS, st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]), st.sampled_from([32, 40]), INT8_TOO)
 @settings(max_examples=20, deadline=None)
 def test_norm_qkv(tokens: int, heads: tuple[int, int, int], hidden: int, dtype: torch.dtype):
     n_heads, kv_heads, head_dim = heads
@@ -81,7 +92,7 @@ def test_attend(plan: list[list[int]], heads: tuple[int, int, int], window: int 
         assert close(operation(q, *caches, batch, group), expected, 5e-6)
 
 
-@given(TOKENS, st.sampled_from([(64, 32), (30, 50)]), DTYPES)
+@given(TOKENS, st.sampled_from([(64, 32), (30, 50)]), INT8_TOO)
 @settings(max_examples=12, deadline=None)
 def test_project_add(tokens: int, sizes: tuple[int, int], dtype: torch.dtype):
     hidden, width = sizes
@@ -133,7 +144,7 @@ def test_dense_experts_are_left_to_the_reference():
     assert torch.equal(kernels.experts_add(weights)(x.clone(), normed, indices, shares), expected)
 
 
-@given(TOKENS, DTYPES, st.booleans())
+@given(TOKENS, INT8_TOO, st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_norm_head(tokens: int, dtype: torch.dtype, is_everywhere: bool):
     norm, weight, x = random(64, dtype=dtype), random(100, 64, dtype=dtype), torch.randn(tokens, 64)
@@ -275,6 +286,52 @@ def test_exponential():
     assert errors[np.abs(x) < 10].max() < 1e-6
     assert errors[x > -87].max() < 1e-5
     assert (out[x < -90] < 1.2e-38).all()
+
+
+def test_int8_is_off_by_half_a_step_and_exact_where_it_can_be():
+    weight = torch.randn(50, 96) * torch.logspace(-30, 30, 50)[:, None]
+    weight[7] = 0
+    found = Int8Matrix.quantize(weight)
+    assert found.codes.dtype == torch.int8 and found.scales.shape == (50, 3)
+    largest = weight.unflatten(1, (3, 32)).abs().amax(-1, keepdim=True).expand(-1, -1, 32).flatten(1)
+    assert ((found.to(torch.float32) - weight).abs() <= largest * (0.5 / 127) * 1.01 + largest * 2**-8).all()
+    again = Int8Matrix.quantize(found.to(torch.float32))
+    assert torch.equal(again.to(torch.float32), found.to(torch.float32))
+    with pytest.raises(Unsupported, match="--dtype int8"):
+        Int8Matrix.quantize(torch.ones(4, 40))
+
+
+def test_a_shared_step_is_the_same_to_the_bit():
+    """Which thread does an item changes nothing, and neither does a step of another thread meanwhile."""
+    from harmonium.kernels.cpu.pool import ALONE, Pool
+
+    weights, pool = packed_experts(6, 256, 160, torch.bfloat16), Pool(3)
+    operation = kernels.experts_add(weights)
+    project = kernels.project_add(random(256, 96), random(256))
+    for tokens in (1, 5, 40):
+        x, normed = torch.randn(2, tokens, 256)
+        attended, indices = torch.randn(tokens, 1, 96), torch.rand(tokens, 6).topk(3).indices
+        arguments = (normed, indices, torch.rand(tokens, 3))
+        expected = project(operation(x.clone(), *arguments), attended)
+        with using(pool), pool.working():
+            assert pool.state is not ALONE
+            for _ in range(20):
+                assert torch.equal(project(operation(x.clone(), *arguments), attended), expected)
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(lambda: pool.state).result() is ALONE
+    assert pool.state is ALONE
+
+
+@contextmanager
+def using(pool: Any) -> Iterator[None]:
+    """The operations' pool, for a while."""
+    from harmonium.kernels import cpu
+
+    before, cpu.POOL = cpu.POOL, pool
+    try:
+        yield
+    finally:
+        cpu.POOL = before
 
 
 def python(code: str, **environment: str) -> str:

@@ -91,7 +91,7 @@ def engine_for(model: Transformer) -> Engine:
     many = PageCounts.needed(config, N_PROMPT + N_ANSWER + 32, N_ROWS, budget)
     wanted = PageCounts(max(many.full, pages_for(config.context)), many.sliding).bytes(config, dtype)
     room = hardware.free_bytes(str(model.device))
-    room -= sizes.workspace_bytes(config, device, stored, config.context, N_ROWS, budget)
+    room -= sizes.workspace_bytes(config, device, stored, N_ROWS, budget)
     room -= sizes.graphs_bytes(config, device, stored, N_ROWS)
     return Engine(model, n_rows=N_ROWS, cache_bytes=wanted) if wanted <= room else Engine(model)
 

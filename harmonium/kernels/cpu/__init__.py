@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmonium.kernels import reference
+from harmonium.kernels import int8, reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.cpu import attention, dense, experts, tile
 from harmonium.kernels.cpu.dots import BLOCK, Matrix
 from harmonium.kernels.cpu.pool import POOL
 from harmonium.kernels.cpu.products import Floats
+from harmonium.kernels.int8 import Int8Matrix
 
 
 def _floats(tensor: Tensor) -> Floats:
@@ -26,13 +27,15 @@ def _floats(tensor: Tensor) -> Floats:
     return array
 
 
-def _matrix(tensor: Tensor) -> Matrix:
-    """A flat view of a matrix: of float32, of bfloat16's bits, or of float32 made of another float type."""
-    flat = tensor.detach().contiguous().view(-1)
+def _matrix(matrix: int8.Matrix) -> Matrix:
+    """A flat view of a matrix: of float32, of bfloat16's bits, of int8, or of float32 made of another float type."""
+    if isinstance(matrix, Int8Matrix):
+        return matrix.codes.view(-1).numpy(), matrix.scales.view(-1).view(torch.uint16).numpy()
+    flat = matrix.detach().contiguous().view(-1)
     return flat.view(torch.uint16).numpy() if flat.dtype == torch.bfloat16 else flat.float().numpy()
 
 
-def _is_in_blocks(*weights: Tensor) -> bool:
+def _is_in_blocks(*weights: int8.Matrix) -> bool:
     """Whether the kernels can read rows of these (out, in); they take two at a time."""
     return all(weight.shape[1] % BLOCK == 0 and len(weight) > 1 for weight in weights)
 

@@ -150,7 +150,7 @@ def _dots(form: str, n_tokens: int) -> Any:
             decode, sizes = _decode_of(signature.args[0], form)
             arrays = _data(context, builder, signature.args[0], arguments[0])
             (x,), (out,) = (_data(context, builder, signature.args[i], arguments[i]) for i in (3, 5))
-            row, n_blocks, first, at, n = arguments[1], arguments[2], arguments[4], *arguments[6:]
+            row, n_blocks, first, at, n = (arguments[i] for i in (1, 2, 4, 6, 7))
             starts = [builder.mul(one, n_blocks) for one in (row, builder.add(row, ir.Constant(I64, 1)))]
             rows = [_from(builder, arrays, sizes, start) for start in starts]
             (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))

@@ -211,7 +211,7 @@ def experts_add(
             n_few += 1
         most = max(most, n)
     if n_few:
-        n_rows = 1 if len(x) == 1 else n_pairs
+        n_rows = 1 if len(x) == most == 1 else n_pairs
         rows, inner = np.empty((n_rows, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
         _gather(state, n_rows, (normed, order, k, rows))
         n_items = n_of(n_inner, rows_per_item(hidden))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.int8 import Matrix
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.kernels.triton import attention, experts, linear, rows, sampling
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
@@ -35,9 +36,11 @@ FEW_PAIRS = 8
 LOG2E = 1.4426950408889634
 
 
-def launch_options(tensor: Tensor) -> dict[str, Any]:
+def launch_options(matrix: Matrix) -> dict[str, Any]:
     """Whether kernels start while the one ahead of them ends."""
-    is_able = Tiles.is_overlapped and tensor.is_cuda and torch.cuda.get_device_capability(tensor.device)[0] >= 9
+    is_able = (
+        Tiles.is_overlapped and matrix.device.type == "cuda" and torch.cuda.get_device_capability(matrix.device)[0] >= 9
+    )
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
 
 
@@ -46,10 +49,11 @@ class NormQKV:
 
     def __init__(self, plain: reference.NormQKV) -> None:
         self.plain, self.options = plain, launch_options(plain.q)
-        self.weight = torch.cat((plain.q, plain.k, plain.v))
+        parts = [part for part in (plain.q, plain.k, plain.v) if isinstance(part, Tensor)]
+        assert len(parts) == 3, "int8 is the CPU's"
+        self.weight = torch.cat(parts)
         self.bias = torch.cat((plain.q_bias, plain.k_bias, plain.v_bias))
-        sizes = [len(plain.q), len(plain.k), len(plain.v)]
-        for part, its in zip((plain.q, plain.k, plain.v), self.weight.split(sizes), strict=True):
+        for part, its in zip(parts, self.weight.split([len(part) for part in parts]), strict=True):
             part.data = its
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> Tensor:
