@@ -3,13 +3,15 @@
     python -m benchmarks.gpu_bench --dummy 20b
     python -m benchmarks.gpu_bench --dummy 120b --only batch1,c64 --memory 80GB
 
-Prints a table as it comes and, last, one JSON line; details go to the folder named by OUT, if it is set.
+Prints a table as it comes and, last, one JSON line; exits with 1 where a section failed. Details go to the folder named
+by OUT, if it is set.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from harmonium import hardware
 from harmonium.chat import loading
@@ -18,7 +20,7 @@ from harmonium.engine import sizes
 from harmonium.model.dummy import CONFIGS
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Figures of a model on a GPU, beside what its bytes allow.")
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--dummy", choices=sorted(CONFIGS), help="random weights of this size")
@@ -37,8 +39,10 @@ def main() -> None:
         return loading.load(given.model, device)
 
     only = [name for name in given.only.split(",") if name]
-    print(json.dumps(gpu_bench.run(given.dummy or given.model, load, device, only=only)))
+    line = gpu_bench.run(given.dummy or given.model, load, device, only=only)
+    print(json.dumps(line))
+    return 1 if "failed" in line else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

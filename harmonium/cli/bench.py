@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from harmonium.cli.options import Json, ModelOptions
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, RequestFailed
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
@@ -49,7 +49,7 @@ class Figure:
 
 def bench(
     *, model: ModelOptions = ModelOptions(), only: str | None = None, memory: str | None = None, json: Json = False
-) -> None:
+) -> int:
     """Measure decoding, prefill, the first token, and a whole question from the shell.
 
     Prints the machine, a table and, last, one JSON line. Of a model other than nano on a GPU, as in
@@ -73,8 +73,9 @@ def bench(
     from harmonium.cli.terminal import Terminal, print_json
 
     if not model.is_default and device_of(model.device).type == "cuda":
-        print_json(on_gpu(model, only, memory, print if not json else lambda text: None))
-        return
+        line = on_gpu(model, only, memory, print if not json else lambda text: None)
+        print_json(line)
+        return RequestFailed.exit_code if "failed" in line else 0
     if only or memory:
         raise BadRequest("--only and --memory are for a model on a GPU; leave them out, or add --dummy 20b there.")
     llm = session.open_llm(model, Terminal(quiet=json).note)
@@ -87,6 +88,7 @@ def bench(
         for figure in figures:
             print(f"  {figure.label:<52} {figure.value:>10,.1f} {figure.unit}")
     print_json(where | {figure.key: figure.value for figure in figures})
+    return 0
 
 
 def on_gpu(model: ModelOptions, only: str | None, memory: str | None, show: Callable[[str], None]) -> dict[str, Any]:

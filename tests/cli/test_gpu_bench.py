@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,13 +89,32 @@ def test_every_run_computes_its_own_prompts(bench: Bench) -> None:
     assert not load.engine.has_work and load.holds(1, 100)
 
 
+def test_a_section_that_fails_leaves_the_others_theirs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, left = bench.model.step, [3]
+
+    def failing(*arguments: Any) -> torch.Tensor:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("no such kernel")
+        return step(*arguments)
+
+    shown: list[str] = []
+    report = gpu_bench.Report({"model": "tiny"}, shown.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.model, "step", failing)
+        report.take("c16", SECTIONS["c16"](bench))
+    assert report.line["failed"] == ["c16"] and "no such kernel" in shown[-1]
+    report.take("batch1", SECTIONS["batch1"](bench))
+    assert report.line["decode_1_tok_s"] > 0 and report.line["failed"] == ["c16"]
+
+
 def test_sections_are_chosen_by_name() -> None:
     with pytest.raises(BadRequest, match="no section 'c17'; choose from ready, batch1, c16"):
         gpu_bench.run("tiny", lambda: pytest.fail("loaded"), CPU, only=["c17"])
 
 
 def test_it_needs_none_of_the_terminals_libraries(tmp_path: Path) -> None:
-    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); from benchmarks import gpu_bench as b; b.main()"
+    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); from benchmarks.gpu_bench import main; main()"
     command = [sys.executable, "-c", code, "--dummy", "tiny", "--device", "cpu", "--only", "memory"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OUT": str(tmp_path)})
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -45,14 +46,15 @@ def run(
     """Measures the sections named by only, or all; shows each row, and returns what the JSON line says.
 
     name: of the model, a dummy's size where it is one. load: loads it, once what runs before it is done. Details go to
-    a file in the folder that the environment's OUT names, if it does, after every section.
+    a file in the folder that the environment's OUT names, if it does, after every section. A section that fails is told
+    under "failed", and leaves the others theirs.
     """
     chosen = _chosen(only)
     found = where(device) | {"model": name}
     show("  ".join(f"{key}: {value}" for key, value in found.items()))
     report = Report(found, show)
     if "ready" in chosen:
-        report.add("ready", ready.figures(name, device))
+        report.take("ready", ready.figures(name, device))
     if chosen != ["ready"]:
         report.limits(measured := speeds.measure(device))
         if device.type == "cuda":
@@ -60,11 +62,11 @@ def run(
             torch.cuda.reset_peak_memory_stats(device)
         started = time.perf_counter()
         loaded = load()
-        report.add("loading", iter([Figure("load_s", "loading", time.perf_counter() - started, "s")]))
+        report.take("loading", iter([Figure("load_s", "loading", time.perf_counter() - started, "s")]))
         bench = prepared(loaded, device, measured)
         for section in chosen:
             if section != "ready":
-                report.add(section, SECTIONS[section](bench))
+                report.take(section, SECTIONS[section](bench))
     return report.line
 
 
@@ -110,7 +112,19 @@ class Report:
         self._details["speeds"] = asdict(measured)
         self._show(f"copies at {copied:.2f} TB/s, reads at {read:.2f}, multiplies {multiplied:.0f} TFLOP/s")
 
-    def add(self, section: str, figures: Iterator[Figure | Left]) -> None:
+    def take(self, section: str, figures: Iterator[Figure | Left]) -> None:
+        """Shows a section's figures; where it fails, why."""
+        try:
+            self._add(section, figures)
+        except Exception as error:  # noqa: BLE001 - whatever a device may raise
+            traceback.print_exc()
+            self.line.setdefault("failed", []).append(section)
+            self._show(f"  {section}: failed, {error!r}")
+        if folder := os.environ.get("OUT"):
+            path = Path(folder) / f"gpu_bench_{self.line['model'].rpartition('/')[2]}.json"
+            path.write_text(json.dumps(self._details, indent=1))
+
+    def _add(self, section: str, figures: Iterator[Figure | Left]) -> None:
         for one in figures:
             if isinstance(one, Left):
                 self._details["left"].append(asdict(one))
@@ -121,9 +135,6 @@ class Report:
             if one.floor is not None:
                 self.line[f"{one.key}_limit"] = round(one.floor, 3)
             self._show(row(one) + f"  ({time.perf_counter() - self._started:.0f} s)")
-        if folder := os.environ.get("OUT"):
-            path = Path(folder) / f"gpu_bench_{self.line['model'].rpartition('/')[2]}.json"
-            path.write_text(json.dumps(self._details, indent=1))
 
 
 def row(figure: Figure) -> str:

@@ -34,6 +34,7 @@ class Load:
     ) -> None:
         self.engine, self.constraint, self.stop_ids = engine, constraint, stop_ids
         self._random = Random(seed)
+        self._ids: list[int] = []
 
     def prompt(self, length: int) -> list[int]:
         return self._random.choices(range(self.engine.arena.vocab_size), k=length)
@@ -69,6 +70,10 @@ class Load:
 
     def _begin(self, n: int, n_prompt: int, n_answer: int) -> float:
         """Adds the requests to an engine that knows nothing of them, and says when."""
+        for request_id in self._ids:  # of a run that failed
+            self.engine.abort(request_id)
+        while self.engine.has_work:
+            self.engine.step()
         self.engine.cache.forget_idle()
         prompts = [self.prompt(n_prompt) for _ in range(n)]
         params = SamplingParams(temperature=1.0, max_tokens=n_answer, stop_ids=self.stop_ids)
