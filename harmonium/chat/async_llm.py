@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Protocol, Unpack
+from typing import Any, Protocol, Unpack
 
 from harmonium.chat import functions
 from harmonium.chat.driver import generated
@@ -24,13 +25,16 @@ from harmonium.chat.events import Done, Event, FinishReason, ToolResult
 from harmonium.chat.functions import Function
 from harmonium.chat.llm import LLM
 from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn
-from harmonium.chat.options import ChatOptions, CompletionOptions, check
+from harmonium.chat.options import ChatOptions, ChatSettings, CompletionOptions, check
 from harmonium.chat.reply import Reply
 from harmonium.chat.turns import Messages
 from harmonium.engine.async_engine import AsyncEngine, Stream
 from harmonium.engine.request import FinishReason as EngineReason
 from harmonium.engine.request import SamplingParams, StepOutput
 from harmonium.errors import HarmoniumError, RequestFailed, TimedOut
+
+READERS = 4
+"""Threads that read what is asked."""
 
 
 class Observer(Protocol):
@@ -53,6 +57,7 @@ class AsyncLLM:
         self.llm = llm
         self.engine = AsyncEngine(llm.engine)
         self._observer = observer
+        self._readers = ThreadPoolExecutor(READERS, "harmonium-reader")
 
     async def __aenter__(self) -> AsyncLLM:
         return self
@@ -63,6 +68,7 @@ class AsyncLLM:
     async def close(self) -> None:
         """Ends what still runs, with RequestFailed."""
         await self.engine.close()
+        self._readers.shutdown(wait=False)
 
     @asynccontextmanager
     async def turn(
@@ -75,17 +81,27 @@ class AsyncLLM:
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
-        Functions among the tools run in threads. A max_tokens beyond the context means the context's end. Raises, when
+        Functions among the tools run in threads, and so is read what was asked: a long prompt or a large schema is no
+        pause for others. A max_tokens beyond the context means the context's end. Raises, when
         entered, BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
         """
-        settings = self.llm.turns.settings(options)
-        begun = self.llm.turns.turn(messages, settings, self.llm.context)
+        loop = asyncio.get_running_loop()
+        settings, begun, wanted = await loop.run_in_executor(self._readers, self._begin, messages, options)
         requests = _Requests(self, settings.params, priority, timeout_s)
         try:
-            yield await _begin(begun, requests, settings.functions)
+            await requests.begin(wanted)
+            yield _events(begun, requests, settings.functions)
         finally:
             await requests.leave()
             begun.close()
+
+    def _begin(self, messages: Messages, options: Mapping[str, Any]) -> tuple[ChatSettings, Turn, Generate]:
+        """What was asked, its turn, and the turn's first request."""
+        settings = self.llm.turns.settings(options)
+        turn = self.llm.turns.turn(messages, settings, self.llm.context)
+        wanted = turn.send(None)
+        assert isinstance(wanted, Generate), "a turn begins by generating"
+        return settings, turn, wanted
 
     async def stream(
         self,
@@ -193,15 +209,8 @@ class _Requests:
         return RequestFailed(error or "The request failed.")
 
 
-async def _begin(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:
-    """Queues the turn's first request and returns its events."""
-    wanted = turn.send(None)
-    assert isinstance(wanted, Generate), "a turn begins by generating"
-    await requests.begin(wanted)
-    return _events(turn, requests, tools)
-
-
 async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:
+    """Of a turn whose first request was queued."""
     output = await requests.next()
     answer: Generated | ToolResult | None = generated(output)
     while True:

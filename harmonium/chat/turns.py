@@ -26,6 +26,10 @@ class Turns:
         self.vocabulary, self.sampling = vocabulary, sampling
         self._compiler = Compiler(vocabulary, vocab_size)
 
+    def prepare(self) -> None:
+        """Does at once what the first turn with a format or a strict tool would wait for, and others with it."""
+        self._compiler.prepare()
+
     def settings(self, options: Mapping[str, Any]) -> ChatSettings:
         """Raises BadRequest for an option that does not exist or cannot be."""
         return chat_settings(options, self.sampling, self.vocabulary.stop_ids)

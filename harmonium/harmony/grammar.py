@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,6 +186,11 @@ class Compiler:
     def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
         self._vocabulary, self._vocab_size = vocabulary, vocab_size
         self.compile = lru_cache(maxsize=256)(self._compile)
+
+    def prepare(self) -> None:
+        """Looks at each token, as the first grammar otherwise would: seconds in which no other thread can run."""
+        if find_spec("llguidance") is not None:  # without it there are no grammars
+            assert self._tokenizer is not None
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:

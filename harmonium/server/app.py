@@ -38,6 +38,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if settings.queue_limit is not None:
             llm.engine.scheduler.queue_limit = settings.queue_limit
+        llm.turns.prepare()
         upstreams = Upstreams(settings.upstreams, settings.timeout_s)
         async with AsyncLLM(llm, metrics) as running, upstreams, state:
             app.state.serving = Serving(

@@ -76,6 +76,20 @@ def test_functions_run_in_threads(llm: LLM) -> None:
     assert "Madrid" in Reply.of(events).text
 
 
+def test_what_is_asked_is_read_beside_the_event_loop(llm: LLM) -> None:
+    """A long prompt, or a large schema, is no pause for other tasks."""
+    readers: list[str] = []
+
+    class Noting(list[dict[str, str]]):
+        def __iter__(self) -> Iterator[dict[str, str]]:
+            readers.append(threading.current_thread().name)
+            return super().__iter__()
+
+    asked = Noting([{"role": "user", "content": QUESTIONS[0]}])
+    assert run(llm, lambda serving: serving.chat(asked)).text == llm.chat(QUESTIONS[0]).text
+    assert readers and all(name.startswith("harmonium-reader") for name in readers)
+
+
 def test_leaving_a_turn_frees_it(llm: LLM) -> None:
     async def leave(serving: AsyncLLM) -> int:
         n = 0
