@@ -16,14 +16,16 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from harmonium.errors import BadRequest
 
 DEEPEST = 64
+_as_it_is = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_escaped = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def dump(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return _as_it_is.encode(value).encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return _escaped.encode(value).encode()
 
 
 def check(value: Any, depth: int = DEEPEST) -> None:

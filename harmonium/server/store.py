@@ -25,6 +25,8 @@ from harmonium.server.store_tables import LONGEST_ID, metadata
 
 N_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 30_000
+TABLES_LOCK = 0x4841524D
+"""Of PostgreSQL's advisory locks, the one that is held while tables are made."""
 _ID = re.compile(rf"[A-Za-z0-9_.:-]{{1,{LONGEST_ID}}}", re.ASCII)
 
 log = logging.getLogger(__name__)
@@ -43,11 +45,19 @@ class Database:
         if self._is_sqlite:
             event.listen(self._engine, "connect", _set_up_sqlite)
         try:
-            metadata.create_all(self._engine)
+            self._make_tables()
         except OperationalError as error:
             self._threads.shutdown()
             shown = url.render_as_string(hide_password=True)
             raise CannotWrite(f"The store {shown} cannot be opened: {str(error.orig).strip()}.") from error
+
+    def _make_tables(self) -> None:
+        """One process after the other, so that servers may start in the same moment."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(
+                "BEGIN IMMEDIATE" if self._is_sqlite else f"SELECT pg_advisory_xact_lock({TABLES_LOCK})"
+            )
+            metadata.create_all(connection)
 
     async def run(self, action: Callable[[Connection], Found]) -> Found:
         """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing.
@@ -104,6 +114,6 @@ def _url(place: str | Path) -> URL:
 
 def _set_up_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -16,6 +16,7 @@ from harmonium.server.store_tables import items, responses
 DEFAULT_TTL_S = 30 * 86400.0
 STALE_S = 60.0
 """A response in progress of which nothing was heard for so long is nobody's any more."""
+N_EXPIRED_AT_ONCE = 500
 RUNNING = ("queued", "in_progress")
 
 
@@ -116,8 +117,11 @@ class ResponseStore:
         return await self._database.run(lambda connection: _known(connection, owner, ids, call_ids))
 
     async def expire(self) -> int:
-        """Deletes what has expired; how many responses that were."""
-        return await self._database.run(_expire)
+        """Deletes what has expired, some at a time; how many responses that were."""
+        n_expired = 0
+        while n := await self._database.run(_expire):
+            n_expired += n
+        return n_expired
 
     def _row(self, connection: Connection, owner: str, response_id: str) -> Row[Any] | None:
         is_there = (responses.c.id == response_id) & (responses.c.owner == owner)
@@ -258,7 +262,7 @@ def _known(connection: Connection, owner: str, ids: set[str], call_ids: set[str]
 
 def _expire(connection: Connection) -> int:
     expired = responses.c.expires_at <= time.time()
-    ids = [*connection.execute(select(responses.c.id).where(expired)).scalars()]
+    ids = [*connection.execute(select(responses.c.id).where(expired).limit(N_EXPIRED_AT_ONCE)).scalars()]
     if ids:
         connection.execute(delete(responses).where(responses.c.id.in_(ids)))
         _let_go(connection, ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,9 +75,15 @@ def running(settings: Settings, llm: LLM) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def server(weights: Loaded) -> Iterator[Running]:
+def everywhere(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings of every server, unless a test has others; with TEST_STORE=postgresql in the environment, its store."""
+    return {"store": request.getfixturevalue("postgres")} if os.environ.get("TEST_STORE") == "postgresql" else {}
+
+
+@pytest.fixture(scope="session")
+def server(weights: Loaded, everywhere: dict[str, Any]) -> Iterator[Running]:
     """One server for all tests that change nothing about it."""
-    with running(Settings(), LLM(weights)) as one:
+    with running(Settings(**everywhere), LLM(weights)) as one:
         yield one
 
 
@@ -88,10 +95,10 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def start(weights: Loaded) -> Start:
+def start(weights: Loaded, everywhere: dict[str, Any]) -> Start:
     """start(name=value, ...): a server with these Settings, as a context manager; `llm` replaces nano."""
 
     def begin(llm: LLM | None = None, **settings: Any) -> Any:
-        return running(Settings(**settings), llm or LLM(weights))
+        return running(Settings(**everywhere | settings), llm or LLM(weights))
 
     return begin

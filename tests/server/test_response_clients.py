@@ -91,7 +91,7 @@ def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
     response = server.post("/responses", input=[ITEMS[15], ITEMS[0]], tools=tools, metadata={"mine": "1"}, **asked)
     assert response["parallel_tool_calls"] is False
     assert response["reasoning"] == {"effort": "high", "summary": None}
-    assert response["tools"] == [{**WEATHER, "strict": False}]
+    assert response["tools"] == [{**WEATHER, "strict": None}]
     assert response["max_output_tokens"] == 5
     assert response["metadata"] == {
         "mine": "1",
@@ -140,6 +140,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None]] = {
     "metadata": ({"input": "Hi", "metadata": {"a": 1}}, "metadata.a"),
     "a schema": ({"input": "Hi", "text": {"format": {"type": "json_schema", "name": "n", "schema": 7}}}, "text.format"),
     "a tool": ({"input": "Hi", "tools": [{"type": "function"}]}, "tools.0"),
+    "strictness": ({"input": "Hi", "tools": [WEATHER, {**TOOL, "strict": "very"}]}, "tools.1"),
+    "parameters": ({"input": "Hi", "tools": [{**TOOL, "parameters": 7}]}, "tools.0"),
     "a choice": ({"input": "Hi", "tools": [WEATHER], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
     "a template": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
 }

@@ -28,6 +28,7 @@ from harmonium.chat.loading import Loaded
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import RequestFailed
 from harmonium.harmony.messages import Message
+from harmonium.harmony.signature import tool_spec
 from harmonium.server.exact_messages import from_json
 from harmonium.server.sealing import load_seal
 from harmonium.server.settings import Settings
@@ -43,7 +44,7 @@ def writer(has_format: bool = False, **asked: Any) -> Writer:
     request = ResponseRequest.model_validate({"input": "Hi", "tools": [WEATHER, {"type": "web_search"}], **asked})
     tools, choice = request.offered
     head = Head.new("nano", request.said_back(tools, SamplingParams()), request.metadata)
-    assert request.options(tools, choice, Settings())["tools"] == (WEATHER,)
+    assert request.options(tools, choice, Settings())["tools"] == [tool_spec(WEATHER, unsaid_strict=None)]
     notes = Notes(not_offered=tools.others)
     return Writer(head, notes, {WEATHER["name"]}, summarizes=request.summarizes, has_format=has_format)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harmonium import LLM
-from tests.server.conftest import Running
+from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
 
 CAPITAL = "What is the capital of France?"
@@ -61,6 +61,8 @@ def streamed(server: Running, **body: Any) -> list[dict[str, Any]]:
         text = response.read().decode()
     events = []
     for block in text.removesuffix("\n\n").split("\n\n"):
+        if block.startswith(":"):
+            continue  # a sign of life, on a busy machine
         name, data = block.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
@@ -113,6 +115,25 @@ def test_a_budget_closes_the_reasoning(server: Running) -> None:
     response = server.post("/responses", input=CAPITAL, reasoning={"max_tokens": 3})
     assert response["metadata"]["harmony_reasoning_cut"] == "budget" and response["status"] == "completed"
     assert 0 < response["usage"]["output_tokens_details"]["reasoning_tokens"] < 12
+
+
+def test_arguments_follow_their_schema_where_a_tool_does_not_say_strict(server: Running) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "enum": [17]}}, "required": ["n"]}
+    body = {"tool_choice": "required", "temperature": 2, "reasoning": {"effort": "none"}, "max_output_tokens": 100}
+    tool = {"type": "function", "name": "f", "parameters": {**schema, "additionalProperties": False}}
+    for seed in range(5):
+        call = server.post("/responses", input=CAPITAL, tools=[tool], seed=seed, **body)["output"][-1]
+        assert json.loads(call["arguments"]) == {"n": 17}
+
+
+def test_another_server_behind_this_one_is_asked(server: Running, start: Start) -> None:
+    with start(upstreams={"other": f"{server.url}/v1"}) as front:
+        assert timeless(front.post("/responses", model="nano:other", input=CAPITAL)) == timeless(
+            server.post("/responses", input=CAPITAL)
+        )
+        check_stream(streamed(front, model="nano:other", input=CAPITAL))
+        refused = front.http.post("/v1/responses", json={"model": "nano:other", "input": 7})
+        assert refused.status_code == 400
 
 
 def test_it_is_what_the_model_says(server: Running) -> None:

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ OWNER, OTHER = "me", "you"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    place = tmp_path / "store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return tmp_path / "store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def database(place: Any) -> Iterator[Database]:
     opened = open_database(place)
     yield opened
     asyncio.run(opened.run(metadata.drop_all))
@@ -145,15 +150,19 @@ def test_a_response_whose_process_is_silent_has_failed(database: Database) -> No
     asyncio.run(use())
 
 
-def test_what_expires_is_gone_unless_something_later_needs_it(database: Database) -> None:
+def test_what_expires_is_gone_unless_something_later_needs_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmonium.server.store_responses.N_EXPIRED_AT_ONCE", 3)
     short, long = ResponseStore(database, ttl_s=-1.0), ResponseStore(database)
 
     async def use() -> None:
         await long.add(OWNER, response("resp_1"))
-        await short.add(OWNER, response("resp_2"))
-        await short.add(OWNER, StoredResponse(response("resp_3").body, (), (item("kept"),), "conv_1"))
+        for number in range(2, 9):
+            await short.add(OWNER, response(f"resp_{number}"))
+        await short.add(OWNER, StoredResponse(response("in_conv").body, (), (item("kept"),), "conv_1"))
         assert await long.get(OWNER, "resp_2") is None
-        assert await long.expire() == 2 and await long.expire() == 0
+        assert await long.expire() == 8 and await long.expire() == 0
         assert await long.get(OWNER, "resp_1") is not None
         n_left = await database.run(lambda connection: [*connection.execute(items.select())])
         assert sorted(row.id for row in n_left) == ["kept", "resp_1-in", "resp_1-out"]
@@ -204,6 +213,17 @@ def test_many_writers_at_once_lose_nothing(database: Database) -> None:
         assert [body and body["id"] for body in found] == [f"resp_{number}" for number in range(100)]
 
     asyncio.run(use())
+
+
+def test_servers_that_start_at_once_share_their_tables(database: Database, place: Any) -> None:
+    for _ in range(3):
+        asyncio.run(database.run(metadata.drop_all))
+        with ThreadPoolExecutor(6) as threads:
+            opened = list(threads.map(lambda _: open_database(place), range(6)))
+        asyncio.run(ResponseStore(opened[0]).add(OWNER, response("resp_1")))
+        assert asyncio.run(ResponseStore(opened[-1]).get(OWNER, "resp_1")) is not None
+        for one in opened:
+            one.close()
 
 
 def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:

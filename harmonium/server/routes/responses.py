@@ -29,7 +29,8 @@ Order = Literal["asc", "desc"]
 @router.post("", response_model=None)
 async def create_response(asked: ResponseRequest, request: Request, server: Server, call: Admitted) -> Response:
     """A model's response: whole, with `stream` as server-sent events, with `background` to be asked for later."""
-    server.check_model(asked.model)
+    if (upstream := server.upstream(asked.model)) is not None:
+        return await upstream.forward(request, "/responses")
     responding = await Responding.prepare(asked, server, owner_of(call))
     if asked.background:
         run = await server.state.background.begin(responding, call)

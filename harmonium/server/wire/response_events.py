@@ -109,8 +109,9 @@ class Writer:
         return "reasoning" if is_reasoning else str(message.channel)
 
     def _event(self, fields: Fields) -> Fields:
-        number, self._n_events = self._n_events, self._n_events + 1
-        return {**fields, "sequence_number": number}
+        fields["sequence_number"] = self._n_events
+        self._n_events += 1
+        return fields
 
     def _events(self, event: Event) -> Iterator[Fields]:
         match event:

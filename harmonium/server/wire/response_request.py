@@ -15,7 +15,8 @@ from harmonium.chat.options import ChatOptions
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import response_formats
-from harmonium.harmony.messages import Effort
+from harmonium.harmony.messages import Effort, ToolSpec
+from harmonium.harmony.signature import tool_spec
 from harmonium.server.plain_json import Body as RequestBody
 from harmonium.server.settings import Settings
 from harmonium.server.wire.chat_request import EFFORTS, response_format
@@ -199,7 +200,7 @@ class ResponseRequest(RequestBody):
         budget = None if self.reasoning is None else self.reasoning.max_tokens
         budgets = (budget, 0 if self.effort == "none" else None, settings.reasoning_budget)
         return {
-            "tools": tools.functions,
+            "tools": [_spec(tool, f"tools.{number}") for number, tool in enumerate(tools.functions)],
             "tool_choice": choice,
             "effort": None if self.effort is None else EFFORTS[self.effort],
             "response_format": self.format,
@@ -263,6 +264,14 @@ class ResponseRequest(RequestBody):
         return {"type": "function", "name": choice}
 
 
+def _spec(tool: Mapping[str, Any], param: str) -> ToolSpec:
+    """A function as the model is told it. One that does not say `strict` is, as far as its schema allows."""
+    try:
+        return tool_spec(tool, unsaid_strict=None)
+    except BadRequest as error:
+        raise BadRequest(str(error), param=param) from None
+
+
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     """A function as the response object shows it."""
     function = tool.get("function")
@@ -272,7 +281,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
         "name": inner.get("name"),
         "description": inner.get("description"),
         "parameters": inner.get("parameters"),
-        "strict": inner.get("strict") is True,
+        "strict": inner.get("strict"),
     }
 
 
