@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from harmonium import hardware
 from harmonium.chat import loading
 from harmonium.cli import gpu_bench
 from harmonium.engine import sizes
+from harmonium.errors import HarmoniumError
 from harmonium.model.dummy import CONFIGS
 
 
@@ -29,6 +31,17 @@ def main() -> int:
     parser.add_argument("--memory", help="hold the process to so much of the device's memory, as in 16GB")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; by default a GPU if there is one")
     given = parser.parse_args()
+    try:
+        line = measured(given)
+    except HarmoniumError as error:
+        print(error)
+        return error.exit_code
+    print(json.dumps(line))
+    return 1 if "failed" in line else 0
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """The JSON line. Raises HarmoniumError for what cannot be."""
     device = loading.device_of(given.device)
     if given.memory:
         hardware.limit_memory(sizes.parsed(given.memory), str(device))
@@ -39,9 +52,7 @@ def main() -> int:
         return loading.load(given.model, device)
 
     only = [name for name in given.only.split(",") if name]
-    line = gpu_bench.run(given.dummy or given.model, load, device, only=only)
-    print(json.dumps(line))
-    return 1 if "failed" in line else 0
+    return gpu_bench.run(given.dummy or given.model, load, device, only=only)
 
 
 if __name__ == "__main__":
