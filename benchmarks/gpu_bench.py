@@ -18,7 +18,7 @@ from harmonium import hardware
 from harmonium.chat import loading
 from harmonium.cli import gpu_bench
 from harmonium.engine import sizes
-from harmonium.errors import HarmoniumError
+from harmonium.errors import BadRequest, HarmoniumError
 from harmonium.model.dummy import CONFIGS
 
 
@@ -43,6 +43,8 @@ def main() -> int:
 def measured(given: argparse.Namespace) -> dict[str, Any]:
     """The JSON line. Raises HarmoniumError for what cannot be."""
     device = loading.device_of(given.device)
+    if given.memory and device.type == "cpu":
+        raise BadRequest("--memory holds a process to a part of a GPU's memory; leave it out on a CPU.")
     if given.memory:
         hardware.limit_memory(sizes.parsed(given.memory), str(device))
 
