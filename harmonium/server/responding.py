@@ -57,6 +57,7 @@ class Responding:
             self.head,
             prompt.notes,
             prompt.functions,
+            namespaced=tools.namespaced,
             seal=server.state.seal if asked.seals_reasoning else None,
             summarizes=asked.summarizes,
             has_format=prompt.options.get("response_format") is not None,

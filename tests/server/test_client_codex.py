@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,27 @@ name = "Harmonium"
 base_url = "{url}/v1"
 wire_api = "responses"
 """
+MCP = """
+[mcp_servers.weather]
+command = "{python}"
+args = ["{folder}/weather.py"]
+required = true
+startup_timeout_sec = 60
+"""
+WEATHER = """
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("weather")
+
+
+@server.tool()
+def get_current_weather(city: str) -> str:
+    \"\"\"Get the current weather in a city.\"\"\"
+    return f"Sunny in {city}, 27 degrees."
+
+
+server.run("stdio")
+"""
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -87,6 +109,21 @@ def test_codex_runs_a_command_and_goes_on(server: Running, tmp_path: Path) -> No
         completed(codex(tmp_path, *words))[-1] for words in (["What is 12 + 30?"], ["resume", "--last", "And 12 + 31?"])
     ]
     assert [answer["type"] for answer in answers] == ["agent_message"] * 2
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(CODEX is None, reason="needs Codex: npm install --global @openai/codex")
+def test_codex_calls_its_mcp_servers(server: Running, tmp_path: Path) -> None:
+    """It declares their tools in namespaces."""
+    (tmp_path / "instructions.md").write_text("You are a helpful assistant.")
+    (tmp_path / "weather.py").write_text(WEATHER)
+    brief = BRIEF.replace("[features]", "[features]\nshell_tool = false\ntool_search_always_defer_mcp_tools = false")
+    settings = brief.format(folder=tmp_path) + PROVIDER.format(url=server.url)
+    (tmp_path / "config.toml").write_text(settings + MCP.format(folder=tmp_path, python=sys.executable))
+    items = completed(codex(tmp_path, "What is the weather like in Madrid?"))
+    [call] = [item for item in items if item["type"] == "mcp_tool_call"]
+    assert (call["tool"], call["arguments"], call["status"]) == ("get_current_weather", {"city": "Madrid"}, "completed")
+    assert "27 degrees" in items[-1]["text"]
 
 
 @pytest.mark.deep

@@ -11,7 +11,7 @@ response is the object at the end of the same events, so streamed and whole ones
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from harmonium.chat.events import (
     Done,
@@ -39,8 +39,9 @@ from harmonium.server.wire.response_output import CallOutput, Fields, Output, Re
 class Writer:
     """functions: names of those that the client runs; calls of others were refused, and are told in the notes alone.
 
-    seal: seals reasoning for clients that keep it. summarizes: reasoning is told as its own summary, too. has_format:
-    the answer follows one, so what is said before it would spoil it and counts as reasoning.
+    namespaced: the namespaces and own names of some of them. seal: seals reasoning for clients that keep it.
+    summarizes: reasoning is told as its own summary, too. has_format: the answer follows one, so what is said before it
+    would spoil it and counts as reasoning.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Writer:
         notes: Notes,
         functions: Collection[str],
         *,
+        namespaced: Mapping[str, tuple[str, str]] | None = None,
         seal: Seal | None = None,
         summarizes: bool = False,
         has_format: bool = False,
@@ -56,6 +58,7 @@ class Writer:
         self.response = head.object("in_progress", notes=notes)
         self.done: Done | None = None
         self._head, self._notes, self._functions = head, notes, functions
+        self._namespaced = namespaced or {}
         self._seal, self._summarizes, self._has_format = seal, summarizes, has_format
         self._outputs: list[Output] = []
         self._open: Output | None = None
@@ -161,7 +164,8 @@ class Writer:
 
     def _call(self, call_id: str, name: str) -> Iterator[Fields]:
         if self._open is None or self._open.item.get("call_id") != call_id:
-            yield from self._begin_item(CallOutput(call_id, name, len(self._outputs)))
+            namespace, own = self._namespaced.get(name, (None, name))
+            yield from self._begin_item(CallOutput(call_id, own, namespace, len(self._outputs)))
 
     def _begin_item(self, output: Output) -> Iterator[Fields]:
         yield from self._end_item("completed")

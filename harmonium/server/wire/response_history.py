@@ -19,6 +19,7 @@ from harmonium.harmony.schema import compact_json
 from harmonium.server import exact_messages
 from harmonium.server.sealing import Seal
 from harmonium.server.store_responses import Item, Known
+from harmonium.server.wire.tools import full_name
 
 CALL_PAYLOADS = ("arguments", "input", "action", "operation", "code", "queries", "query")
 """Where calls of tools that are no functions have what was asked for."""
@@ -212,7 +213,9 @@ class _Reader:
         if item.said is not None:
             said = exact_messages.from_json(item.said, self._model)
         elif body["type"] == "function_call":
-            said = (Message.call(body["name"], body["arguments"]),)
+            namespace = body.get("namespace")
+            name = body["name"] if namespace is None else full_name(namespace, body["name"])
+            said = (Message.call(name, body["arguments"]),)
         else:
             said = (Message.call(_tool_name(body), _payload(body)),)
         self._recipients[call_id] = said[-1].recipient or ""

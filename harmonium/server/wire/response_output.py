@@ -118,11 +118,12 @@ class ReasoningOutput(Output):
 
 
 class CallOutput(Output):
-    """A call of a function that the client runs."""
+    """A call of a function that the client runs, one of a namespace perhaps."""
 
-    def __init__(self, call_id: str, name: str, index: int) -> None:
+    def __init__(self, call_id: str, name: str, namespace: str | None, index: int) -> None:
         head = {"id": new_id("function_call"), "type": "function_call", "status": "in_progress"}
-        super().__init__("call", index, {**head, "call_id": call_id, "name": name, "arguments": ""})
+        where = {} if namespace is None else {"namespace": namespace}
+        super().__init__("call", index, {**head, "call_id": call_id, "name": name, **where, "arguments": ""})
 
     def add(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> Iterator[Fields]:
         self._texts.append(text)

@@ -1,9 +1,13 @@
-"""Tools as both APIs declare them: the functions among them are offered, other kinds are accepted and named."""
+"""Tools as both APIs declare them: the functions among them are offered, other kinds are accepted and named.
+
+Functions in a namespace, as agents declare those of their MCP servers, are offered under a name that holds both:
+gpt-oss was trained on functions in one namespace alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harmonium.errors import BadRequest
@@ -11,15 +15,19 @@ from harmonium.errors import BadRequest
 
 @dataclass(frozen=True)
 class Offered:
-    """functions: declarations as they came; others: what was not offered, as "web_search" or "custom:name"."""
+    """functions: declarations as they came; others: what was not offered, as "web_search" or "custom:name".
+
+    namespaced: by the names that functions of namespaces are offered with, the namespace and the function's own name.
+    """
 
     functions: tuple[Mapping[str, Any], ...] = ()
     others: tuple[str, ...] = ()
+    namespaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def only(self, names: Iterable[str]) -> Offered:
         """With these functions alone."""
         kept = frozenset(names)
-        return Offered(tuple(tool for tool in self.functions if name_of(tool) in kept), self.others)
+        return replace(self, functions=tuple(tool for tool in self.functions if name_of(tool) in kept))
 
     def choice(self, given: Any) -> tuple[Offered, Any]:
         """What a tool_choice of either API leaves, and the choice among it as LLM.chat takes it.
@@ -43,19 +51,41 @@ def offered(tools: Any) -> Offered:
         return Offered()
     if not isinstance(tools, (list, tuple)):
         raise BadRequest('tools is a list of {"type": "function", ...}.', param="tools")
-    functions, others = [], []
+    functions: list[Mapping[str, Any]] = []
+    others: list[str] = []
+    namespaced: dict[str, tuple[str, str]] = {}
     for number, tool in enumerate(tools):
         if not isinstance(tool, Mapping):
             raise BadRequest(f"tools.{number} is no object with a type.", param=f"tools.{number}")
-        kind = tool.get("type", "function")
-        if kind != "function":
-            name = name_of(tool)
-            others.append(f"{kind}:{name}" if name else str(kind))
-        elif name_of(tool) is None:
-            raise BadRequest(f"tools.{number} is a function without a name.", param=f"tools.{number}")
-        else:
+        kind, name = tool.get("type", "function"), name_of(tool)
+        if kind in ("function", "namespace") and name is None:
+            raise BadRequest(f"tools.{number} is a {kind} without a name.", param=f"tools.{number}")
+        if kind == "function":
             functions.append(tool)
-    return Offered(tuple(functions), tuple(others))
+        elif kind == "namespace":
+            inside = _inside(tool, number)
+            others += [f"{other} in {name}" for other in inside.others]
+            for function in inside.functions:
+                own = str(name_of(function))
+                namespaced[full_name(str(name), own)] = (str(name), own)
+                functions.append({**function, "name": full_name(str(name), own)})
+        else:
+            others.append(f"{kind}:{name}" if name else str(kind))
+    return Offered(tuple(functions), tuple(others), namespaced)
+
+
+def _inside(namespace: Mapping[str, Any], number: int) -> Offered:
+    """What a namespace declares, which is no further namespace."""
+    tools = namespace.get("tools") or ()
+    kinds = [tool.get("type") for tool in tools if isinstance(tool, Mapping)] if isinstance(tools, list) else []
+    if "namespace" in kinds:
+        raise BadRequest(f"tools.{number} is a namespace within another one.", param=f"tools.{number}")
+    return offered(tools)
+
+
+def full_name(namespace: str, name: str) -> str:
+    """What a function of a namespace is offered as."""
+    return f"{namespace}__{name}"
 
 
 def name_of(tool: Any) -> str | None:
