@@ -10,10 +10,11 @@ const ADVICE = [
   [() => true, "The answer failed", "Try again; the conversation is as it was.", "retry"],
 ];
 
-/** {title, message, advice, action, wait} for an error record {message, status, code, wait}. action: retry, key, new or settings. */
+/** {title, message, advice, action} for an error record {message, status, code, wait}. action: retry, key, new or settings. */
 export function adviceFor(error) {
   const [, title, advice, action] = ADVICE.find(([applies]) => applies(error));
-  return { title, message: error.message, advice, action, wait: error.wait ?? 0 };
+  const { message, wait } = error;
+  return { title, message, advice: wait ? `The server asks to wait ${wait} s before trying again.` : advice, action };
 }
 
 /** An error as a record that can be kept with a conversation. */

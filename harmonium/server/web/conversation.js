@@ -8,13 +8,18 @@
 
 export const EFFORTS = ["low", "medium", "high"];
 
+// Not crypto.randomUUID, which exists on https and loopback alone; servers stand in local networks, too.
+export function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export function newConversation(options) {
   const now = Date.now();
-  return { id: crypto.randomUUID(), title: "", isNamed: false, created: now, updated: now, options: structuredClone(options), turns: [] };
+  return { id: newId(), title: "", isNamed: false, created: now, updated: now, options: structuredClone(options), turns: [] };
 }
 
 export function newTurn(question) {
-  return { id: crypto.randomUUID(), question, asked: Date.now(), rounds: [] };
+  return { id: newId(), question, asked: Date.now(), rounds: [] };
 }
 
 export function newRound() {

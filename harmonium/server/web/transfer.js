@@ -1,6 +1,6 @@
 // Conversations out of the browser and into it again, as a JSON file.
 
-import { EFFORTS, newConversation } from "./conversation.js";
+import { EFFORTS, newConversation, newId } from "./conversation.js";
 import { DEFAULT_OPTIONS } from "./settings.js";
 import { parseTools } from "./tools.js";
 
@@ -61,7 +61,7 @@ function readOptions(value) {
 
 function readTurn(value) {
   return {
-    id: crypto.randomUUID(),
+    id: newId(),
     question: string(value.question, "question"),
     asked: number(value.asked, "asked"),
     rounds: list(value.rounds, "rounds").map(readRound),

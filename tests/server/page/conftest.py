@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.server.conftest import Running
 
 CHROMIUM = shutil.which("chromium")
+WAIT_MS = 90_000  # the first answer may wait for kernels to be compiled
+expect.set_options(timeout=WAIT_MS)
 DESKTOP = {"width": 1280, "height": 860}
 
 Open = Callable[..., AbstractContextManager[Page]]
@@ -51,7 +53,8 @@ class Complaints:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium fonts-noto-cjk")
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # A name of a local network, where browsers grant less than on loopback.
+    options = ["--host-resolver-rules=MAP harmonium.test 127.0.0.1", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
@@ -62,7 +65,7 @@ def browser() -> Iterator[Browser]:
 def profile(browser: Browser, **options: Any) -> Iterator[Page]:
     """An empty tab of a browser that knows nothing yet."""
     with browser.new_context(**{"viewport": DESKTOP} | options) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(WAIT_MS)
         yield context.new_page()
 
 
@@ -110,6 +113,8 @@ def page(tab: tuple[Page, Complaints], server: Running) -> Iterator[Page]:
     page.set_viewport_size({"width": 1280, "height": 860})
     load(page, server.url)
     yield page
+    for other in page.context.pages[1:]:
+        other.close()
     page.context.set_offline(False)
     page.emulate_media(color_scheme="light")
     page.goto("about:blank")

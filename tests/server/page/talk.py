@@ -38,7 +38,7 @@ def ask(page: Page, text: str) -> str:
 
 def until(page: Page, expression: str) -> Any:
     """What an expression gives once it gives something. Playwright's own waiting is code that the page forbids."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if found := page.evaluate(expression):
             return found

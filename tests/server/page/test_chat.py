@@ -196,3 +196,14 @@ def test_a_server_with_keys_asks_for_one(open_page: Open, start: Start) -> None:
         expect(page.locator("#model")).to_have_value("nano")
         page.reload()
         assert "Paris" in ask(page, CAPITAL)
+
+
+def test_it_works_on_a_plain_address_of_a_network(open_page: Open, server: Running) -> None:
+    url = server.url.replace("127.0.0.1", "harmonium.test")
+    with open_page(url, allowed="Cross-Origin-Opener-Policy") as page:
+        assert not page.evaluate("isSecureContext")
+        shown = ask(page, CAPITAL)
+        page.click("[aria-label='Copy the answer']")
+        page.focus("#prompt")
+        page.keyboard.press("Control+V")
+        assert page.input_value("#prompt") == shown

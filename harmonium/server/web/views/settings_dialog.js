@@ -141,6 +141,6 @@ export class SettingsDialog {
     byId("export-all").disabled = byId("delete-all").disabled = !hasAny;
     const { usage } = (await navigator.storage?.estimate?.().catch(() => null)) ?? {};
     const size = usage ? `, about ${(usage / 1e6).toFixed(1)} MB` : "";
-    setText(byId("storage"), `${this.#session.list.length} kept in this browser${size}. Nothing else is stored anywhere.`);
+    setText(byId("storage"), `${this.#session.list.length} kept in this browser${size}; the server keeps none.`);
   }
 }
