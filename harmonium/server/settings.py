@@ -68,6 +68,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadRequest(f"--{name.replace('_', '-')} is {value}; give a positive number, or leave it out.")
+        if not 0 <= self.port <= 65535:
+            raise BadRequest(f"--port is {self.port}; give one from 1 to 65535, or 0 for any that is free.")
         if self.reasoning_budget is not None and self.reasoning_budget < 0:
             raise BadRequest(f"--reasoning-budget is {self.reasoning_budget}; give 0 or more tokens.")
         if not is_loopback(self.host) and not self.asks_for_keys:
