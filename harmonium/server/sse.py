@@ -64,7 +64,7 @@ class EventStream(Response):
             try:
                 async for one in events:
                     self._is_idle = False
-                    await _send(send, one)
+                    await send({"type": "http.response.body", "body": one, "more_body": True})
             except HarmoniumError as error:
                 await _send(send, data(error_body(error)) + DONE)
             except Exception as error:  # noqa: BLE001 - a bug, which is logged, and of which the client has to be told

@@ -37,7 +37,15 @@ def same(value: Any) -> Any:
 
 def events(text: str) -> list[Any]:
     lines = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: {")]
-    return [same(json.loads(line)) for line in lines]
+    return [json.loads(line) for line in lines]
+
+
+def said(text: str) -> str:
+    """The text of any of the APIs' streams, joined."""
+    parts = [event["delta"] for event in events(text) if event.get("type") == "response.output_text.delta"]
+    for choice in (choice for event in events(text) for choice in event.get("choices", ())):
+        parts.append(choice.get("text") or choice.get("delta", {}).get("content") or "")
+    return "".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +66,8 @@ def test_its_answer_comes_back(both: tuple[Running, Running], path: str, body: d
     assert here.status_code == there.status_code == 200, here.text
     assert here.headers["content-type"].split(";") == there.headers["content-type"].split(";")
     if stream:
-        told = [event["type"] if "type" in event else event["object"] for event in events(here.text)]
-        assert told == [event["type"] if "type" in event else event["object"] for event in events(there.text)]
-        assert len(told) > 3
+        assert said(here.text) == said(there.text) != ""
+        assert len(events(here.text)) > 3
     else:
         assert same(here.json()).keys() == same(there.json()).keys()
         assert here.json()["model"] == "nano"

@@ -188,5 +188,4 @@ class Chunks:
         return f"{self._before}{choice}{self._after}"
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
