@@ -125,7 +125,7 @@ class BatchBuilder:
         arrays["sampled_lanes"] = lanes
         key = None
         if self._spare is not None and all(row.is_sampled and row.stop == row.start + 1 for row in rows):
-            n = _filled(len(rows), len(self._seated))
+            n = filled_rows(len(rows), len(self._seated))
             arrays, key = self._filled(arrays, n), (n, arrays["full_table"].shape[1], bool(drawing), self.arena.version)
             drawing = {name: _padded(array, n) for name, array in drawing.items()}
             if drawing:
@@ -366,7 +366,7 @@ def _positions(rows: list[Row], offsets: list[int]) -> NDArray[np.int64]:
     return np.array(firsts, np.int64) + np.array(offsets, np.int64)
 
 
-def _filled(n: int, most: int) -> int:
+def filled_rows(n: int, most: int) -> int:
     """The size, of few, to which n rows are filled up: up to an eighth more."""
     step = 1 if n <= 8 else 1 << ((n - 1).bit_length() - 3)
     return min(most, -(-n // step) * step)

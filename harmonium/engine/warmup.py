@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
+from harmonium.engine.batch import filled_rows
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams
 
@@ -16,19 +17,17 @@ N_ANSWER = 3
 
 
 def warm_up(engine: Engine) -> None:
-    """Prompts of powers of two up to a step's budget, one by one, then short ones at once, by powers of two.
+    """Prompts of powers of two up to a step's budget, one by one; then as many short ones at once as a graph may have.
 
-    The engine has nothing to do, and has nothing of it in its cache afterwards.
+    The engine has nothing to do, and has nothing of it in its cache afterwards. Graphs of long contexts are captured
+    when they come.
     """
     assert not engine.has_work, "requests would be mixed with those of others"
     longest, n_rows = min(engine.scheduler.token_budget, engine.context - N_ANSWER), len(engine.cache.full_table)
+    lengths = [*(2**i for i in range((longest - 1).bit_length())), longest]
+    counts = sorted({filled_rows(n, n_rows) for n in range(1, n_rows + 1)})
     draw = Random(0).choices
-    for lengths in [*([n] for n in _sizes(longest)), *([1] * n for n in _sizes(n_rows))]:
-        prompts = [draw(range(engine.arena.vocab_size), k=length) for length in lengths]  # distinct: none is cached
+    for batch in [*([length] for length in lengths), *([1] * n for n in counts)]:
+        prompts = [draw(range(engine.arena.vocab_size), k=length) for length in batch]  # distinct: none is cached
         engine.generate(prompts, SamplingParams(max_tokens=N_ANSWER, seed=0))
     engine.cache.forget_idle()
-
-
-def _sizes(most: int) -> list[int]:
-    """Powers of two below the most, and the most."""
-    return [*(2**i for i in range((most - 1).bit_length())), most]
