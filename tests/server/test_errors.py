@@ -45,3 +45,8 @@ def test_curl_needs_no_header_and_web_pages_no_trick(server: Running) -> None:
     assert server.http.post("/v1/chat/completions", content=body, headers=kind).status_code == 200
     page = kind | {"Origin": "https://example.com"}
     assert server.http.post("/v1/chat/completions", content=body, headers=page).status_code == 400
+
+
+def test_what_probes_and_careless_clients_send(server: Running) -> None:
+    assert [server.http.head(path).status_code for path in ("/health", "/ready")] == [200, 200]
+    assert server.http.get("/v1/models/").json() == server.http.get("/v1/models").json()

@@ -14,6 +14,8 @@ from openai.types import CompletionUsage
 
 from harmonium.chat.events import Done, Event, FinishReason, ToolCall
 from harmonium.chat.options import ChatOptions
+from harmonium.errors import BadRequest
+from harmonium.harmony.messages import DeveloperContent
 from harmonium.harmony.messages import Message as HarmonyMessage
 from harmonium.server import sse
 from harmonium.server.calls import Call
@@ -21,6 +23,9 @@ from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
 from harmonium.server.wire.chat_answer import Choice, Chunks, Head, Message, Piece
 from harmonium.server.wire.chat_request import ChatRequest
+from harmonium.server.wire.response_history import ids_of, recollect
+from harmonium.server.wire.response_history import messages as read_messages
+from harmonium.server.wire.response_items import input_items
 from harmonium.server.wire.tools import Offered, name_of
 from harmonium.server.wire.usage import completion_usage
 
@@ -43,6 +48,9 @@ class _Answer:
 
     def __init__(self, asked: ChatRequest, server: Serving, call: Call) -> None:
         """Raises BadRequest for what cannot be."""
+        if (asked.messages is None) == (asked.input is None):
+            what = "Field required" if asked.input is None else "Leave out input, which is another way to say the same"
+            raise BadRequest(f"messages: {what}.", param="messages")
         self._asked, self._server, self._call = asked, server, call
         self._owner = call.key or ""
         self._tools, choice = asked.offered
@@ -82,7 +90,7 @@ class _Answer:
     async def _pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:
         """What each choice says next, with its number; None is its end."""
         async with AsyncExitStack() as stack:
-            messages = await self._server.state.recall.restored(self._owner, self._asked.messages)
+            messages = await self._messages()
             begun = [await self._begin(stack, messages, number) for number in range(len(self._choices))]
             for number in range(len(begun)):
                 yield number, Piece({"role": "assistant", "content": ""})
@@ -98,6 +106,18 @@ class _Answer:
                 else:
                     for piece in self._choices[number].take(one):
                         yield number, piece
+
+    async def _messages(self) -> Sequence[Mapping[str, Any] | HarmonyMessage]:
+        """What came before, as it was said where this server said it."""
+        state = self._server.state
+        if self._asked.messages is not None:
+            return await state.recall.restored(self._owner, self._asked.messages)
+        bodies = input_items(self._asked.input)
+        known = await state.recall.known(self._owner, *ids_of(bodies))
+        said = read_messages(recollect(bodies, (), known, state.seal), state.model)
+        if self._asked.instructions is not None:
+            said.insert(0, HarmonyMessage.developer(DeveloperContent(instructions=self._asked.instructions)))
+        return said
 
     async def _begin(
         self, stack: AsyncExitStack, messages: Sequence[Mapping[str, Any] | HarmonyMessage], number: int

@@ -14,12 +14,14 @@ from harmonium.server.serving import Known, Server
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> dict[str, Any]:
     """The process is there."""
     return {"status": "ok", "version": __version__}
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(server: Server) -> dict[str, Any]:
     """A request would be taken now. Raises RequestFailed where the engine has stopped, Busy where the queue is full."""

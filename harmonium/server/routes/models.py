@@ -12,6 +12,7 @@ from harmonium.server.serving import Known, Server, Serving
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
+@router.get("/", include_in_schema=False)
 @router.get("")
 async def list_models(server: Server, _: Known) -> dict[str, Any]:
     """Every name that requests may give."""

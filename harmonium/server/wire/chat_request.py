@@ -98,6 +98,12 @@ class ChatFields(BaseModel):
         nested = None if self.reasoning is None else self.reasoning.effort
         return next((one for one in (self.reasoning_effort, nested, template.get("reasoning_effort")) if one), None)
 
+    @property
+    def n_most(self) -> int | None:
+        """The most tokens that an answer may have; -1 stands for no limit."""
+        asked = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        return None if asked == -1 else asked
+
     def shows_reasoning(self, settings: Settings) -> bool:
         is_excluded = self.reasoning is not None and bool(self.reasoning.exclude)
         return settings.reasoning_format == "split" and not is_excluded and self.include_reasoning is not False
@@ -112,7 +118,6 @@ class ChatFields(BaseModel):
         nested = None if self.reasoning is None else self.reasoning.max_tokens
         budgets = (self.reasoning_budget, nested, 0 if effort == "none" else None, settings.reasoning_budget)
         identity = (self.chat_template_kwargs or {}).get("model_identity")
-        asked = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
         return {
             "tools": tools.functions,
             "tool_choice": choice,
@@ -126,7 +131,7 @@ class ChatFields(BaseModel):
             "top_k": self.top_k,
             "min_p": self.min_p,
             "seed": self.seed,
-            "max_tokens": None if asked == -1 else asked,
+            "max_tokens": self.n_most,
             "stop": self.stop or None,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
@@ -137,9 +142,21 @@ class ChatFields(BaseModel):
 
 
 class ChatRequest(ChatFields):
-    """A request's body."""
+    """A request's body.
 
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    Cursor's agent asks here in the words of Responses, with `input` in the place of `messages`, and reads an answer of
+    this API.
+    """
+
+    messages: list[dict[str, Any]] | None = Field(None, min_length=1)
+    input: str | list[Any] | None = Field(None, min_length=1)
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(None, ge=-1)
+
+    @property
+    def n_most(self) -> int | None:
+        asked = super().n_most
+        return self.max_output_tokens if asked is None and self.max_output_tokens != -1 else asked
 
 
 def response_format(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

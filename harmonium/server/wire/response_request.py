@@ -95,6 +95,8 @@ class ResponseRequest(RequestBody):
     max_tool_calls: int | None = Field(None, ge=0)
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
@@ -208,6 +210,8 @@ class ResponseRequest(RequestBody):
             "stop_loops": True,
             "temperature": self.temperature,
             "top_p": self.top_p,
+            "top_k": self.top_k,
+            "min_p": self.min_p,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             "seed": self.seed,
