@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harmonium.chat.events import Done, FinishReason
 from harmonium.chat.options import ChatOptions
-from harmonium.errors import BadRequest, HarmoniumError, NotFound
+from harmonium.errors import BadRequest, CannotWrite, HarmoniumError, NotFound
 from harmonium.harmony.messages import DeveloperContent, Message, Role
 from harmonium.server.calls import Call
 from harmonium.server.errors import internal
@@ -73,6 +74,7 @@ class Responding:
 
         Whoever stops before the end calls `abandon`.
         """
+        failure: HarmoniumError | None = None
         try:
             async with self._server.turn(call, self._prompt.messages, **self._prompt.options) as said:
                 await self._keep_begun()
@@ -82,29 +84,38 @@ class Responding:
                     if isinstance(event, Done) and event.finish_reason is FinishReason.ERROR:
                         continue  # why is raised next
                     new = list(self.writer.take(event))
-                    if isinstance(event, Done):
-                        self.is_over = True  # whoever cancels from now on is too late
-                        await asyncio.shield(self._state.surely(self._keep()))
-                    for fields in new:
+                    for fields in await self._ended(new) if isinstance(event, Done) else new:
                         yield fields
         except HarmoniumError as error:
             if not self.writer.has_begun:
                 raise
-            self.error = error
+            failure = error
         except Exception as error:
             if not self.writer.has_begun:
                 raise
-            self.error = internal(error)
-        if self.error is not None:
-            for fields in await self.abandon(self.error):
+            failure = internal(error)
+        if failure is not None:
+            self.error = failure
+            for fields in await self.abandon(failure):
                 yield fields
 
     async def abandon(self, error: HarmoniumError | None = None) -> Sequence[Fields]:
         """The events of a response that ends early: failed by an error, else cancelled."""
         self.is_over = True
         events = list(self.writer.cancel() if error is None else self.writer.fail(error))
-        await self._keep()
+        with suppress(CannotWrite):  # the store's log says so; how the response ended has to be told all the same
+            await self._keep()
         return events
+
+    async def _ended(self, last: list[Fields]) -> list[Fields]:
+        """The last events, once the end is stored; where that fails, those of a failure."""
+        self.is_over = True  # whoever cancels from now on is too late
+        try:
+            await asyncio.shield(self._state.surely(self._keep()))
+        except CannotWrite as error:
+            self.error = error
+            return [*last[:-1], *self.writer.fail(error)]
+        return last
 
     async def _keep_begun(self) -> None:
         """Others can ask for a response in the background from its beginning."""

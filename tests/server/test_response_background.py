@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,25 @@ def test_a_storm_of_clients_that_leave_ends_in_true_states(server: Running) -> N
     assert {status for status, _ in statuses} == {"completed", "incomplete", "cancelled"}
     assert all(status != "cancelled" for status, has_seen_end in statuses if has_seen_end)
     until(lambda: not server.llm.engine.scheduler.running, "the end of all requests")
+
+
+def test_a_store_that_fails_is_told_before_anything_counts_as_stored(start: Start, tmp_path: Path) -> None:
+    with start(store=tmp_path / "store.db") as server:
+        made = server.post("/responses", input=CAPITAL)
+        with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+            connection.execute("DROP TABLE responses")
+            connection.commit()
+        response = check_stream(streamed(server, input=CAPITAL))
+        assert response["status"] == "failed" and "store" in response["error"]["message"]
+        assert "Paris" in response["output"][-1]["content"][0]["text"]
+        for body in (
+            {"input": CAPITAL},
+            {"input": "Hi", "previous_response_id": made["id"]},
+            {**LONG, "background": True},
+        ):
+            answer = server.http.post("/v1/responses", json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "cannot_write")
+        assert server.post("/responses", input=CAPITAL, store=False)["status"] == "completed"
 
 
 def test_deleting_a_response_ends_it(server: Running) -> None:

@@ -40,6 +40,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "text": {"format": {"type": "json_schema", "name": "answer", "schema": SCHEMA, "strict": True}},
         "max_output_tokens": 300,
     },
+    "any JSON": {"input": CAPITAL, "text": {"format": {"type": "json_object"}}, "max_output_tokens": 60},
     "limit": {"input": CAPITAL, "max_output_tokens": 8},
     "limit in a call": {
         "input": "What is the weather in Oslo?",

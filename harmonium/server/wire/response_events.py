@@ -74,7 +74,9 @@ class Writer:
             yield self._event(fields)
 
     def fail(self, error: HarmoniumError) -> Iterator[Fields]:
-        """The end of a response that could not go on."""
+        """The end of a response that could not go on, or whose end, just told, does not count."""
+        if self.done is not None:
+            self._n_events -= 1
         yield from self._close("incomplete")
         self.response = self._head.object("failed", self.output, notes=self._notes, error=error_of(error))
         yield self._event({"type": "response.failed", "response": self.response})
