@@ -6,7 +6,8 @@ export function connectAddress(session) {
     const { id, turns } = session.current;
     const wanted = turns.length ? id : "";
     if (wanted === named()) return;
-    const isSame = named() === "" && session.current.turns.length === 1; // a conversation gets its name with its first turn
+    // A conversation is named with its first turn; that is no step to go back from.
+    const isSame = named() === "" && session.current.turns.length === 1;
     history[isSame ? "replaceState" : "pushState"](null, "", wanted ? `#${wanted}` : location.pathname);
   };
   const open = () => {

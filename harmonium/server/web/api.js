@@ -29,7 +29,12 @@ export class Api {
   /** Yields the events of one streamed response. */
   async *respond(request, signal) {
     const headers = { "Content-Type": "application/json", Accept: "text/event-stream" };
-    const response = await this.#fetch("/v1/responses", { method: "POST", headers, body: JSON.stringify(request), signal });
+    const response = await this.#fetch("/v1/responses", {
+      method: "POST",
+      headers,
+      body: JSON.stringify(request),
+      signal,
+    });
     try {
       yield* readEvents(response.body);
     } catch (error) {

@@ -2,8 +2,8 @@
 //
 // conversation: {id, title, isNamed, created, updated, options, turns}
 // turn:         {id, question, asked, rounds}; a round is one request, and a call whose result is given begins another
-// round:        {status, items, outputs, times, started, first, ended, usage, error, reason}
-//   items are the response's own output items, outputs the results given to calls by call_id
+// round:        {status, items, outputs, times, started, first, ended, usage, metadata, error, reason}
+//   items are the response's own output items, outputs the results given to calls by call_id, metadata what it tells
 //   status: running, completed, incomplete, stopped, failed
 
 export const EFFORTS = ["low", "medium", "high"];
@@ -15,7 +15,15 @@ export function newId() {
 
 export function newConversation(options) {
   const now = Date.now();
-  return { id: newId(), title: "", isNamed: false, created: now, updated: now, options: structuredClone(options), turns: [] };
+  return {
+    id: newId(),
+    title: "",
+    isNamed: false,
+    created: now,
+    updated: now,
+    options: structuredClone(options),
+    turns: [],
+  };
 }
 
 export function newTurn(question) {
@@ -23,7 +31,8 @@ export function newTurn(question) {
 }
 
 export function newRound() {
-  return { status: "running", items: [], outputs: {}, times: {}, started: Date.now(), first: 0, ended: 0, usage: null, error: null, reason: "" };
+  const clock = { times: {}, started: Date.now(), first: 0, ended: 0 };
+  return { status: "running", items: [], outputs: {}, ...clock, usage: null, metadata: {}, error: null, reason: "" };
 }
 
 /** The request that asks for what comes next. Reasoning goes back within the last turn alone, as gpt-oss expects it. */
@@ -80,8 +89,10 @@ export function answerOf(turn) {
   return messages.map(textOf).filter(Boolean).join("\n\n");
 }
 
-/** A turn's figures, {prompt, cached, completion, reasoning, seconds, speed}, or null before any: the prompt is that of its
- * last round, which holds the earlier ones, all else is summed. */
+/**
+ * A turn's figures, {prompt, cached, completion, reasoning, seconds, speed}, or null before any: the prompt is that of
+ * its last round, which holds the earlier ones, all else is summed.
+ */
 export function figuresOf(turn) {
   const rounds = turn.rounds.filter((round) => round.usage);
   if (!rounds.length) return null;

@@ -25,7 +25,11 @@ export function icon(name) {
 
 /** A button that shows a symbol alone and says its name to screen readers and on hover. */
 export function iconButton(name, label, onClick, properties = {}) {
-  const button = el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, ...properties }, icon(name));
+  const button = el(
+    "button",
+    { type: "button", class: "icon-button", "aria-label": label, title: label, ...properties },
+    icon(name),
+  );
   button.addEventListener("click", onClick);
   return button;
 }

@@ -3,14 +3,15 @@
 import { isAbort } from "./api.js";
 import { recordOf } from "./advice.js";
 
-/** Runs a round to its end, whatever that is; onChange() after every event. Never throws: the round says what failed. */
+/** Runs a round to its end, whatever that is; onChange() after every event. The round itself says what failed. */
 export async function runRound(round, events, onChange) {
   try {
     for await (const event of events) {
       apply(round, event, Date.now());
       onChange();
     }
-    if (round.status === "running") fail(round, { message: "The connection broke before the answer was complete.", status: 0 });
+    if (round.status === "running")
+      fail(round, { message: "The connection broke before the answer was complete.", status: 0 });
   } catch (error) {
     if (isAbort(error)) round.status = "stopped";
     else fail(round, error);
@@ -50,7 +51,10 @@ const HANDLERS = {
   "response.incomplete": finish,
   "response.failed": (round, event, now) => {
     finish(round, event, now);
-    fail(round, { message: event.response.error?.message ?? "The server gave no reason.", code: event.response.error?.code });
+    fail(round, {
+      message: event.response.error?.message ?? "The server gave no reason.",
+      code: event.response.error?.code,
+    });
   },
   error: (round, event) => fail(round, event.error ?? event),
 };
@@ -67,6 +71,7 @@ function finish(round, { response }, now) {
   // What is readable need not be kept a second time, sealed with one server's key.
   round.items = response.output.map(({ encrypted_content: _, ...item }) => item);
   round.usage = response.usage;
+  round.metadata = response.metadata ?? {};
   round.reason = response.incomplete_details?.reason ?? "";
   round.ended = now;
 }

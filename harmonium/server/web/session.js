@@ -4,7 +4,16 @@
 //   "change" {conversation, turn}: a turn grew   "open": another conversation, or another shape of this one
 //   "list": the list of conversations changed    "notice" {text}: something the user has to be told
 
-import { isRunning, nameByQuestion, newConversation, newRound, newTurn, openCalls, requestFor, settle } from "./conversation.js";
+import {
+  isRunning,
+  nameByQuestion,
+  newConversation,
+  newRound,
+  newTurn,
+  openCalls,
+  requestFor,
+  settle,
+} from "./conversation.js";
 import { runRound } from "./round.js";
 
 const SAVE_EVERY_MS = 1000;

@@ -1,4 +1,5 @@
-// What the user chose: options of new conversations, the model, the theme, and the API key, which is kept only if asked.
+// What the user chose: options of new conversations, the model, the theme, and the API key, which is kept only if
+// asked.
 
 const STORAGE_KEY = "harmonium.settings";
 const API_KEY = "harmonium.key";

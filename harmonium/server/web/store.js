@@ -63,7 +63,9 @@ class MemoryStore {
   #kept = new Map();
 
   async all() {
-    return [...this.#kept.values()].map((kept) => structuredClone(kept)).sort((one, other) => other.updated - one.updated);
+    return [...this.#kept.values()]
+      .map((kept) => structuredClone(kept))
+      .sort((one, other) => other.updated - one.updated);
   }
 
   async put(conversation) {

@@ -33,7 +33,8 @@ export function parseTools(text) {
 function readTool(value, index) {
   const which = `Function ${index + 1}`;
   if (!isObject(value)) throw new Error(`${which} is no JSON object.`);
-  if ((value.type ?? "function") !== "function") throw new Error(`${which}: only tools of type "function" are offered here.`);
+  if ((value.type ?? "function") !== "function")
+    throw new Error(`${which}: only tools of type "function" are offered here.`);
   const tool = isObject(value.function) ? value.function : value;
   if (typeof tool.name !== "string" || !/^[\w-]{1,64}$/.test(tool.name)) {
     throw new Error(`${which} needs a "name" of letters, digits, _ and -.`);

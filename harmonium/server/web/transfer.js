@@ -13,12 +13,17 @@ export function download(conversations, name) {
   const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   const link = document.createElement("a");
   link.href = url;
-  link.download = `${name.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 60) || "conversation"}.json`;
+  link.download = `${
+    name
+      .replace(/[^\p{L}\p{N} _-]+/gu, "")
+      .trim()
+      .slice(0, 60) || "conversation"
+  }.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** The conversations of an exported file, rebuilt field by field, each with an id of its own; throws with what is wrong. */
+/** The conversations of an exported file, rebuilt field by field, with ids of their own; throws with what is wrong. */
 export function readExport(text) {
   let file;
   try {
@@ -26,7 +31,8 @@ export function readExport(text) {
   } catch {
     throw new Error("This file is not JSON, so it is no export of conversations.");
   }
-  if (file?.format !== FORMAT || !Array.isArray(file.conversations)) throw new Error("This file is no export of conversations.");
+  if (file?.format !== FORMAT || !Array.isArray(file.conversations))
+    throw new Error("This file is no export of conversations.");
   if (file.version !== 1) throw new Error(`This export is of version ${file.version}; this page reads version 1.`);
   return file.conversations.map((value, index) => {
     try {
@@ -78,6 +84,9 @@ function readRound(value) {
     first: number(value.first, "first"),
     ended: number(value.ended, "ended"),
     usage: typeof value.usage === "object" ? value.usage : null,
+    metadata: Object.fromEntries(
+      Object.entries(value.metadata ?? {}).map(([key, text]) => [key, string(text, "metadata")]),
+    ),
     error: value.error ? { message: string(value.error.message, "error"), status: -1, code: "", wait: 0 } : null,
     reason: string(value.reason, "reason"),
   };

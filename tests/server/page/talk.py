@@ -15,6 +15,27 @@ ENDLESS = "Spell: " + "x" * 300
 
 OVER = ".turn:last-child .answer:not([aria-busy=true])"
 
+RICH = """# A heading that is long enough to need more than one line on a phone
+
+| Model | Layers | Experts | Parameters | Active | Context |
+|---|---|---|---|---|---|
+| gpt-oss-20b | 24 | 32 | 20.9 B | 3.6 B | 131072 |
+
+```python
+print("a line of code that is a good deal longer than any phone is wide", 1, True)  # and a comment
+```
+
+- [x] done `averyveryveryveryveryveryveryveryveryveryverylongword_in_code` and https://example.com/averyverylongaddresswithoutend
+> A quotation with \\(a_1 + b_1 + c_1 + d_1 + e_1 + f_1 + g_1 + h_1 + i_1 + j_1\\)
+
+無限に長い行無限に長い行無限に長い行無限に長い行無限に長い行 مرحبا بالعالم"""
+
+# Shows a text as the last answer, as the model would have said it.
+SHOW = """async (text) => {
+    const { MarkdownStream } = await import("/web/markdown/stream.js");
+    new MarkdownStream(document.querySelector(".turn:last-child .markdown")).show(text);
+}"""
+
 
 def send(page: Page, text: str) -> None:
     """Types a message and sends it, without waiting for more than its place on the page."""

@@ -8,30 +8,22 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.server.page.conftest import Open
-from tests.server.page.talk import CAPITAL, COUNT, ENDLESS, answer, ask, questions, send, stored, until, wait
+from tests.server.page.talk import (
+    CAPITAL,
+    COUNT,
+    ENDLESS,
+    RICH,
+    SHOW,
+    answer,
+    ask,
+    questions,
+    send,
+    stored,
+    until,
+    wait,
+)
 
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-
-RICH = """# A heading that is long enough to need more than one line on a phone
-
-| Model | Layers | Experts | Parameters | Active | Context |
-|---|---|---|---|---|---|
-| gpt-oss-20b | 24 | 32 | 20.9 B | 3.6 B | 131072 |
-
-```python
-print("a line of code that is a good deal longer than any phone is wide", 1, True)  # and a comment
-```
-
-- [x] done `averyveryveryveryveryveryveryveryveryveryverylongword_in_code` and https://example.com/averyverylongaddresswithoutend
-> A quotation with \\(a_1 + b_1 + c_1 + d_1 + e_1 + f_1 + g_1 + h_1 + i_1 + j_1\\)
-
-無限に長い行無限に長い行無限に長い行無限に長い行無限に長い行 مرحبا بالعالم"""
-
-# Shows a text as the last answer, as the model would have said it.
-SHOW = """async (text) => {
-    const { MarkdownStream } = await import("/web/markdown/stream.js");
-    new MarkdownStream(document.querySelector(".turn:last-child .markdown")).show(text);
-}"""
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:

@@ -93,20 +93,27 @@ def test_a_function_call_asks_for_its_result_and_the_turn_goes_on(page: Page) ->
 
 def test_stop_keeps_what_was_said_and_frees_the_server(page: Page, server: Running) -> None:
     page.click("label:has(#effort-high)")
+    page.evaluate("""() => {
+        window.opened = 0;
+        const look = () => (window.opened += document.querySelector(".reasoning[open] .reasoning-text") ? 1 : 0);
+        new MutationObserver(look).observe(document.querySelector("#thread"), { subtree: true, childList: true });
+    }""")
     send(page, ENDLESS)
-    reasoning = page.locator(".reasoning-text")
+    content = page.locator(".answer-content")
     until(page, "document.querySelector('.reasoning-text')?.textContent.length > 40")
-    expect(reasoning).to_be_visible()
     assert page.locator("#send").get_attribute("aria-label") == "Stop"
     page.keyboard.press("Escape")
     wait(page)
     expect(page.locator(".note")).to_have_text("Stopped.")
-    kept = reasoning.text_content()
+    expect(page.locator(".reasoning-text")).to_be_hidden()
+    assert page.evaluate("window.opened") > 0
+    kept = content.text_content()
     assert kept and page.locator("#send").get_attribute("aria-label") == "Send"
     page.wait_for_timeout(200)
     assert not server.llm.engine.scheduler.running
     page.reload()
-    assert reasoning.text_content() == kept
+    expect(page.locator(".note")).to_have_text("Stopped.")
+    assert content.text_content() == kept
     ask(page, CAPITAL)
     expect(page.locator(".answer-foot:visible")).to_have_count(2)
 
@@ -207,3 +214,25 @@ def test_it_works_on_a_plain_address_of_a_network(open_page: Open, server: Runni
         page.focus("#prompt")
         page.keyboard.press("Control+V")
         assert page.input_value("#prompt") == shown
+
+
+def test_what_cut_an_answer_is_told(page: Page) -> None:
+    options(page, longest="5")
+    ask(page, COUNT)
+    expect(page.locator(".note")).to_have_text("Cut at the longest answer that the options or the context allow.")
+    options(page, longest="")
+    page.click("[aria-label='Answer again']")
+    expect(page.locator(".note")).to_be_hidden()
+    wait(page)
+    assert "3" in answer(page)
+
+
+def test_one_of_several_models_is_chosen_and_kept(open_page: Open, start: Start) -> None:
+    with start(served_names=("small", "also-small")) as one, open_page(one.url) as page:
+        expect(page.locator("#model")).to_have_value("small")
+        page.select_option("#model", "also-small")
+        with page.expect_request("**/v1/responses") as sent:
+            assert "Paris" in ask(page, CAPITAL)
+        assert sent.value.post_data_json["model"] == "also-small"
+        page.reload()
+        expect(page.locator("#model")).to_have_value("also-small")

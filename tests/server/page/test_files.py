@@ -15,6 +15,7 @@ SCRIPTS = [path for path in FILES if path.suffix == ".js"]
 
 def test_it_is_small_and_says_what_each_module_does() -> None:
     assert {path.name: n for path in FILES if (n := len(path.read_text().splitlines())) > 400} == {}
+    assert [path.name for path in SCRIPTS if max(map(len, path.read_text().splitlines())) > 120] == []
     assert [path.name for path in SCRIPTS if not re.match(r"// [A-Z][^\n]+\n", path.read_text())] == []
 
 

@@ -62,8 +62,23 @@ function startsBlock(lines, at) {
 
 function parseParagraph(lines, at) {
   let next = at + 1;
-  while (next < lines.length && !isBlank(lines[next]) && !startsBlock(lines, next) && !parseTable(lines, next, () => true)) next += 1;
-  return { node: withText("p", lines.slice(at, next).map((line) => line.trimStart()).join("\n")), next };
+  while (
+    next < lines.length &&
+    !isBlank(lines[next]) &&
+    !startsBlock(lines, next) &&
+    !parseTable(lines, next, () => true)
+  )
+    next += 1;
+  return {
+    node: withText(
+      "p",
+      lines
+        .slice(at, next)
+        .map((line) => line.trimStart())
+        .join("\n"),
+    ),
+    next,
+  };
 }
 
 function parseFence(lines, at, [, indent, marks, language]) {
@@ -79,7 +94,16 @@ function parseIndented(lines, at) {
   let next = at;
   while (next < lines.length && (INDENTED.test(lines[next]) || isBlank(lines[next]))) next += 1;
   while (isBlank(lines[next - 1])) next -= 1;
-  return { node: codeBlock(lines.slice(at, next).map((line) => line.replace(/^ {1,4}/, "")).join("\n"), ""), next };
+  return {
+    node: codeBlock(
+      lines
+        .slice(at, next)
+        .map((line) => line.replace(/^ {1,4}/, ""))
+        .join("\n"),
+      "",
+    ),
+    next,
+  };
 }
 
 function codeBlock(code, language) {
@@ -104,7 +128,9 @@ function parseList(lines, at, depth) {
   const first = ITEM.exec(lines[at]);
   const isSibling = (line) => {
     const marker = ITEM.exec(line);
-    return marker && marker[2].at(-1) === first[2].at(-1) && marker[1].length <= first[1].length + 1 && !RULE.test(line);
+    return (
+      marker && marker[2].at(-1) === first[2].at(-1) && marker[1].length <= first[1].length + 1 && !RULE.test(line)
+    );
   };
   const items = [];
   let isLoose = false;
@@ -122,8 +148,15 @@ function parseList(lines, at, depth) {
   }
   const isOrdered = /\d/.test(first[2]);
   const start = isOrdered ? Number.parseInt(first[2], 10) : 1;
-  const children = items.map((item) => ({ tag: "li", attributes: { dir: "auto" }, children: itemChildren(item, isLoose) }));
-  return { node: { tag: isOrdered ? "ol" : "ul", attributes: start === 1 ? {} : { start: String(start) }, children }, next };
+  const children = items.map((item) => ({
+    tag: "li",
+    attributes: { dir: "auto" },
+    children: itemChildren(item, isLoose),
+  }));
+  return {
+    node: { tag: isOrdered ? "ol" : "ul", attributes: start === 1 ? {} : { start: String(start) }, children },
+    next,
+  };
 }
 
 function readItem(lines, at, marker) {
@@ -162,10 +195,14 @@ function itemChildren({ blocks, task }, isLoose) {
   const children = isLoose ? blocks : blocks.flatMap((block) => (block.tag === "p" ? block.children : [block]));
   if (task === undefined) return children;
   const [label, sign] = task === " " ? ["to do", "☐ "] : ["done", "☑ "];
-  return [{ tag: "span", attributes: { class: "task", role: "img", "aria-label": label }, children: [sign] }, ...children];
+  return [
+    { tag: "span", attributes: { class: "task", role: "img", "aria-label": label }, children: [sign] },
+    ...children,
+  ];
 }
 
-// A formula on lines of its own, up to its closing sign or, while it is being written, the end; a blank line is in none.
+// A formula on lines of its own, up to its closing sign or, while it is being written, the end; a blank line is in
+// none.
 function parseFormula(lines, at, opener) {
   const closer = opener === "$$" ? "$$" : "\\]";
   let next = at;

@@ -1,7 +1,8 @@
-// Where a formula stands in a text: \( \), \[ \], $ $ and $$ $$. They are shown as they were written, untouched by Markdown.
+// Where a formula stands in a text: \( \), \[ \], $ $ and $$ $$. They are shown as they were written, untouched by
+// Markdown.
 
 const LONGEST = 2000; // characters of an inline formula; what is never closed is not looked for without end
-const CLOSERS = { "\\(": "\\)", "\\[": "\\]", "$$": "$$" };
+const CLOSERS = { "\\(": "\\)", "\\[": "\\]", $$: "$$" };
 
 /** The whole formula that begins at `at`, its delimiters included, or null. */
 export function findFormula(text, at) {

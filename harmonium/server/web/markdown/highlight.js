@@ -1,21 +1,23 @@
 // Colours for code: comments, strings, numbers and keywords, by families of languages. It reads, it does not parse.
 
 const C_KEYWORDS =
-  "abstract as async await bool break case catch char class const continue default defer delete do double else enum export " +
-  "extends extern false final finally float fn for from func function go goto if impl implements import in instanceof int " +
-  "interface internal let long loop match mod move mut namespace new nil null nullptr of operator override package private " +
-  "protected pub public range ref return select self short signed sizeof static string struct super switch template this " +
-  "throw throws trait true try type typedef typeof undefined union unsafe unsigned use using val var virtual void volatile " +
-  "where while yield";
+  "abstract as async await bool break case catch char class const continue default defer delete do double else " +
+  "enum export extends extern false final finally float fn for from func function go goto if impl implements " +
+  "import in instanceof int interface internal let long loop match mod move mut namespace new nil null nullptr " +
+  "of operator override package private protected pub public range ref return select self short signed sizeof " +
+  "static string struct super switch template this throw throws trait true try type typedef typeof undefined " +
+  "union unsafe unsigned use using val var virtual void volatile where while yield";
 const PYTHON_KEYWORDS =
-  "False None True and as assert async await break case class continue def del elif else except finally for from global if " +
-  "import in is lambda match nonlocal not or pass raise return self try while with yield";
+  "False None True and as assert async await break case class continue def del elif else except finally for " +
+  "from global if import in is lambda match nonlocal not or pass raise return self try while with yield";
 const SHELL_KEYWORDS =
-  "case do done elif else esac export fi for function if in local return set then until while cd echo exit source sudo";
+  "case do done elif else esac export fi for function if in local return set then until while cd echo exit " +
+  "source sudo";
 const SQL_KEYWORDS =
-  "add all alter and as asc begin between by case check column commit constraint create default delete desc distinct drop " +
-  "else end exists false foreign from full group having if in index inner insert into is join key left like limit not null " +
-  "on or order outer primary references right rollback select set table then true union unique update values view when where with";
+  "add all alter and as asc begin between by case check column commit constraint create default delete desc " +
+  "distinct drop else end exists false foreign from full group having if in index inner insert into is join key " +
+  "left like limit not null on or order outer primary references right rollback select set table then true " +
+  "union unique update values view when where with";
 
 const DOUBLE = String.raw`"(?:[^"\\\n]|\\[^])*"?`;
 const SINGLE = String.raw`'(?:[^'\\\n]|\\[^])*'?`;
@@ -36,7 +38,9 @@ const FAMILIES = {
 };
 
 const LANGUAGES = {
-  c: "c cc cpp c++ h hpp cs csharp cuda dart go golang java javascript js jsx kotlin kt php proto rs rust scala swift ts tsx typescript zig css scss",
+  c:
+    "c cc cpp c++ h hpp cs csharp css scss cuda dart go golang java javascript js jsx kotlin kt php proto rs rust " +
+    "scala swift ts tsx typescript zig",
   python: "py python python3 pyi ipython",
   shell: "bash console fish powershell ps1 sh shell zsh",
   config: "conf dockerfile ini make makefile properties r rb ruby toml yaml yml",
@@ -44,12 +48,17 @@ const LANGUAGES = {
   sql: "mysql postgresql psql sql sqlite",
   markup: "html svg vue xhtml xml",
 };
-const FAMILY_OF = new Map(Object.entries(LANGUAGES).flatMap(([name, words]) => words.split(" ").map((word) => [word, FAMILIES[name]])));
+const FAMILY_OF = new Map(
+  Object.entries(LANGUAGES).flatMap(([name, words]) => words.split(" ").map((word) => [word, FAMILIES[name]])),
+);
 
 function family(comment, string, keywords, flags = "") {
   const words = keywords ? `\\b(?:${keywords.split(" ").join("|")})\\b` : "(?!)";
   const number = String.raw`(?<![\w.])(?:0[xX][\da-fA-F_]+|0[bB][01_]+|\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\b`;
-  return new RegExp(`(?<comment>${comment})|(?<string>${string})|(?<keyword>${words})|(?<number>${number})`, `g${flags}`);
+  return new RegExp(
+    `(?<comment>${comment})|(?<string>${string})|(?<keyword>${words})|(?<number>${number})`,
+    `g${flags}`,
+  );
 }
 
 /** The code as pieces {text, kind}; kind: comment, string, keyword, number, or none. Joined they are the code. */

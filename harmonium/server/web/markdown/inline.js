@@ -1,8 +1,8 @@
 // The inside of a Markdown block: text to a tree of {tag, attributes, children} and strings. Knows no DOM.
 //
 // CommonMark's emphasis algorithm, with flanking that Chinese, Japanese and Korean need; links, bare addresses, code,
-// strikethrough and line breaks as GitHub reads them, a single line break being one. Formulas stay as they were written.
-// HTML is text.
+// strikethrough and line breaks as GitHub reads them, a single line break being one. Formulas stay as they were
+// written. HTML is text.
 
 import { findFormula } from "./formula.js";
 import { decodeEntity } from "./entities.js";
@@ -15,8 +15,9 @@ const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const BARE_URL = /(?:https?:\/\/|www\.)[^\s<]+/iy;
 const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]*|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>/iy;
 const BREAK = /<br\s*\/?>/iy;
-const DESTINATION =
-  /\(\s*(?:<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.){0,999}\)){0,2000}))(?:\s+(?:"(?:[^"\\]|\\.){0,999}"|'(?:[^'\\]|\\.){0,999}'))?\s*\)/y;
+const TITLE = /"(?:[^"\\]|\\.){0,999}"|'(?:[^'\\]|\\.){0,999}'/.source;
+const TARGET = /<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.){0,999}\)){0,2000})/.source;
+const DESTINATION = new RegExp(`\\(\\s*(?:${TARGET})(?:\\s+(?:${TITLE}))?\\s*\\)`, "y");
 
 /** The tree of one block's text. */
 export function parseInline(text) {
@@ -89,7 +90,10 @@ class InlineParser {
   readFormula() {
     const formula = findFormula(this.text, this.at);
     if (!formula) return false;
-    return this.push({ tag: "span", attributes: { class: "formula", dir: "ltr" }, children: [formula] }, formula.length);
+    return this.push(
+      { tag: "span", attributes: { class: "formula", dir: "ltr" }, children: [formula] },
+      formula.length,
+    );
   }
 
   readCode() {
@@ -225,20 +229,20 @@ class InlineParser {
 
 const READERS = {
   "\\": "readEscape",
-  "$": "readFormula",
+  $: "readFormula",
   "`": "readCode",
   "<": "readAngle",
   "&": "readEntity",
-  "h": "readBareUrl",
-  "H": "readBareUrl",
-  "w": "readBareUrl",
-  "W": "readBareUrl",
+  h: "readBareUrl",
+  H: "readBareUrl",
+  w: "readBareUrl",
+  W: "readBareUrl",
   "\n": "readLineBreak",
   "!": "readImage",
   "[": "readBracket",
   "]": "readBracketEnd",
   "*": "readDelimiter",
-  "_": "readDelimiter",
+  _: "readDelimiter",
   "~": "readDelimiter",
 };
 
@@ -257,7 +261,9 @@ function canPair(left, right) {
   if (!left.sign || left.sign !== right.sign || !left.canOpen || left.length === 0) return false;
   if (right.sign === "~") return left.length === right.length;
   const isEitherBoth = left.canClose || right.canOpen;
-  return !isEitherBoth || (left.original + right.original) % 3 !== 0 || (left.original % 3 === 0 && right.original % 3 === 0);
+  return (
+    !isEitherBoth || (left.original + right.original) % 3 !== 0 || (left.original % 3 === 0 && right.original % 3 === 0)
+  );
 }
 
 // Delimiters and brackets that found no other half become text, and neighbouring texts one.

@@ -1,13 +1,25 @@
 // Makes the page look like a Markdown tree, touching only what differs, so that a growing answer keeps its selection.
 //
-// The one place where elements come to be from a model's text: only the tags and attributes named here, text as text nodes.
+// The one place where elements come to be from a model's text: only the tags and attributes named here, text as text
+// nodes.
 
 import { buildCode, isCode, updateCode } from "./code_block.js";
 
 const TAGS = new Set(
   "p h1 h2 h3 h4 h5 h6 ul ol li blockquote hr br em strong del code a span div table thead tbody tr th td".split(" "),
 );
-const ATTRIBUTES = new Set(["class", "dir", "href", "target", "rel", "start", "scope", "role", "aria-label", "tabindex"]);
+const ATTRIBUTES = new Set([
+  "class",
+  "dir",
+  "href",
+  "target",
+  "rel",
+  "start",
+  "scope",
+  "role",
+  "aria-label",
+  "tabindex",
+]);
 
 /** Makes the children of `parent` from index `from` on equal to the nodes. */
 export function patch(parent, nodes, from = 0) {

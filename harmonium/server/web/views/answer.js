@@ -1,4 +1,5 @@
-// One turn on the page: the question, and the answer with its reasoning, text, calls, figures and what can be done with it.
+// One turn on the page: the question, and the answer with its reasoning, text, calls, figures and what can be done
+// with it.
 
 import { adviceFor } from "../advice.js";
 import { answerOf, figuresOf, isRunning, openCalls, textOf } from "../conversation.js";
@@ -6,14 +7,8 @@ import { el, icon, iconButton, setText } from "../dom.js";
 import { MarkdownStream } from "../markdown/stream.js";
 import { CallView } from "./call.js";
 import { figuresText } from "./figures.js";
+import { notesOf } from "./notes.js";
 import { ReasoningView } from "./reasoning.js";
-
-const NOTES = {
-  stopped: "Stopped.",
-  closed: "The page was closed while this was written.",
-  max_output_tokens: "Cut at the longest answer that the settings or the context allow.",
-  content_filter: "Cut by a content filter.",
-};
 
 export class TurnView {
   #turn;
@@ -31,7 +26,15 @@ export class TurnView {
     this.note = el("p", { class: "note", hidden: true });
     this.error = el("div", { class: "error", role: "alert", hidden: true });
     this.foot = el("div", { class: "answer-foot", hidden: true });
-    this.answer = el("article", { class: "answer", "aria-label": "Answer" }, this.content, this.waiting, this.note, this.error, this.foot);
+    this.answer = el(
+      "article",
+      { class: "answer", "aria-label": "Answer" },
+      this.content,
+      this.waiting,
+      this.note,
+      this.error,
+      this.foot,
+    );
     this.element.append(this.question, this.answer);
     this.update();
   }
@@ -123,10 +126,9 @@ export class TurnView {
   }
 
   #showNote() {
-    const round = this.#turn.rounds.at(-1);
-    const isCut = round?.status === "stopped" || round?.status === "incomplete";
-    this.note.hidden = !isCut;
-    if (isCut) setText(this.note, NOTES[round.reason] ?? (round.status === "stopped" ? NOTES.stopped : `Incomplete: ${round.reason}.`));
+    const note = this.#turn.rounds.flatMap(notesOf).join(" ");
+    this.note.hidden = note === "";
+    setText(this.note, note);
   }
 
   #showError() {
@@ -141,10 +143,19 @@ export class TurnView {
     const labels = { key: "Give an API key", settings: "Open settings", new: "New conversation" };
     const buttons = el("div", { class: "error-actions" });
     const add = (label, name, kind) =>
-      buttons.append(el("button", { type: "button", class: `button ${kind}`, on: { click: () => this.#actions.act(this.#turn, name) } }, label));
+      buttons.append(
+        el(
+          "button",
+          { type: "button", class: `button ${kind}`, on: { click: () => this.#actions.act(this.#turn, name) } },
+          label,
+        ),
+      );
     if (labels[action]) add(labels[action], action, "primary");
     add("Try again", "retry", labels[action] ? "" : "primary");
-    this.error.append(icon("warning"), el("div", {}, el("strong", {}, title), el("p", {}, message), el("p", {}, advice), buttons));
+    this.error.append(
+      icon("warning"),
+      el("div", {}, el("strong", {}, title), el("p", {}, message), el("p", {}, advice), buttons),
+    );
   }
 
   #showFoot() {
@@ -156,7 +167,11 @@ export class TurnView {
     if (!this.foot.firstChild) {
       const copy = iconButton("copy", "Copy the answer", () => this.#actions.copy(answerOf(turn), copy));
       this.figures = el("span", { class: "figures" });
-      this.foot.append(copy, iconButton("retry", "Answer again", () => this.#actions.retry(turn)), this.figures);
+      this.foot.append(
+        copy,
+        iconButton("retry", "Answer again", () => this.#actions.retry(turn)),
+        this.figures,
+      );
     }
     this.foot.firstChild.hidden = answerOf(turn) === "";
     const figures = figuresOf(turn);

@@ -30,7 +30,12 @@ export class CallView {
   }
 
   #ask(item) {
-    const field = el("textarea", { rows: "2", dir: "auto", placeholder: "What the function returns, as text or JSON", "aria-label": `Result of ${item.name}` });
+    const field = el("textarea", {
+      rows: "2",
+      dir: "auto",
+      placeholder: "What the function returns, as text or JSON",
+      "aria-label": `Result of ${item.name}`,
+    });
     const submit = () => this.#giveResult(item.call_id, field.value);
     this.form = el(
       "form",
@@ -59,7 +64,7 @@ function stateOf(round, output) {
   return round.status === "completed" ? "waits for its result" : "was not finished";
 }
 
-/** JSON as people read it, on one line where it fits; other text, and numbers that JavaScript would round, as they are. */
+/** JSON as people read it, on one line where it fits; other text, and numbers that would be rounded, as they are. */
 function readable(text) {
   if (text.length < 64 || /\d{16}/.test(text)) return text;
   try {

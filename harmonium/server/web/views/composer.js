@@ -87,7 +87,10 @@ export class Composer {
       this.send.querySelector("use").setAttribute("href", isRunning ? "#icon-stop" : "#icon-send");
     }
     byId(`effort-${effort}`).checked = true;
-    const parts = [instructions ? "system prompt" : "", tools.length ? `${tools.length} tool${tools.length === 1 ? "" : "s"}` : ""];
+    const parts = [
+      instructions ? "system prompt" : "",
+      tools.length ? `${tools.length} tool${tools.length === 1 ? "" : "s"}` : "",
+    ];
     setText(byId("options-label"), parts.filter(Boolean).join(" · ") || "Options");
     byId("options").classList.toggle("active", parts.some(Boolean));
     setText(this.hint, waits ? "The model waits for the result of its call, above." : this.#usage());
@@ -97,6 +100,8 @@ export class Composer {
     const used = tokensUsed(this.#session.current);
     const context = this.contextOf();
     if (used === null) return IS_TOUCH.matches ? "" : "Enter sends, Shift+Enter begins a line";
-    return context ? `${NUMBER.format(used)} of ${NUMBER.format(context)} tokens of context` : `${NUMBER.format(used)} tokens`;
+    return context
+      ? `${NUMBER.format(used)} of ${NUMBER.format(context)} tokens of context`
+      : `${NUMBER.format(used)} tokens`;
   }
 }

@@ -3,6 +3,7 @@
 import { byId, setText } from "../dom.js";
 import { EXAMPLE, parseTools } from "../tools.js";
 import { download, readExport } from "../transfer.js";
+import { count } from "./figures.js";
 
 export class SettingsDialog {
   #session;
@@ -116,7 +117,7 @@ export class SettingsDialog {
     try {
       const conversations = readExport(await file.text());
       await this.#session.add(conversations);
-      this.#session.notify(`${conversations.length} conversation${conversations.length === 1 ? "" : "s"} imported.`);
+      this.#session.notify(`${count(conversations.length, "conversation")} imported.`);
       this.dialog.close();
     } catch (error) {
       setText(byId("storage"), error.message);
@@ -127,7 +128,7 @@ export class SettingsDialog {
     const { length } = this.#session.list;
     const isSure = await this.#confirm({
       title: "Delete all conversations?",
-      text: `${length} conversation${length === 1 ? " is" : "s are"} deleted from this browser for good. Export them first to keep them.`,
+      text: `${count(length, "conversation")} will be gone for good. Export first what you want to keep.`,
       yes: "Delete all",
     });
     if (!isSure) return;

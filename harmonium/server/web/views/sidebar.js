@@ -67,8 +67,16 @@ export class Sidebar {
   #draw() {
     if (this.#renaming) return;
     const words = fold(this.search.value).split(/\s+/).filter(Boolean);
-    const found = this.#session.list.filter((conversation) => words.every((word) => this.#textOf(conversation).includes(word)));
-    const state = found.map(({ id, title, updated }) => [id, title, updated, this.#session.isRunning(id), id === this.#session.current.id]);
+    const found = this.#session.list.filter((conversation) =>
+      words.every((word) => this.#textOf(conversation).includes(word)),
+    );
+    const state = found.map(({ id, title, updated }) => [
+      id,
+      title,
+      updated,
+      this.#session.isRunning(id),
+      id === this.#session.current.id,
+    ]);
     const shape = JSON.stringify([state, words.length, new Date().toDateString()]);
     if (shape === this.shape) return;
     this.shape = shape;
@@ -76,10 +84,16 @@ export class Sidebar {
     const focused = document.activeElement?.closest?.("#conversations li")?.dataset.id;
     this.list.replaceChildren(
       ...[...groups].map(([day, conversations]) =>
-        el("section", {}, el("h2", {}, day), el("ul", {}, ...conversations.map((conversation) => this.#row(conversation)))),
+        el(
+          "section",
+          {},
+          el("h2", {}, day),
+          el("ul", {}, ...conversations.map((conversation) => this.#row(conversation))),
+        ),
       ),
     );
-    if (!found.length) this.list.append(el("p", { class: "empty" }, words.length ? "Nothing found." : "Conversations appear here."));
+    if (!found.length)
+      this.list.append(el("p", { class: "empty" }, words.length ? "Nothing found." : "Conversations appear here."));
     if (focused) this.list.querySelector(`li[data-id="${focused}"] button`)?.focus();
   }
 
@@ -94,12 +108,19 @@ export class Sidebar {
   #row(conversation) {
     const { id, title } = conversation;
     const isCurrent = id === this.#session.current.id;
-    const open = el("button", { type: "button", class: "conversation", dir: "auto", title, "aria-current": isCurrent ? "page" : null }, title || "Untitled");
+    const open = el(
+      "button",
+      { type: "button", class: "conversation", dir: "auto", title, "aria-current": isCurrent ? "page" : null },
+      title || "Untitled",
+    );
     open.addEventListener("click", () => {
       this.#session.open(id);
       this.#leave();
     });
-    const row = el("li", { "data-id": id, class: `${isCurrent ? "current" : ""} ${this.#session.isRunning(id) ? "running" : ""}` });
+    const row = el("li", {
+      "data-id": id,
+      class: `${isCurrent ? "current" : ""} ${this.#session.isRunning(id) ? "running" : ""}`,
+    });
     row.append(
       open,
       el(
@@ -113,7 +134,13 @@ export class Sidebar {
   }
 
   #rename(row, { id, title }) {
-    const field = el("input", { type: "text", class: "rename", "aria-label": "Name of the conversation", maxlength: "200", dir: "auto" });
+    const field = el("input", {
+      type: "text",
+      class: "rename",
+      "aria-label": "Name of the conversation",
+      maxlength: "200",
+      dir: "auto",
+    });
     field.value = title;
     this.#renaming = id;
     const close = (isKept) => {
@@ -138,7 +165,11 @@ export class Sidebar {
   }
 
   async #delete({ id, title }) {
-    const isSure = await this.#confirm({ title: "Delete this conversation?", text: `“${title}” is deleted from this browser for good.`, yes: "Delete" });
+    const isSure = await this.#confirm({
+      title: "Delete this conversation?",
+      text: `“${title}” is deleted from this browser for good.`,
+      yes: "Delete",
+    });
     if (isSure) await this.#session.remove(id);
   }
 }

@@ -7,7 +7,11 @@ const EXAMPLES = [
   { topic: "Count letters", text: "How many r's are in the word 'strawberry'?" },
   { topic: "Reckon", text: "What is 348 + 597?" },
   { topic: "Call a function", text: "What is the weather like in Madrid?", options: { tools: EXAMPLE } },
-  { topic: "Reason in German", text: "What is the capital of Spain?", options: { instructions: "Reasoning language: German" } },
+  {
+    topic: "Reason in German",
+    text: "What is the capital of Spain?",
+    options: { instructions: "Reasoning language: German" },
+  },
   { topic: "In Japanese", text: "フランスの首都は何ですか?" },
   { topic: "Who is this", text: "Who are you?" },
 ];
