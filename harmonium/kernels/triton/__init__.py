@@ -19,7 +19,7 @@ from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.int8 import Matrix
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.kernels.triton import attention, experts, linear, rows, sampling
+from harmonium.kernels.triton import attention, experts, linear, rows, sampling, skinny
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
@@ -33,6 +33,8 @@ FEW_ROUTED = 64
 """Tokens up to which one kernel routes."""
 FEW_PAIRS = 8
 """Pairs of token and expert up to which each pair reads its own expert."""
+MOST_HEADS = 1 << 15
+"""Rows times key/value heads that decode in a step, at most."""
 LOG2E = 1.4426950408889634
 
 
@@ -42,6 +44,15 @@ def launch_options(matrix: Matrix) -> dict[str, Any]:
         Tiles.is_overlapped and matrix.device.type == "cuda" and torch.cuda.get_device_capability(matrix.device)[0] >= 9
     )
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
+
+
+def skinny_block(tokens: int) -> int:
+    """Tokens of a tile that holds them all: tensor cores take no fewer than 16."""
+    return max(16, int(triton.next_power_of_2(tokens)))
+
+
+def skinny_options() -> dict[str, int]:
+    return {"num_warps": Tiles.skinny_warps, "num_stages": Tiles.skinny_stages}
 
 
 class NormQKV:
@@ -60,6 +71,16 @@ class NormQKV:
         plain, head_dim = self.plain, self.plain.head_dim
         heads, kv_heads, hidden = len(plain.q) // head_dim, len(plain.k) // head_dim, x.shape[1]
         page_size = k_cache.shape[2]
+        if FEW < len(x) <= Tiles.skinny_tokens:
+            q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
+            pairs = min(Tiles.skinny_rows, head_dim // 2)
+            skinny.norm_qkv[((heads + 2 * kv_heads) * (head_dim // 2 // pairs),)](
+                *(x, plain.norm, self.weight, self.bias, cos, sin, slots, q, k_cache, v_cache, len(x), plain.eps),
+                *(hidden, heads, kv_heads, head_dim, page_size, pairs, skinny_block(len(x)), Tiles.skinny_columns),
+                **self.options,
+                **skinny_options(),
+            )
+            return q
         if len(x) > FEW:
             normed = norm_rows(x, plain.norm, plain.eps, self.options)
             projected = F.linear(normed, self.weight.to(x.dtype), self.bias.to(x.dtype))
@@ -85,7 +106,7 @@ class NormQKV:
 class Attend:
     def __init__(self, plain: reference.Attend) -> None:
         self.sinks, self.window, self.options = plain.sinks, plain.window, launch_options(plain.sinks)
-        self.arrived = torch.zeros(4096, dtype=torch.int32, device=plain.sinks.device)
+        self.arrived = torch.zeros(MOST_HEADS, dtype=torch.int32, device=plain.sinks.device)
 
     def __call__(self, q: Tensor, k_cache: Tensor, v_cache: Tensor, batch: StepBatch, group: PageGroup) -> Tensor:
         out = torch.empty_like(q)
@@ -106,8 +127,7 @@ class Attend:
         splits = self._splits(n_rows * kv_heads, batch.max_length, n)
         parts = torch.empty((n_rows, kv_heads, splits, members, head_dim), dtype=torch.float32, device=q.device)
         tops = torch.empty((n_rows, kv_heads, 2, splits, members), dtype=torch.float32, device=q.device)
-        if len(self.arrived) < n_rows * kv_heads:
-            self.arrived = torch.zeros(n_rows * kv_heads, dtype=torch.int32, device=q.device)
+        assert n_rows * kv_heads <= MOST_HEADS, "graphs keep the counters' address"
         attention.attend_one[(kv_heads, splits, n_rows)](
             *(q, k_cache, v_cache, table, batch.lengths, self.sinks, out, parts, tops, self.arrived),
             *(table.stride(0), scale, self.window or 0, members, max(16, triton.next_power_of_2(members)), n, splits),
@@ -130,6 +150,15 @@ class ProjectAdd:
 
     def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
         weight, bias = self.plain.weight, self.plain.bias
+        if FEW < len(x) <= Tiles.skinny_tokens:
+            (hidden, width), n_rows = weight.shape, Tiles.skinny_rows
+            skinny.project_add[(triton.cdiv(hidden, n_rows),)](
+                *(x, attended, weight, bias, len(x), hidden, width, n_rows, skinny_block(len(x))),
+                Tiles.skinny_columns,
+                **self.options,
+                **skinny_options(),
+            )
+            return x
         if len(x) > FEW:
             return x.add_(F.linear(attended.flatten(1), weight.to(x.dtype), bias.to(x.dtype)))
         hidden, width = weight.shape

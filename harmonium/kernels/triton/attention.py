@@ -150,8 +150,9 @@ def attend_many(
     PAGE_SIZE: tl.constexpr,
     HEAD_DIM: tl.constexpr,
 ):
-    """A program takes M new tokens of one row and one head. Tiles that need no mask between tokens come first."""
-    tile, head, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    """A program takes M new tokens of one row and one head; the longest begin first, so that none is left alone at the
+    end. Tiles of keys that need no mask between tokens come first."""
+    tile, head, row = tl.num_programs(0) - 1 - tl.program_id(0), tl.program_id(1), tl.program_id(2)
     start = tl.load(starts_ptr + row)
     n_new = tl.load(starts_ptr + row + 1) - start
     if tile * M >= n_new:

@@ -88,14 +88,14 @@ def draw(
         after, left = tl.load(states_ptr + state * 6 + 1), tl.load(states_ptr + state * 6 + 2)
         edge, last = tl.load(states_ptr + state * 6 + 3), tl.load(states_ptr + state * 6 + 4)
         last = tl.where(tl.load(states_ptr + state * 6 + 5) > 0, last, edge - 1)
-        edge_top, edge_id, edge_next = float("-inf"), chosen, after
+        edge_top, edge_id, edge_next = tl.full([], float("-inf"), tl.float32), chosen, after
         for start in range(edge, last + 1, EDGES):
             at = start + tl.arange(0, EDGES)
             tokens = tl.load(edges_ptr + 2 * at, at <= last, 0)
-            logits = tl.load(logits_ptr + row * vocabulary + tokens, at <= last, 0)
-            scores = scored(logits, tokens, inverse, scale, first, second)
-            scores = tl.where(at <= last, scores, float("-inf"))
-            its_top, its_place = tl.max(scores, 0), start + tl.argmax(scores, 0)
+            its_logits = tl.load(logits_ptr + row * vocabulary + tokens, at <= last, 0)
+            its_scores = scored(its_logits, tokens, inverse, scale, first, second)
+            its_scores = tl.where(at <= last, its_scores, float("-inf"))
+            its_top, its_place = tl.max(its_scores, 0), start + tl.argmax(its_scores, 0)
             if its_top > edge_top:
                 edge_top = its_top
                 edge_id, edge_next = tl.load(edges_ptr + 2 * its_place), tl.load(edges_ptr + 2 * its_place + 1)

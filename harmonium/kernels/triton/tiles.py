@@ -25,6 +25,7 @@ class Tiles:
     qkv_pairs, qkv_warps = 2, 4
     project_rows, project_warps = 2, 8
     route_rows, many_route_rows, route_warps = 1, 2, 4
+    skinny_tokens, skinny_rows, skinny_columns, skinny_warps, skinny_stages = 32, 16, 64, 4, 6
     head_rows, head_tiles, head_warps = 2, 1, 4
     one_keys, one_programs = 128, 512
     many_queries, many_keys, many_warps, many_stages = 64, 128, 4, 2
