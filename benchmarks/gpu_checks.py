@@ -126,7 +126,7 @@ def launch_options(is_overlapped: bool) -> dict[str, Any]:
     """Of kernels that start, or don't, while the one ahead of them ends."""
     kept, Tiles.is_overlapped = Tiles.is_overlapped, is_overlapped
     try:
-        return backend.launch_options(torch.empty(1, device="cuda"))
+        return backend.launch_options(torch.device("cuda"))
     finally:
         Tiles.is_overlapped = kept
 

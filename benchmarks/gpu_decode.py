@@ -27,7 +27,6 @@ from benchmarks.gpu_checks import (
     check,
     events_us,
     graph_us,
-    launch_options,
     new_batch,
     new_cache,
     part,
@@ -49,7 +48,7 @@ VARIANTS = {
     "prompt attention": (
         tuple(
             {"many_queries": queries, "many_keys": keys, "many_warps": warps, "many_stages": stages}
-            for queries, keys, warps, stages in ((64, 128, 4, 2), (128, 128, 8, 2), (64, 64, 4, 3))
+            for queries, keys, warps, stages in ((128, 64, 8, 3), (64, 128, 4, 2), (128, 128, 4, 2))
         ),
         ((1, 8192, 8192),),
     ),
@@ -134,12 +133,6 @@ class Bench:
         print(f"  {'sum':16}{'':24}{sum(row['step_us'] for row in found.values()):11.0f}")
 
 
-def overlap(model: Transformer, is_on: bool) -> None:
-    options = launch_options(is_on)
-    for operation in [*(op for layer in model._layers for op in vars(layer).values()), model._head]:
-        operation.options = options
-
-
 def whole_step(bench: Bench, name: str) -> float:
     graph, logits = captured(bench.step)
     eager = bench.step().clone()
@@ -211,18 +204,15 @@ class Rows:
 
 
 def batches(model: Transformer, folder: Path) -> None:
-    """Decoding of several rows, with launches one after the other and overlapped, and prompts; profiles of some."""
+    """Decoding of several rows, and prompts; profiles of some."""
     for rows, length, new in ((1, CONTEXT, 1), (2, CONTEXT, 1), (4, CONTEXT, 1), (16, CONTEXT, 1), (64, CONTEXT, 1),
                               (1, 1024, 1024), (8, 1024, 1024), (1, 8192, 8192)):  # fmt: skip
         label = f"{rows} x {length if new > 1 else 1}"
         with part(label):
             step = Rows(model, rows, length, new)
-            for is_on in (False, True)[: 2 if new == 1 else 1]:
-                overlap(model, is_on)
-                step_us, name = step.us(), f"{label}{', overlapped' if is_on else ''}"
-                RESULTS[name] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
-                print(f"  {name}: {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
-            overlap(model, False)
+            step_us = step.us()
+            RESULTS[label] = {"step_us": step_us, "tok_s": rows * new * 1e6 / step_us}
+            print(f"  {label}: {step_us:.0f} us, {rows * new * 1e6 / step_us:.0f} tok/s")
             if label in PROFILED:
                 profile(step.call(), f"profile {label}".replace(" ", "_"), folder)
 

@@ -3,7 +3,8 @@
     python -m benchmarks.gpu_engine [20b | 120b]
 
 Random weights of full width, few layers for the comparison and all for the profile. In bfloat16 two ids can come out
-nearly equal, and a batch that is filled up sums in another order: requests that part are counted. Prints tables and one last JSON line; profiles go to the folder named by OUT, if it is set.
+nearly equal, and a batch that is filled up sums in another order: requests that part are counted. Prints tables and one
+last JSON line; profiles go to the folder named by OUT, if it is set.
 """
 
 from __future__ import annotations

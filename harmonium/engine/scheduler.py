@@ -154,9 +154,9 @@ class Scheduler:
             self.cache.name(request.lane, request.names, n_full)
             for name in request.names[row.start // PAGE_SIZE : n_full]:
                 self._has_computed(request, name)
-        for length in range(row.start + 1, stop + 1):
-            if length == request.n_prompt or request.tokens[length - 1] in self._end_ids:
-                self.cache.mark(request.lane, length)
+        ends = [i for i, token in enumerate(request.tokens[row.start : stop], row.start + 1) if token in self._end_ids]
+        for length in [*ends, request.n_prompt] if row.start < request.n_prompt <= stop else ends:
+            self.cache.mark(request.lane, length)
         self.cache.release_behind(request.lane, stop)
 
     def _place(self, request: Request, most: int, chosen: dict[Request, int]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 import torch
@@ -31,7 +30,7 @@ import triton.language as tl
 from harmonium.kernels import triton as backend
 from harmonium.kernels.triton import mxfp4 as registers
 from harmonium.kernels.triton.packed import Packed
-from harmonium.kernels.triton.tiles import ExpertTile, Tiles
+from harmonium.kernels.triton.tiles import ExpertTile, FewTile, Tiles
 from harmonium.model import mxfp4
 
 EPS = 1e-5
@@ -43,9 +42,10 @@ HEADS = st.sampled_from([(8, 1, 64), (4, 2, 32)])
 def few_programs(monkeypatch: pytest.MonkeyPatch):
     """The interpreter's time is one of programs, not of their sizes."""
     tile = ExpertTile(4, 1, 4, 1)
-    sizes = {"skinny_columns": 32, "qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16, "head_rows": 32,
+    sizes = {"skinny_columns": 32, "qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16,
+             "head_rows": 32,
              "gate_up": dict.fromkeys(Tiles.gate_up, tile),
-             "down": dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)}}  # fmt: skip
+             "down": dict.fromkeys(Tiles.down, tile), "few": FewTile(4, 1, 1, 4, 1, 3)}  # fmt: skip
     for name, size in sizes.items():
         monkeypatch.setattr(Tiles, name, size)
 
@@ -132,9 +132,9 @@ def test_experts_add(tokens: int, sizes: tuple[int, int]):
     x, normed = torch.randn(2, tokens, sizes[0])
     indices = torch.rand(tokens, 6).topk(3).indices.clamp(max=4)  # the last expert is idle, some are chosen twice
     shares = torch.rand(tokens, 3)
-    found = operation(x.clone(), normed, indices, shares)
-    assert close(found - x, plain(x, normed, indices, shares) - x)
-    assert not operation.arrived.any()
+    for _ in range(2):  # the second finds its counters as the first left them
+        found = operation(x.clone(), normed, indices, shares)
+        assert close(found - x, plain(x, normed, indices, shares) - x)
 
 
 def poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -6,6 +6,7 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,8 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.int8 import Matrix
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.kernels.triton import attention, experts, linear, rows, sampling, skinny
+from harmonium.kernels.triton import attention, experts, few_experts, linear, rows, sampling, skinny
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
@@ -38,11 +38,9 @@ MOST_HEADS = 1 << 15
 LOG2E = 1.4426950408889634
 
 
-def launch_options(matrix: Matrix) -> dict[str, Any]:
-    """Whether kernels start while the one ahead of them ends."""
-    is_able = (
-        Tiles.is_overlapped and matrix.device.type == "cuda" and torch.cuda.get_device_capability(matrix.device)[0] >= 9
-    )
+def launch_options(device: torch.device) -> dict[str, Any]:
+    """Those of the experts' kernels: whether they start while the one ahead of them ends."""
+    is_able = Tiles.is_overlapped and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
 
 
@@ -59,7 +57,7 @@ class NormQKV:
     """The projections lie in one matrix, of which the layer's own tensors become parts: memory holds them once."""
 
     def __init__(self, plain: reference.NormQKV) -> None:
-        self.plain, self.options = plain, launch_options(plain.q)
+        self.plain = plain
         parts = [part for part in (plain.q, plain.k, plain.v) if isinstance(part, Tensor)]
         assert len(parts) == 3, "int8 is the CPU's"
         self.weight = torch.cat(parts)
@@ -71,24 +69,22 @@ class NormQKV:
         plain, head_dim = self.plain, self.plain.head_dim
         heads, kv_heads, hidden = len(plain.q) // head_dim, len(plain.k) // head_dim, x.shape[1]
         page_size = k_cache.shape[2]
-        if FEW < len(x) <= Tiles.skinny_tokens:
-            q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
-            pairs = min(Tiles.skinny_rows, head_dim // 2)
-            skinny.norm_qkv[((heads + 2 * kv_heads) * (head_dim // 2 // pairs),)](
-                *(x, plain.norm, self.weight, self.bias, cos, sin, slots, q, k_cache, v_cache, len(x), plain.eps),
-                *(hidden, heads, kv_heads, head_dim, page_size, pairs, skinny_block(len(x)), Tiles.skinny_columns),
-                **self.options,
-                **skinny_options(),
-            )
-            return q
         if len(x) > FEW:
-            normed = norm_rows(x, plain.norm, plain.eps, self.options)
+            normed = norm_rows(x, plain.norm, plain.eps)
+            if len(x) <= Tiles.skinny_tokens:
+                q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
+                pairs = min(Tiles.skinny_rows, head_dim // 2)
+                skinny.qkv[((heads + 2 * kv_heads) * (head_dim // 2 // pairs),)](
+                    *(normed, self.weight, self.bias, cos, sin, slots, q, k_cache, v_cache, len(x)),
+                    *(hidden, heads, kv_heads, head_dim, page_size, pairs, skinny_block(len(x)), Tiles.skinny_columns),
+                    **skinny_options(),
+                )
+                return q
             projected = F.linear(normed, self.weight.to(x.dtype), self.bias.to(x.dtype))
             q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
             blocks = triton.next_power_of_2(heads), triton.next_power_of_2(kv_heads)
             rows.rotate_store[(len(x),)](
-                *(projected, q, cos, sin, slots, k_cache, v_cache, heads, kv_heads, head_dim, page_size, *blocks),
-                **self.options,
+                *(projected, q, cos, sin, slots, k_cache, v_cache, heads, kv_heads, head_dim, page_size, *blocks)
             )
             return q
         q = torch.empty((len(x), heads, head_dim), dtype=x.dtype, device=x.device)
@@ -97,7 +93,6 @@ class NormQKV:
             *(x, plain.norm, plain.q, plain.q_bias, plain.k, plain.k_bias, plain.v, plain.v_bias),
             *(cos, sin, slots, q, k_cache, v_cache, plain.eps),
             *(hidden, heads, kv_heads, head_dim, page_size, pairs, triton.next_power_of_2(hidden)),
-            **self.options,
             num_warps=Tiles.qkv_warps,
         )
         return q
@@ -105,7 +100,7 @@ class NormQKV:
 
 class Attend:
     def __init__(self, plain: reference.Attend) -> None:
-        self.sinks, self.window, self.options = plain.sinks, plain.window, launch_options(plain.sinks)
+        self.sinks, self.window = plain.sinks, plain.window
         self.arrived = torch.zeros(MOST_HEADS, dtype=torch.int32, device=plain.sinks.device)
 
     def __call__(self, q: Tensor, k_cache: Tensor, v_cache: Tensor, batch: StepBatch, group: PageGroup) -> Tensor:
@@ -132,7 +127,6 @@ class Attend:
             *(q, k_cache, v_cache, table, batch.lengths, self.sinks, out, parts, tops, self.arrived),
             *(table.stride(0), scale, self.window or 0, members, max(16, triton.next_power_of_2(members)), n, splits),
             *(kv_heads, page_size, head_dim),
-            **self.options,
             num_warps=4,
         )
         return out
@@ -146,7 +140,7 @@ class Attend:
 
 class ProjectAdd:
     def __init__(self, plain: reference.ProjectAdd) -> None:
-        self.plain, self.options = plain, launch_options(plain.weight)
+        self.plain = plain
 
     def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
         weight, bias = self.plain.weight, self.plain.bias
@@ -155,7 +149,6 @@ class ProjectAdd:
             skinny.project_add[(triton.cdiv(hidden, n_rows),)](
                 *(x, attended, weight, bias, len(x), hidden, width, n_rows, skinny_block(len(x))),
                 Tiles.skinny_columns,
-                **self.options,
                 **skinny_options(),
             )
             return x
@@ -164,7 +157,6 @@ class ProjectAdd:
         hidden, width = weight.shape
         linear.project_add[(triton.cdiv(hidden, Tiles.project_rows), len(x))](
             *(x, attended, weight, bias, hidden, width, Tiles.project_rows, triton.next_power_of_2(width)),
-            **self.options,
             num_warps=Tiles.project_warps,
         )
         return x
@@ -172,7 +164,7 @@ class ProjectAdd:
 
 class NormRoute:
     def __init__(self, plain: reference.NormRoute) -> None:
-        self.plain, self.options = plain, launch_options(plain.weight)
+        self.plain = plain
         self.arrived = torch.zeros(FEW_ROUTED, dtype=torch.int32, device=plain.weight.device)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -181,11 +173,9 @@ class NormRoute:
         shares = torch.empty((len(x), plain.k), dtype=torch.float32, device=x.device)
         experts_block = triton.next_power_of_2(n_experts)
         if len(x) > FEW_ROUTED:
-            normed = norm_rows(x, plain.norm, plain.eps, self.options)
+            normed = norm_rows(x, plain.norm, plain.eps)
             logits = F.linear(normed, plain.weight.to(x.dtype), plain.bias.to(x.dtype))
-            rows.choose_rows[(len(x),)](
-                *(logits, indices, shares, n_experts, experts_block, plain.k), **self.options, num_warps=1
-            )
+            rows.choose_rows[(len(x),)](*(logits, indices, shares, n_experts, experts_block, plain.k), num_warps=1)
             return normed, indices, shares
         normed = torch.empty_like(x)
         logits = torch.empty((len(x), n_experts), dtype=torch.float32, device=x.device)
@@ -193,7 +183,6 @@ class NormRoute:
         linear.norm_route[(triton.cdiv(n_experts, n_rows), len(x))](
             *(x, plain.norm, plain.weight, plain.bias, normed, indices, shares, logits, self.arrived, plain.eps),
             *(hidden, n_experts, plain.k, n_rows, experts_block, triton.next_power_of_2(hidden)),
-            **self.options,
             num_warps=Tiles.route_warps,
         )
         return normed, indices, shares
@@ -209,67 +198,87 @@ class ExpertsAdd:
 
     def __init__(self, plain: reference.ExpertsAdd) -> None:
         weights = arranged(plain.weights)
-        self.plain, self.options = reference.ExpertsAdd(weights), launch_options(weights.down_bias)
+        self.plain, self.options = reference.ExpertsAdd(weights), launch_options(weights.device)
         self.packed: tuple[Packed, Packed] | None = None
         if isinstance(weights, ArrangedExperts):
             self.packed = weights.packed
-            n_tiles = self.packed[0].words.shape[1]
-            self.arrived = torch.zeros(FEW_PAIRS * n_tiles, dtype=torch.int32, device=weights.device)
+            n_tiles = self.packed[1].words.shape[1]
+            self.done, self.arrived = (
+                torch.zeros(FEW_PAIRS * n, dtype=torch.int32, device=weights.device) for n in (2, n_tiles)
+            )
 
     def __call__(self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         if self.packed is None:
             return self.plain(x, normed, indices, weights)
         first, second = self.packed
+        if indices.numel() <= FEW_PAIRS:
+            return self._few(x, normed, indices, weights, first, second)
         (tokens, k), hidden, inner = indices.shape, x.shape[1], second.width
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
-        is_direct = n_pairs <= FEW_PAIRS
-        n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
-        n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
+        n = Tiles.columns(n_pairs / n_experts)
+        n_tiles = n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
         between = torch.empty((n_pairs, inner), dtype=x.dtype, device=device)
-        if not is_direct:
-            block = min(4096, triton.next_power_of_2(n_pairs))
-            experts.group[(n_experts,)](
-                *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
-            )
-        size = 0 if is_direct else n
-        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
+        parts = torch.empty((n_pairs, hidden), dtype=x.dtype, device=device)
+        block = min(4096, triton.next_power_of_2(n_pairs))
+        experts.group[(n_experts,)](
+            *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
+        )
+        grid, shape, options = self._launch(first, Tiles.gate_up[n], n_tiles)
         experts.gate_up[grid](
-            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
-            *(k, first.width, inner, n, *shape, is_direct),
+            *(normed, order, tiles, first.words, first.scales, first.bias, between, first.unit),
+            *(k, first.width, inner, n, *shape),
             **options,
         )
-        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
-        splits = grid[2]
-        parts_dtype = torch.float32 if is_direct else x.dtype
-        parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
+        grid, shape, options = self._launch(second, Tiles.down[n], n_tiles)
         experts.down[grid](
-            *(between, indices, tiles, second.words, second.scales, second.bias, weights, parts, x),
-            *(self.arrived, second.unit, k, second.width, hidden, n, *shape, splits, is_direct),
+            *(between, tiles, second.words, second.scales, second.bias, parts, second.unit),
+            *(second.width, hidden, n, *shape),
             **options,
         )
-        if not is_direct:
-            experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
-                x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options
-            )
+        experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
+            x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options
+        )
+        return x
+
+    def _few(
+        self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor, first: Packed, second: Packed
+    ) -> Tensor:
+        n_pairs, hidden, inner, tile = indices.numel(), x.shape[1], second.width, Tiles.few
+        splits = math.gcd(tile.splits, second.words.shape[2])
+        first_steps = math.gcd(tile.steps, first.words.shape[2])
+        second_steps = math.gcd(tile.second_steps, second.words.shape[2] // splits)
+        between = torch.empty((n_pairs, inner), dtype=x.dtype, device=x.device)
+        parts = torch.empty((splits, n_pairs, hidden), dtype=torch.float32, device=x.device)
+        n_programs = n_pairs * sum(
+            triton.cdiv(packed.words.shape[1], tile.rows) * times for packed, times in ((first, 1), (second, splits))
+        )
+        few_experts.experts[(n_programs,)](
+            *(normed, x, indices, weights, first.words, first.scales, first.bias),
+            *(second.words, second.scales, second.bias, between, parts, self.done, self.arrived),
+            *(n_pairs, first.unit, second.unit, indices.shape[1], hidden, inner, tile.columns),
+            *(tile.rows, first_steps, tile.rows, second_steps, splits),
+            **self._options(first, tile.warps, tile.stages),
+        )
         return x
 
     def _launch(
         self, packed: Packed, tile: ExpertTile, n_tiles: int
-    ) -> tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]:
+    ) -> tuple[tuple[int, int], tuple[int, int], dict[str, Any]]:
         """The grid, the sizes of a program's tile, and the options."""
         _, row_tiles, column_tiles, _ = packed.words.shape
-        steps, splits = tile.steps, tile.splits
-        if column_tiles % (steps * splits):
-            steps = splits = 1
-        options = {**self.options, "PTX": packed.words.is_cuda, "num_warps": tile.warps, "num_stages": tile.stages}
-        return (triton.cdiv(row_tiles, tile.rows), n_tiles, splits), (tile.rows, steps), options
+        steps = math.gcd(tile.steps, column_tiles)
+        options = self._options(packed, tile.warps, tile.stages)
+        return (triton.cdiv(row_tiles, tile.rows), n_tiles), (tile.rows, steps), options
+
+    def _options(self, packed: Packed, warps: int, stages: int) -> dict[str, Any]:
+        return {**self.options, "PTX": packed.words.is_cuda, "num_warps": warps, "num_stages": stages}
 
 
 class NormHead:
     def __init__(self, plain: reference.NormHead) -> None:
-        self.plain, self.options = plain, launch_options(plain.weight)
+        self.plain = plain
         self.places = torch.zeros(1, dtype=torch.int64, device=plain.weight.device)
 
     def __call__(self, x: Tensor, rows: Tensor | None) -> Tensor:
@@ -277,13 +286,12 @@ class NormHead:
         if not n:
             return torch.empty((0, len(plain.weight)), dtype=torch.float32, device=x.device)
         if n > 1:
-            return F.linear(norm_rows(x, plain.norm, plain.eps, self.options, rows), plain.weight.to(x.dtype)).float()
+            return F.linear(norm_rows(x, plain.norm, plain.eps, rows), plain.weight.to(x.dtype)).float()
         vocabulary, hidden = plain.weight.shape
         logits = torch.empty((n, vocabulary), dtype=torch.float32, device=x.device)
         linear.norm_head[(triton.cdiv(vocabulary, Tiles.head_rows * Tiles.head_tiles), n)](
             *(x, self.places if rows is None else rows, plain.norm, plain.weight, logits, vocabulary, plain.eps),
             *(hidden, Tiles.head_rows, Tiles.head_tiles, triton.next_power_of_2(hidden)),
-            **self.options,
             num_warps=Tiles.head_warps,
         )
         return logits
@@ -326,10 +334,10 @@ def draw(
     return ids
 
 
-def norm_rows(x: Tensor, norm: Tensor, eps: float, options: dict[str, Any], picked: Tensor | None = None) -> Tensor:
+def norm_rows(x: Tensor, norm: Tensor, eps: float, picked: Tensor | None = None) -> Tensor:
     """RMSNorm of all rows of x (tokens, hidden), or of those picked (n,) int64."""
     width, n = x.shape[1], len(x) if picked is None else len(picked)
     out = torch.empty((n, width), dtype=x.dtype, device=x.device)
     where = x if picked is None else picked
-    rows.norm_rows[(n,)](x, where, norm, out, eps, width, triton.next_power_of_2(width), picked is not None, **options)
+    rows.norm_rows[(n,)](x, where, norm, out, eps, width, triton.next_power_of_2(width), picked is not None)
     return out

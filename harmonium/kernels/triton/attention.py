@@ -71,16 +71,12 @@ def attend_one(
     KV_HEADS: tl.constexpr,
     PAGE_SIZE: tl.constexpr,
     HEAD_DIM: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """A program takes a share of one row's context for one key/value head; the last one to come joins the shares."""
     kv_head, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     member = tl.arange(0, M)
     is_member = member < GROUP
     part = tl.arange(0, HEAD_DIM)
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     length = tl.load(lengths_ptr + row)
     first = 0
     if WINDOW > 0:

@@ -1,10 +1,9 @@
 """The experts: two products with packed weights on tensor cores, weights as the left operand, tokens as the right.
 
-A program has some rows of one expert and some of the pairs (token, choice) that chose it. For a token or two each pair
-is a tile of its own, found by its index; otherwise `group` first lists the pairs by expert. What a tile holds follows
-from the device's own counts, so the host never waits; the grid covers the worst case. The first product ends in SwiGLU,
-the second in the parts of a token, which the program that comes last, or `sum_add`, weights and adds up in order. A
-tile that is at most half full takes half the columns.
+A program has some rows of one expert and some of the pairs (token, choice) that chose it, which `group` lists by
+expert; for a token or two see few_experts.py. What a tile holds follows from the device's own counts, so the host never
+waits; the grid covers the worst case. The first product ends in SwiGLU, the second in the parts of a token, which
+`sum_add` weights and adds up in order. A tile that is at most half full takes half the columns.
 
 The floor is the bytes of the chosen experts: at 20b's sizes 13.2 MB each, 12.4 us a layer for four at 4.26 TB/s.
 Decoding takes 15 instructions for eight values, 6 us a layer of issue slots for four experts at 1.8 GHz and 132
@@ -64,15 +63,11 @@ def group(
 
 
 @triton.jit
-def find_tile(tile, indices_ptr, tiles_ptr, DIRECT: tl.constexpr):
+def find_tile(tile, tiles_ptr):
     """The tile's expert or -1, and its first and last place."""
-    if DIRECT:
-        expert, first = tl.load(indices_ptr + tile).to(tl.int32), tile
-        last = tile + 1
-    else:
-        expert = tl.load(tiles_ptr + tile * 3)
-        first = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0)
-        last = tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
+    expert = tl.load(tiles_ptr + tile * 3)
+    first = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0)
+    last = tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
     return expert, first, last
 
 
@@ -159,13 +154,12 @@ def gate_up_tile(
 @triton.jit
 def gate_up(
     x_ptr,  # (tokens, hidden)
-    indices_ptr,  # (tokens, k) int64
     order_ptr,
     tiles_ptr,
     words_ptr,  # of Packed
     scales_ptr,  # of Packed, as int32
     bias_ptr,  # (experts, 2 * inner)
-    out_ptr,  # (pairs, inner): by pair if DIRECT, in order if not
+    out_ptr,  # (pairs, inner), in order
     unit,
     K: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -173,7 +167,6 @@ def gate_up(
     N: tl.constexpr,
     TILES: tl.constexpr,
     STEPS: tl.constexpr,
-    DIRECT: tl.constexpr,
     PTX: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -181,38 +174,38 @@ def gate_up(
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
     row_tile = tl.program_id(0) * TILES
-    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
+    expert, first, last = find_tile(tl.program_id(1), tiles_ptr)
     if expert < 0:
         return
     if N >= 64 and (last - first) * 2 <= N:
         gate_up_tile(
             x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
-            K, WIDTH, OUT, N // 2, TILES, STEPS, DIRECT, PTX,
+            K, WIDTH, OUT, N // 2, TILES, STEPS, False, PTX,
         )  # fmt: skip
     else:
         gate_up_tile(
             x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
-            K, WIDTH, OUT, N, TILES, STEPS, DIRECT, PTX,
+            K, WIDTH, OUT, N, TILES, STEPS, False, PTX,
         )  # fmt: skip
 
 
 @triton.jit
 def down_tile(
-    x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile, split,
+    x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
     WIDTH: tl.constexpr, OUT: tl.constexpr, N: tl.constexpr, TILES: tl.constexpr, STEPS: tl.constexpr,
-    SPLITS: tl.constexpr, PTX: tl.constexpr,
+    PTX: tl.constexpr,
 ):  # fmt: skip
-    """TILES * 64 rows of places first to last, N at most, of a split's share of the columns."""
+    """TILES * 64 rows of places first to last, N at most."""
     place = first + tl.arange(0, N)
     is_column = place < last
     row = row_tile * 64 + tl.arange(0, TILES * 64)
     is_row = row < OUT
     bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
     acc = rows_product(
-        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
-        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
+        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, 0,
+        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, 1, PTX,
     )  # fmt: skip
-    acc = acc * unit + tl.where(split == 0, bias, 0.0)[:, None]
+    acc = acc * unit + bias[:, None]
     at = parts_ptr + place.to(tl.int64)[None, :] * OUT + row[:, None]
     tl.store(at, acc.to(parts_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
 
@@ -220,62 +213,37 @@ def down_tile(
 @triton.jit
 def down(
     x_ptr,  # (pairs, inner), what gate_up gave
-    indices_ptr,  # (tokens, k) int64
     tiles_ptr,
     words_ptr,  # of Packed
     scales_ptr,  # of Packed, as int32
     bias_ptr,  # (experts, hidden)
-    shares_ptr,  # (tokens, k) float32
-    parts_ptr,  # (splits, pairs, hidden), placed as x
-    total_ptr,  # (tokens, hidden), added to if DIRECT
-    arrived_ptr,  # (tokens, programs of a pair) int32, zero before and after
+    parts_ptr,  # (pairs, hidden), placed as x
     unit,
-    K: tl.constexpr,
     WIDTH: tl.constexpr,
     OUT: tl.constexpr,
     N: tl.constexpr,
     TILES: tl.constexpr,
     STEPS: tl.constexpr,
-    SPLITS: tl.constexpr,  # 1 unless DIRECT
-    DIRECT: tl.constexpr,
     PTX: tl.constexpr,
     PDL: tl.constexpr,
 ):
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
-    row_tile, split = tl.program_id(0) * TILES, tl.program_id(2)
-    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
+    row_tile = tl.program_id(0) * TILES
+    expert, first, last = find_tile(tl.program_id(1), tiles_ptr)
     if expert < 0:
         return
-    row = row_tile * 64 + tl.arange(0, TILES * 64)
-    is_row = row < OUT
-    token = tl.program_id(1) // K  # if DIRECT
-    if DIRECT:
-        total_at = total_ptr + token * OUT + row
-        total = tl.load(total_at, is_row, 0).to(tl.float32)  # nobody adds to it before this program has arrived
-    n_pairs = tl.num_programs(1)  # if DIRECT
-    its_parts = parts_ptr + (split * n_pairs).to(tl.int64) * OUT
     if N >= 64 and (last - first) * 2 <= N:
         down_tile(
-            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
-            WIDTH, OUT, N // 2, TILES, STEPS, SPLITS, PTX,
+            x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
+            WIDTH, OUT, N // 2, TILES, STEPS, PTX,
         )  # fmt: skip
     else:
         down_tile(
-            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
-            WIDTH, OUT, N, TILES, STEPS, SPLITS, PTX,
+            x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
+            WIDTH, OUT, N, TILES, STEPS, PTX,
         )  # fmt: skip
-    if DIRECT:
-        counter = arrived_ptr + token * tl.num_programs(0) + tl.program_id(0)
-        tl.debug_barrier()
-        if tl.atomic_add(counter, 1, sem="acq_rel") == K * SPLITS - 1:
-            tl.store(counter, 0)
-            for i in tl.static_range(K * SPLITS):
-                pair = token * K + i % K
-                part = tl.load(parts_ptr + (i // K * n_pairs + pair) * OUT + row, is_row, 0, cache_modifier=".cg")
-                total += part.to(tl.float32) * tl.load(shares_ptr + pair)
-            tl.store(total_at, total.to(total_ptr.dtype.element_ty), is_row)
 
 
 @triton.jit

@@ -1,8 +1,7 @@
 """Dense matrix-vector products for few tokens, each fused with what stands before and after it.
 
-All of them read a weight row once, whole, by one program: the first rows' loads are issued before the program waits for
-the kernel ahead of it (programmatic dependent launch), since weights depend on nothing. The norm's factor is one number
-a token, so it multiplies the finished sums, which stay float32 throughout.
+All of them read a weight row once, whole, by one program. The norm's factor is one number a token, so it multiplies the
+finished sums, which stay float32 throughout.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ def norm_qkv(
     PAGE_SIZE: tl.constexpr,
     PAIRS: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """A program computes PAIRS rotation pairs of one head: rows i and i + head_dim / 2."""
     half: tl.constexpr = HEAD_DIM // 2
@@ -60,9 +58,6 @@ def norm_qkv(
     first = tl.load(weight_ptr + at, is_column[None, :], 0)
     second = tl.load(weight_ptr + at + half * HIDDEN, is_column[None, :], 0)
     norm = tl.load(norm_ptr + column, is_column, 0).to(tl.float32)
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     x = tl.load(x_ptr + token * HIDDEN + column, is_column, 0).to(tl.float32)
     factor = inverse_rms(x, HIDDEN, eps)
     x = x * norm
@@ -95,7 +90,6 @@ def project_add(
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     token = tl.program_id(1)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -104,9 +98,6 @@ def project_add(
     is_column = column < WIDTH
     weight = tl.load(weight_ptr + row[:, None] * WIDTH + column[None, :], is_row[:, None] & is_column[None, :], 0)
     bias = tl.load(bias_ptr + row, is_row, 0).to(tl.float32)
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     attended = tl.load(attended_ptr + token * WIDTH + column, is_column, 0).to(tl.float32)
     place = x_ptr + token * HIDDEN + row
     total = tl.load(place, is_row, 0).to(tl.float32) + bias
@@ -132,7 +123,6 @@ def norm_route(
     ROWS: tl.constexpr,
     EXPERTS_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """ROWS experts' logits a program; the program that comes last chooses."""
     token = tl.program_id(1)
@@ -144,9 +134,6 @@ def norm_route(
     weight = tl.load(weight_ptr + expert[:, None] * HIDDEN + column[None, :], is_weight, 0)
     norm = tl.load(norm_ptr + column, is_column, 0).to(tl.float32)
     bias = tl.load(bias_ptr + expert, is_expert, 0).to(tl.float32)
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     x = tl.load(x_ptr + token * HIDDEN + column, is_column, 0).to(tl.float32)
     x = x * inverse_rms(x, HIDDEN, eps) * norm
     if tl.program_id(0) == 0:
@@ -192,7 +179,6 @@ def norm_head(
     ROWS: tl.constexpr,
     TILES: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
     """TILES times ROWS rows a program, so that the norm is computed seldom; the next rows load while these sum."""
     n = tl.program_id(1)
@@ -202,9 +188,6 @@ def norm_head(
     at = row.to(tl.int64)[:, None] * HIDDEN + column[None, :]
     weight = tl.load(weight_ptr + at, (row < vocabulary)[:, None] & is_column[None, :], 0)
     norm = tl.load(norm_ptr + column, is_column, 0).to(tl.float32)
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     token = tl.load(rows_ptr + n)
     x = tl.load(x_ptr + token * HIDDEN + column, is_column, 0).to(tl.float32)
     x = x * inverse_rms(x, HIDDEN, eps) * norm

@@ -11,12 +11,9 @@ from harmonium.kernels.triton.linear import choose, inverse_rms
 @triton.jit
 def norm_rows(
     x_ptr, rows_ptr, norm_ptr, out_ptr, eps,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, PICK: tl.constexpr, PDL: tl.constexpr,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr, PICK: tl.constexpr,
 ):  # fmt: skip
     """out row i from x row i, or from x row rows[i] where PICK."""
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     column = tl.arange(0, BLOCK)
     is_column = column < WIDTH
     row = tl.program_id(0).to(tl.int64)
@@ -44,11 +41,7 @@ def rotate_store(
     PAGE_SIZE: tl.constexpr,
     HEADS_BLOCK: tl.constexpr,
     KV_BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     half: tl.constexpr = HEAD_DIM // 2
     token = tl.program_id(0).to(tl.int64)
     pair = tl.arange(0, half)
@@ -79,11 +72,8 @@ def rotate_store(
 @triton.jit
 def choose_rows(
     logits_ptr, indices_ptr, shares_ptr,
-    EXPERTS: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr, PDL: tl.constexpr,
+    EXPERTS: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     logits = tl.load(logits_ptr + row * EXPERTS + place, place < EXPERTS, float("-inf")).to(tl.float32)

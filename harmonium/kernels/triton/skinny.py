@@ -12,9 +12,8 @@ import triton.language as tl
 
 
 @triton.jit
-def norm_qkv(
-    x_ptr,  # (tokens, hidden)
-    norm_ptr,
+def qkv(
+    x_ptr,  # (tokens, hidden), normed
     weight_ptr,  # ((heads + 2 * kv_heads) * head_dim, hidden): q, k, v
     bias_ptr,
     cos_ptr,  # (tokens, head_dim / 2) float32
@@ -24,7 +23,6 @@ def norm_qkv(
     k_cache_ptr,  # (pages, kv_heads, page_size, head_dim)
     v_cache_ptr,
     tokens,
-    eps,
     HIDDEN: tl.constexpr,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
@@ -33,15 +31,8 @@ def norm_qkv(
     PAIRS: tl.constexpr,
     TOKENS: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
-    """A program computes PAIRS rotation pairs of one head, rows i and i + head_dim / 2, for all tokens.
-
-    The norm's factor is one number a token, so it multiplies the finished sums.
-    """
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
+    """A program computes PAIRS rotation pairs of one head, rows i and i + head_dim / 2, for all tokens."""
     half: tl.constexpr = HEAD_DIM // 2
     parts: tl.constexpr = half // PAIRS
     head = tl.program_id(0) // parts
@@ -52,16 +43,13 @@ def norm_qkv(
     is_token = token < tokens
     weight_at = weight_ptr + row[:, None] * HIDDEN + column[None, :]
     x_at = x_ptr + token[None, :] * HIDDEN + column[:, None]
-    acc, squares = tl.zeros([2 * PAIRS, TOKENS], tl.float32), tl.zeros([TOKENS], tl.float32)
+    acc = tl.zeros([2 * PAIRS, TOKENS], tl.float32)
     for start in range(0, HIDDEN, BLOCK):
         is_column = start + column < HIDDEN
         weight = tl.load(weight_at + start, is_column[None, :], 0)
-        x = tl.load(x_at + start, is_token[None, :] & is_column[:, None], 0).to(tl.float32)
-        norm = tl.load(norm_ptr + start + column, is_column, 0).to(tl.float32)
-        squares += tl.sum(x * x, 0)
-        scaled = (x * norm[:, None]).to(x_ptr.dtype.element_ty)
-        acc = tl.dot(weight.to(x_ptr.dtype.element_ty), scaled, acc, input_precision="ieee")
-    acc = acc * tl.rsqrt(squares / HIDDEN + eps)[None, :] + tl.load(bias_ptr + row).to(tl.float32)[:, None]
+        x = tl.load(x_at + start, is_token[None, :] & is_column[:, None], 0)
+        acc = tl.dot(weight.to(x.dtype), x, acc, input_precision="ieee")
+    acc += tl.load(bias_ptr + row).to(tl.float32)[:, None]
     a, b = tl.split(tl.permute(tl.reshape(acc, [2, PAIRS, TOKENS]), (1, 2, 0)))  # each (PAIRS, TOKENS)
     angle = token[None, :] * half + pair[:, None]
     cos, sin = tl.load(cos_ptr + angle, is_token[None, :], 0), tl.load(sin_ptr + angle, is_token[None, :], 0)
@@ -95,11 +83,7 @@ def project_add(
     ROWS: tl.constexpr,
     TOKENS: tl.constexpr,
     BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
 ):
-    if PDL:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < HIDDEN
     token, column = tl.arange(0, TOKENS), tl.arange(0, BLOCK)
