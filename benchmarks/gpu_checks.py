@@ -160,7 +160,9 @@ def check_grouping(n_experts: int, n_pairs: int, n: int) -> None:
     tiles = torch.full((n_pairs // n + n_experts, 3), -2, device="cuda", dtype=torch.int32)
     block = min(4096, triton.next_power_of_2(n_pairs))
     warps = 4 if block <= 1024 else 8
-    experts.group[(n_experts,)](indices, order, places, tiles, n_pairs, n, block, PDL=False, num_warps=warps)
+    experts.group[(n_experts, triton.cdiv(n_pairs, block))](
+        indices, order, places, tiles, n_pairs, n, block, PDL=False, num_warps=warps
+    )
     expected = indices.flatten().argsort(stable=True)
     is_right = torch.equal(order.long(), expected) and torch.equal(
         places[expected].cpu().int(), torch.arange(n_pairs).int()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ import triton.language as tl
 from harmonium.kernels import triton as backend
 from harmonium.kernels.triton import mxfp4 as registers
 from harmonium.kernels.triton.packed import Packed
-from harmonium.kernels.triton.tiles import ExpertTile, FewTile, Tiles
+from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 from harmonium.model import mxfp4
 
 EPS = 1e-5
@@ -45,7 +46,7 @@ def few_programs(monkeypatch: pytest.MonkeyPatch):
     sizes = {"skinny_columns": 32, "qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16,
              "head_rows": 32,
              "gate_up": dict.fromkeys(Tiles.gate_up, tile),
-             "down": dict.fromkeys(Tiles.down, tile), "few": FewTile(4, 1, 1, 4, 1, 3)}  # fmt: skip
+             "down": dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)}}  # fmt: skip
     for name, size in sizes.items():
         monkeypatch.setattr(Tiles, name, size)
 

@@ -23,18 +23,17 @@ import json, sys
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from harmonium.kernels.triton import attention, experts, few_experts, sampling, skinny
+from harmonium.kernels.triton import attention, experts, sampling, skinny
 from harmonium.kernels.triton.tiles import Tiles
 
 target, found = GPUTarget("cuda", int(sys.argv[1]), 32), {}
 NAMES = {
-    "*i32": "order_ptr tiles_ptr words_ptr scales_ptr arrived_ptr table_ptr starts_ptr lengths_ptr keys_ptr done_ptr "
-            "first_words_ptr first_scales_ptr second_words_ptr second_scales_ptr",
+    "*i32": "order_ptr tiles_ptr words_ptr scales_ptr arrived_ptr table_ptr starts_ptr lengths_ptr keys_ptr",
     "*i64": "indices_ptr slots_ptr lanes_ptr places_ptr budgets_ptr states_ptr edges_ptr lane_places_ptr last_ids_ptr "
             "best_ids_ptr",
     "*fp32": "shares_ptr parts_ptr cos_ptr sin_ptr logits_ptr inverse_ptr best_ptr",
     "*i1": "masks_ptr",
-    "fp32": "unit scale first_unit second_unit",
+    "fp32": "unit scale",
 }
 KINDS = {name: kind for kind, names in NAMES.items() for name in names.split()}
 
@@ -48,16 +47,11 @@ def shared(name, kernel, constants, out="*bf16", **options):
 
 
 for pairs, tile in Tiles.gate_up.items():
-    width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs, TILES=tile.rows, STEPS=tile.steps,
-                 PTX=True, PDL=target.arch >= 90)
+    width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=tile.rows, STEPS=tile.steps,
+                 DIRECT=not pairs, PTX=True, PDL=target.arch >= 90)
     shared(f"gate_up {pairs}", experts.gate_up, width, num_warps=tile.warps, num_stages=tile.stages)
 constants = dict(M=Tiles.many_queries, N=Tiles.many_keys, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, HEADS=64, WINDOW=0)
 shared("attend_many", attention.attend_many, constants, num_warps=Tiles.many_warps, num_stages=Tiles.many_stages)
-few = Tiles.few
-constants = dict(K=4, HIDDEN=2880, INNER=2880, N=few.columns, FIRST_ROWS=few.rows, FIRST_STEPS=few.steps,
-                 SECOND_ROWS=few.rows, SECOND_STEPS=few.second_steps, SPLITS=few.splits, PTX=True,
-                 PDL=target.arch >= 90)
-shared("few experts", few_experts.experts, constants, num_warps=few.warps, num_stages=few.stages)
 options = dict(num_warps=Tiles.skinny_warps, num_stages=Tiles.skinny_stages)
 constants = dict(HIDDEN=2880, HEADS=64, KV_HEADS=8, HEAD_DIM=64, PAGE_SIZE=16, PAIRS=Tiles.skinny_rows, TOKENS=16,
                  BLOCK=Tiles.skinny_columns)

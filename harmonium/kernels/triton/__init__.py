@@ -6,7 +6,6 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
-from harmonium.kernels.triton import attention, experts, few_experts, linear, rows, sampling, skinny
+from harmonium.kernels.triton import attention, experts, linear, rows, sampling, skinny
 from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
@@ -202,78 +201,58 @@ class ExpertsAdd:
         self.packed: tuple[Packed, Packed] | None = None
         if isinstance(weights, ArrangedExperts):
             self.packed = weights.packed
-            n_tiles = self.packed[1].words.shape[1]
-            self.done, self.arrived = (
-                torch.zeros(FEW_PAIRS * n, dtype=torch.int32, device=weights.device) for n in (2, n_tiles)
-            )
+            n_tiles = self.packed[0].words.shape[1]
+            self.arrived = torch.zeros(FEW_PAIRS * n_tiles, dtype=torch.int32, device=weights.device)
 
     def __call__(self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         if self.packed is None:
             return self.plain(x, normed, indices, weights)
         first, second = self.packed
-        if indices.numel() <= FEW_PAIRS:
-            return self._few(x, normed, indices, weights, first, second)
         (tokens, k), hidden, inner = indices.shape, x.shape[1], second.width
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
-        n = Tiles.columns(n_pairs / n_experts)
-        n_tiles = n_pairs // n + n_experts
+        is_direct = n_pairs <= FEW_PAIRS
+        n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
+        n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
         between = torch.empty((n_pairs, inner), dtype=x.dtype, device=device)
-        parts = torch.empty((n_pairs, hidden), dtype=x.dtype, device=device)
-        block = min(4096, triton.next_power_of_2(n_pairs))
-        experts.group[(n_experts,)](
-            *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
-        )
-        grid, shape, options = self._launch(first, Tiles.gate_up[n], n_tiles)
+        if not is_direct:
+            block = min(4096, triton.next_power_of_2(n_pairs))
+            experts.group[(n_experts, triton.cdiv(n_pairs, block))](
+                *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
+            )
+        size = 0 if is_direct else n
+        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
-            *(normed, order, tiles, first.words, first.scales, first.bias, between, first.unit),
-            *(k, first.width, inner, n, *shape),
+            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
+            *(k, first.width, inner, n, *shape, is_direct),
             **options,
         )
-        grid, shape, options = self._launch(second, Tiles.down[n], n_tiles)
+        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
+        splits = grid[2]
+        parts_dtype = torch.float32 if is_direct else x.dtype
+        parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
         experts.down[grid](
-            *(between, tiles, second.words, second.scales, second.bias, parts, second.unit),
-            *(second.width, hidden, n, *shape),
+            *(between, indices, tiles, second.words, second.scales, second.bias, weights, parts, x),
+            *(self.arrived, second.unit, k, second.width, hidden, n, *shape, splits, is_direct),
             **options,
         )
-        experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
-            x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options
-        )
-        return x
-
-    def _few(
-        self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor, first: Packed, second: Packed
-    ) -> Tensor:
-        n_pairs, hidden, inner, tile = indices.numel(), x.shape[1], second.width, Tiles.few
-        splits = math.gcd(tile.splits, second.words.shape[2])
-        first_steps = math.gcd(tile.steps, first.words.shape[2])
-        second_steps = math.gcd(tile.second_steps, second.words.shape[2] // splits)
-        between = torch.empty((n_pairs, inner), dtype=x.dtype, device=x.device)
-        parts = torch.empty((splits, n_pairs, hidden), dtype=torch.float32, device=x.device)
-        n_programs = n_pairs * sum(
-            triton.cdiv(packed.words.shape[1], tile.rows) * times for packed, times in ((first, 1), (second, splits))
-        )
-        few_experts.experts[(n_programs,)](
-            *(normed, x, indices, weights, first.words, first.scales, first.bias),
-            *(second.words, second.scales, second.bias, between, parts, self.done, self.arrived),
-            *(n_pairs, first.unit, second.unit, indices.shape[1], hidden, inner, tile.columns),
-            *(tile.rows, first_steps, tile.rows, second_steps, splits),
-            **self._options(first, tile.warps, tile.stages),
-        )
+        if not is_direct:
+            experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
+                x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options
+            )
         return x
 
     def _launch(
         self, packed: Packed, tile: ExpertTile, n_tiles: int
-    ) -> tuple[tuple[int, int], tuple[int, int], dict[str, Any]]:
+    ) -> tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]:
         """The grid, the sizes of a program's tile, and the options."""
         _, row_tiles, column_tiles, _ = packed.words.shape
-        steps = math.gcd(tile.steps, column_tiles)
-        options = self._options(packed, tile.warps, tile.stages)
-        return (triton.cdiv(row_tiles, tile.rows), n_tiles), (tile.rows, steps), options
-
-    def _options(self, packed: Packed, warps: int, stages: int) -> dict[str, Any]:
-        return {**self.options, "PTX": packed.words.is_cuda, "num_warps": warps, "num_stages": stages}
+        steps, splits = tile.steps, tile.splits
+        if column_tiles % (steps * splits):
+            steps = splits = 1
+        options = {**self.options, "PTX": packed.words.is_cuda, "num_warps": tile.warps, "num_stages": tile.stages}
+        return (triton.cdiv(row_tiles, tile.rows), n_tiles, splits), (tile.rows, steps), options
 
 
 class NormHead:

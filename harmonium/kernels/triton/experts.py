@@ -1,9 +1,10 @@
 """The experts: two products with packed weights on tensor cores, weights as the left operand, tokens as the right.
 
-A program has some rows of one expert and some of the pairs (token, choice) that chose it, which `group` lists by
-expert; for a token or two see few_experts.py. What a tile holds follows from the device's own counts, so the host never
-waits; the grid covers the worst case. The first product ends in SwiGLU, the second in the parts of a token, which
-`sum_add` weights and adds up in order. A tile that is at most half full takes half the columns.
+A program has some rows of one expert and some of the pairs (token, choice) that chose it. For a token or two each pair
+is a tile of its own, found by its index; otherwise `group` first lists the pairs by expert. What a tile holds follows
+from the device's own counts, so the host never waits; the grid covers the worst case. The first product ends in SwiGLU,
+the second in the parts of a token, which the program that comes last, or `sum_add`, weights and adds up in order. A
+tile that is at most half full takes half the columns.
 
 The floor is the bytes of the chosen experts: at 20b's sizes 13.2 MB each, 12.4 us a layer for four at 4.26 TB/s.
 Decoding takes 15 instructions for eight values, 6 us a layer of issue slots for four experts at 1.8 GHz and 132
@@ -30,44 +31,51 @@ def group(
     BLOCK: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """A program lists one expert's pairs and tiles; expert e's start at tile (pairs before its) // N + e."""
+    """A program lists one expert's pairs among BLOCK of all, the first one its tiles, too.
+
+    Expert e's tiles start at (pairs before its) // N + e. Each program counts all pairs for itself, which takes less
+    time than waiting for others would.
+    """
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
-    expert = tl.program_id(0)
+    expert, own = tl.program_id(0), tl.program_id(1) * BLOCK
     place = tl.arange(0, BLOCK)
-    before, count = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
+    before, ahead, count = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
     for start in range(0, n_pairs, BLOCK):
-        is_pair = start + place < n_pairs
-        chosen = tl.load(indices_ptr + start + place, is_pair, 1 << 30)
+        chosen = tl.load(indices_ptr + start + place, start + place < n_pairs, 1 << 30)
+        is_mine = (chosen == expert).to(tl.int32)
         before += (chosen < expert).to(tl.int32)
-        count += (chosen == expert).to(tl.int32)
+        ahead += tl.where(start < own, is_mine, 0)
+        count += is_mine
     first = tl.sum(before, 0)
     last = first + tl.sum(count, 0)
-    tile = first // N + expert
-    n_used, n_slots = (last - first + N - 1) // N, last // N + 1 - first // N
-    for start in range(0, n_slots, BLOCK):
-        i = start + place
-        is_used = i < n_used
-        at = tiles_ptr + (tile + i) * 3
-        tl.store(at, tl.where(is_used, expert, -1), i < n_slots)
-        tl.store(at + 1, first + i * N, is_used)
-        tl.store(at + 2, tl.minimum(first + (i + 1) * N, last), is_used)
-    for start in range(0, n_pairs, BLOCK):
-        is_pair = start + place < n_pairs
-        is_mine = tl.load(indices_ptr + start + place, is_pair, 1 << 30) == expert
-        its_place = first + tl.cumsum(is_mine.to(tl.int32), 0) - 1
-        tl.store(order_ptr + its_place, start + place, is_mine)
-        tl.store(places_ptr + start + place, its_place, is_mine)
-        first += tl.sum(is_mine.to(tl.int32), 0)
+    if own == 0:
+        tile = first // N + expert
+        n_used, n_slots = (last - first + N - 1) // N, last // N + 1 - first // N
+        for start in range(0, n_slots, BLOCK):
+            i = start + place
+            is_used = i < n_used
+            at = tiles_ptr + (tile + i) * 3
+            tl.store(at, tl.where(is_used, expert, -1), i < n_slots)
+            tl.store(at + 1, first + i * N, is_used)
+            tl.store(at + 2, tl.minimum(first + (i + 1) * N, last), is_used)
+    is_here = tl.load(indices_ptr + own + place, own + place < n_pairs, 1 << 30) == expert
+    its_place = first + tl.sum(ahead, 0) + tl.cumsum(is_here.to(tl.int32), 0) - 1
+    tl.store(order_ptr + its_place, own + place, is_here)
+    tl.store(places_ptr + own + place, its_place, is_here)
 
 
 @triton.jit
-def find_tile(tile, tiles_ptr):
+def find_tile(tile, indices_ptr, tiles_ptr, DIRECT: tl.constexpr):
     """The tile's expert or -1, and its first and last place."""
-    expert = tl.load(tiles_ptr + tile * 3)
-    first = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0)
-    last = tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
+    if DIRECT:
+        expert, first = tl.load(indices_ptr + tile).to(tl.int32), tile
+        last = tile + 1
+    else:
+        expert = tl.load(tiles_ptr + tile * 3)
+        first = tl.load(tiles_ptr + tile * 3 + 1, expert >= 0, 0)
+        last = tl.load(tiles_ptr + tile * 3 + 2, expert >= 0, 0)
     return expert, first, last
 
 
@@ -154,12 +162,13 @@ def gate_up_tile(
 @triton.jit
 def gate_up(
     x_ptr,  # (tokens, hidden)
+    indices_ptr,  # (tokens, k) int64
     order_ptr,
     tiles_ptr,
     words_ptr,  # of Packed
     scales_ptr,  # of Packed, as int32
     bias_ptr,  # (experts, 2 * inner)
-    out_ptr,  # (pairs, inner), in order
+    out_ptr,  # (pairs, inner): by pair if DIRECT, in order if not
     unit,
     K: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -167,6 +176,7 @@ def gate_up(
     N: tl.constexpr,
     TILES: tl.constexpr,
     STEPS: tl.constexpr,
+    DIRECT: tl.constexpr,
     PTX: tl.constexpr,
     PDL: tl.constexpr,
 ):
@@ -174,38 +184,38 @@ def gate_up(
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
     row_tile = tl.program_id(0) * TILES
-    expert, first, last = find_tile(tl.program_id(1), tiles_ptr)
+    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
     if expert < 0:
         return
     if N >= 64 and (last - first) * 2 <= N:
         gate_up_tile(
             x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
-            K, WIDTH, OUT, N // 2, TILES, STEPS, False, PTX,
+            K, WIDTH, OUT, N // 2, TILES, STEPS, DIRECT, PTX,
         )  # fmt: skip
     else:
         gate_up_tile(
             x_ptr, order_ptr, words_ptr, scales_ptr, bias_ptr, out_ptr, unit, expert, first, last, row_tile,
-            K, WIDTH, OUT, N, TILES, STEPS, False, PTX,
+            K, WIDTH, OUT, N, TILES, STEPS, DIRECT, PTX,
         )  # fmt: skip
 
 
 @triton.jit
 def down_tile(
-    x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
+    x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile, split,
     WIDTH: tl.constexpr, OUT: tl.constexpr, N: tl.constexpr, TILES: tl.constexpr, STEPS: tl.constexpr,
-    PTX: tl.constexpr,
+    SPLITS: tl.constexpr, PTX: tl.constexpr,
 ):  # fmt: skip
-    """TILES * 64 rows of places first to last, N at most."""
+    """TILES * 64 rows of places first to last, N at most, of a split's share of the columns."""
     place = first + tl.arange(0, N)
     is_column = place < last
     row = row_tile * 64 + tl.arange(0, TILES * 64)
     is_row = row < OUT
     bias = tl.load(bias_ptr + expert.to(tl.int64) * OUT + row, is_row, 0).to(tl.float32)
     acc = rows_product(
-        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, 0,
-        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, 1, PTX,
+        x_ptr, place, is_column, words_ptr, scales_ptr, expert, row_tile, split,
+        WIDTH, (OUT + 63) // 64, N, TILES, STEPS, SPLITS, PTX,
     )  # fmt: skip
-    acc = acc * unit + bias[:, None]
+    acc = acc * unit + tl.where(split == 0, bias, 0.0)[:, None]
     at = parts_ptr + place.to(tl.int64)[None, :] * OUT + row[:, None]
     tl.store(at, acc.to(parts_ptr.dtype.element_ty), is_row[:, None] & is_column[None, :])
 
@@ -213,37 +223,62 @@ def down_tile(
 @triton.jit
 def down(
     x_ptr,  # (pairs, inner), what gate_up gave
+    indices_ptr,  # (tokens, k) int64
     tiles_ptr,
     words_ptr,  # of Packed
     scales_ptr,  # of Packed, as int32
     bias_ptr,  # (experts, hidden)
-    parts_ptr,  # (pairs, hidden), placed as x
+    shares_ptr,  # (tokens, k) float32
+    parts_ptr,  # (splits, pairs, hidden), placed as x
+    total_ptr,  # (tokens, hidden), added to if DIRECT
+    arrived_ptr,  # (tokens, programs of a pair) int32, zero before and after
     unit,
+    K: tl.constexpr,
     WIDTH: tl.constexpr,
     OUT: tl.constexpr,
     N: tl.constexpr,
     TILES: tl.constexpr,
     STEPS: tl.constexpr,
+    SPLITS: tl.constexpr,  # 1 unless DIRECT
+    DIRECT: tl.constexpr,
     PTX: tl.constexpr,
     PDL: tl.constexpr,
 ):
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
-    row_tile = tl.program_id(0) * TILES
-    expert, first, last = find_tile(tl.program_id(1), tiles_ptr)
+    row_tile, split = tl.program_id(0) * TILES, tl.program_id(2)
+    expert, first, last = find_tile(tl.program_id(1), indices_ptr, tiles_ptr, DIRECT)
     if expert < 0:
         return
+    row = row_tile * 64 + tl.arange(0, TILES * 64)
+    is_row = row < OUT
+    token = tl.program_id(1) // K  # if DIRECT
+    if DIRECT:
+        total_at = total_ptr + token * OUT + row
+        total = tl.load(total_at, is_row, 0).to(tl.float32)  # nobody adds to it before this program has arrived
+    n_pairs = tl.num_programs(1)  # if DIRECT
+    its_parts = parts_ptr + (split * n_pairs).to(tl.int64) * OUT
     if N >= 64 and (last - first) * 2 <= N:
         down_tile(
-            x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
-            WIDTH, OUT, N // 2, TILES, STEPS, PTX,
+            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
+            WIDTH, OUT, N // 2, TILES, STEPS, SPLITS, PTX,
         )  # fmt: skip
     else:
         down_tile(
-            x_ptr, words_ptr, scales_ptr, bias_ptr, parts_ptr, unit, expert, first, last, row_tile,
-            WIDTH, OUT, N, TILES, STEPS, PTX,
+            x_ptr, words_ptr, scales_ptr, bias_ptr, its_parts, unit, expert, first, last, row_tile, split,
+            WIDTH, OUT, N, TILES, STEPS, SPLITS, PTX,
         )  # fmt: skip
+    if DIRECT:
+        counter = arrived_ptr + token * tl.num_programs(0) + tl.program_id(0)
+        tl.debug_barrier()
+        if tl.atomic_add(counter, 1, sem="acq_rel") == K * SPLITS - 1:
+            tl.store(counter, 0)
+            for i in tl.static_range(K * SPLITS):
+                pair = token * K + i % K
+                part = tl.load(parts_ptr + (i // K * n_pairs + pair) * OUT + row, is_row, 0, cache_modifier=".cg")
+                total += part.to(tl.float32) * tl.load(shares_ptr + pair)
+            tl.store(total_at, total.to(total_ptr.dtype.element_ty), is_row)
 
 
 @triton.jit

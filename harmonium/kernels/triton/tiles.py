@@ -8,30 +8,17 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class ExpertTile:
-    """Tiles of 64 rows in a program, column tiles in a step of its loop, warps, steps in flight."""
+    """Tiles of 64 rows in a program, column tiles in a step of its loop, warps, steps in flight, shares of columns."""
 
     rows: int
     steps: int
     warps: int
     stages: int
-
-
-@dataclass(frozen=True)
-class FewTile:
-    """Of both products of a token or two: those of `ExpertTile`, steps for each product; shares of the second one's
-    columns; and columns of a product of one pair, as few as tensor cores take."""
-
-    rows: int
-    steps: int
-    second_steps: int
-    warps: int
-    stages: int
-    splits: int
-    columns: int = 8
+    splits: int = 1
 
 
 class Tiles:
-    """Read at each launch. The experts' are by the pairs that a tile holds."""
+    """Read at each launch. The experts' are by the pairs that a tile holds; 0 stands for one pair, found directly."""
 
     is_overlapped = True
     """Whether the experts' kernels start while the one ahead of them ends (Hopper and later), which gains 2 % of a step
@@ -43,10 +30,10 @@ class Tiles:
     head_rows, head_tiles, head_warps = 2, 1, 4
     one_keys, one_programs = 128, 512
     many_queries, many_keys, many_warps, many_stages = 128, 64, 8, 3
-    sum_columns = 1024
+    one_columns, sum_columns = 8, 1024
     draw_columns, draw_edges = 1024, 64
-    few = FewTile(1, 5, 3, 4, 4, 5)
     gate_up: ClassVar[dict[int, ExpertTile]] = {
+        0: ExpertTile(1, 5, 4, 4),
         8: ExpertTile(2, 3, 4, 3),
         16: ExpertTile(2, 3, 4, 3),
         32: ExpertTile(2, 1, 4, 4),
@@ -54,6 +41,7 @@ class Tiles:
         128: ExpertTile(2, 1, 8, 4),
     }
     down: ClassVar[dict[int, ExpertTile]] = gate_up | {
+        0: ExpertTile(1, 3, 4, 4, 5),
         8: ExpertTile(1, 3, 4, 4),
         64: ExpertTile(1, 1, 4, 4),
         128: ExpertTile(2, 1, 8, 3),
