@@ -5,7 +5,8 @@
 Random weights and ids; float32 is the reference's operations. For each way: the median over tokens of the logits'
 relative error, tokens whose likeliest id is another, and choices of experts that are others, which bfloat16 flips where
 two are nearly as good. Ours go through prompts at once and, token by token, through their last ones. Prints a table and
-one last JSON line; exits with 1 where ours is beyond 1.1 times transformers' error or disagreement.
+one last JSON line. On a GPU also each layer's error on float32's input and choices. Exits with 1 where ours is beyond
+1.1 times transformers' error or disagreement, or a layer beyond 1e-2.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from harmonium.model.transformer import Cache, Transformer
 
 BOUND = 1.1
 """How many times transformers' error and disagreement ours may be."""
+LAYER_BOUND = 1e-2
+"""A layer's relative error, given float32's input and choice of experts."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,18 @@ def _joined(parts: list[Distance]) -> Distance:
     return Distance(*(torch.cat([getattr(part, name) for part in parts]) for name in ("errors", "is_other", "flips")))
 
 
+@torch.no_grad()
+def worst_layer(model: Transformer) -> float:
+    """The largest error of a layer by itself, for one token of a context and for a prompt."""
+    from benchmarks.gpu_checks import RESULTS
+    from benchmarks.gpu_numerics import numerics
+
+    for length, new in ((1024, 1), (300, 300)):
+        numerics(model, length, new)
+    errors = [row["layers' errors"] for name, row in RESULTS["numerics"].items() if name.endswith("kernels")]
+    return float(max(map(max, errors)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Our kernels and transformers' bfloat16 against float32.")
     parser.add_argument("--dummy", choices=sorted(CONFIGS), default="20b", help="random weights of this size")
@@ -152,7 +167,11 @@ def main() -> int:
     ours, theirs = found["ours"], found["transformers, bfloat16"]
     ratios = {key: ours[key] / max(theirs[key], 1e-9) for key in ("median_error", "other_top_1")}
     is_within = all(ratio <= BOUND for ratio in ratios.values())
-    print(json.dumps({"model": given.dummy, "ratios": ratios, "is_within": is_within, **found}))
+    line = {"model": given.dummy, "ratios": ratios}
+    if model.device.type == "cuda":
+        line["worst_layer"] = worst_layer(model)
+        is_within &= line["worst_layer"] <= LAYER_BOUND
+    print(json.dumps(line | {"is_within": is_within, **found}))
     return 0 if is_within else 1
 
 
