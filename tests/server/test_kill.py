@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.server.conftest import Start
 from tests.server.test_responses import WEATHER
 
 N_CLIENTS = 8
@@ -63,13 +65,31 @@ def check_kill(store: str, folder: Path) -> None:
     with serving(store, folder) as (client, _):
         for response in [called, *acknowledged]:
             assert client.get(f"responses/{response['id']}").json() == response
-        output = {"type": "function_call_output", "call_id": called["output"][-1]["call_id"], "output": "7 degrees"}
-        goes_on = {"input": [output], "previous_response_id": called["id"], "tools": [WEATHER]}
-        answer = client.post("responses", json=goes_on).json()
-        assert "7" in answer["output"][-1]["content"][0]["text"]
-        assert answer["usage"]["input_tokens"] > called["usage"]["total_tokens"]
+        check_that_it_goes_on(called, lambda body: client.post("responses", json=body).json())
 
 
+def check_that_it_goes_on(called: dict[str, Any], ask: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """A turn that waits for a tool's result."""
+    output = {"type": "function_call_output", "call_id": called["output"][-1]["call_id"], "output": "7 degrees"}
+    answer = ask({"input": [output], "previous_response_id": called["id"], "tools": [WEATHER]})
+    assert "7" in answer["output"][-1]["content"][0]["text"]
+    assert answer["usage"]["input_tokens"] > called["usage"]["total_tokens"]
+
+
+def test_what_is_acknowledged_is_on_the_disk(start: Start, tmp_path: Path) -> None:
+    """The files as they are at that moment, which is how a killed server leaves them, are all that another needs."""
+    question = {"input": "What is the weather in Oslo?", "tools": [WEATHER]}
+    (tmp_path / "left").mkdir()
+    with start(store=tmp_path / "store.db", key_file=tmp_path / "key") as server:
+        called = server.post("/responses", **question)
+        for file in tmp_path.glob("store.db*"):
+            shutil.copy(file, tmp_path / "left")
+    with start(store=tmp_path / "left" / "store.db", key_file=tmp_path / "key") as server:
+        assert server.http.get(f"/v1/responses/{called['id']}").json() == called
+        check_that_it_goes_on(called, lambda body: server.post("/responses", **body))
+
+
+@pytest.mark.deep
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     check_kill(str(tmp_path / "store.db"), tmp_path)
 

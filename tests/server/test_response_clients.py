@@ -91,11 +91,11 @@ def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
     response = server.post("/responses", input=[ITEMS[15], ITEMS[0]], tools=tools, metadata={"mine": "1"}, **asked)
     assert response["parallel_tool_calls"] is False
     assert response["reasoning"] == {"effort": "high", "summary": None}
-    assert response["tools"] == [{**WEATHER, "strict": None}]
+    assert response["tools"] == [{**WEATHER, "strict": None}, {**TOOL, "name": "mcp__f"}]
     assert response["max_output_tokens"] == 5
     assert response["metadata"] == {
         "mine": "1",
-        "harmony_not_offered": "web_search, namespace:mcp, custom:apply_patch, local_shell",
+        "harmony_not_offered": "web_search, custom:apply_patch, local_shell",
         "harmony_not_read": "compaction",
         "harmony_ignored": "whatever",
     }
@@ -180,8 +180,8 @@ def hammer(server: Running, seeds: range) -> dict[int, int]:
 
 
 def test_malformed_bodies_are_never_the_servers_fault(server: Running) -> None:
-    found = hammer(server, range(300))
-    assert found[400] > 50 and found[200] > 50
+    found = hammer(server, range(200))
+    assert found[400] > 40 and found[200] > 40
 
 
 @pytest.mark.deep
