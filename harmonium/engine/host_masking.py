@@ -17,7 +17,7 @@ from harmonium.engine.constraint import Place
 from harmonium.engine.request import Request
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class HostMasking:
     """requests: of each row; places: where its cursor would be there, None where that is its own place."""
 
