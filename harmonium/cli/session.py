@@ -24,10 +24,10 @@ LIMITS: dict[Effort, int] = {"low": 4096, "medium": 4096, "high": 32768}
 """Tokens of a turn unless --max-tokens says otherwise: an answer that never ends should not keep anyone waiting."""
 
 
-def open_llm(options: ModelOptions, note: Callable[[str], None]) -> LLM:
+def open_llm(options: ModelOptions, note: Callable[[str], None], batch: int | None = None) -> LLM:
     """Loads the model. Its name is looked up first, since torch takes a second to import.
 
-    note: shows a line to the person, who is told what takes long.
+    note: shows a line to the person, who is told what takes long. batch: as LLM has it.
     """
     if options.model is not None and not options.model.strip():
         raise BadRequest("--model is empty; give a name or a folder, or leave it out for nano.")
@@ -41,16 +41,15 @@ def open_llm(options: ModelOptions, note: Callable[[str], None]) -> LLM:
         hub.resolve(options.model or "nano")
     from harmonium.chat.llm import LLM
 
+    device, dtype, context = options.device, options.dtype, options.context
     if options.model is None and not options.dummy:
-        return LLM(device=options.device, dtype=options.dtype, context=options.context)
+        return LLM(device=device, dtype=dtype, context=context, batch=batch)
     doing = f"Making random weights for {options.dummy} ..." if options.dummy else f"Loading {options.model} ..."
     with _said_if_slow(note, doing):
         if options.model is not None:
-            return LLM(options.model, device=options.device, dtype=options.dtype, context=options.context)
+            return LLM(options.model, device=device, dtype=dtype, context=context, batch=batch)
         assert options.dummy is not None
-        return LLM.dummy(
-            options.dummy, layers=options.layers, device=options.device, dtype=options.dtype, context=options.context
-        )
+        return LLM.dummy(options.dummy, layers=options.layers, device=device, dtype=dtype, context=context, batch=batch)
 
 
 def open_model(model: ModelOptions, server: ServerOptions, note: Callable[[str], None]) -> LLM | RemoteLLM:
