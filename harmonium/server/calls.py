@@ -87,7 +87,7 @@ class Calls:
         path = getattr(route, "path", "other")
         self._metrics.requests.labels(path, scope["method"], status).inc()
         self._metrics.seconds.labels(path).observe(seconds)
-        if status >= 400:
+        if status >= 400 or "code" in call.notes:
             self._metrics.errors.labels(call.notes.get("code", str(status))).inc()
         if log.isEnabledFor(logging.INFO):
             usage = {} if call.usage is None else vars(call.usage)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound
 from harmonium.server.plain_json import Json
@@ -44,22 +45,32 @@ def handle_errors(app: FastAPI) -> None:
     """Makes every error of an app one of the above."""
 
     @app.exception_handler(HarmoniumError)
-    async def _harmonium(_: Request, error: HarmoniumError) -> Response:
-        return response(error)
+    async def _harmonium(request: Request, error: HarmoniumError) -> Response:
+        return _noted(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> Response:
-        return response(invalid(error))
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return _noted(request, invalid(error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        answer = response(_of_http(request, error))
+        answer = _noted(request, _of_http(request, error))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(Exception)
-    async def _bug(_: Request, error: Exception) -> Response:
-        return response(internal(error))
+    async def _bug(request: Request, error: Exception) -> Response:
+        return _noted(request, internal(error))
+
+
+def _noted(request: Request, error: HarmoniumError) -> Response:
+    note(request.scope, error)
+    return response(error)
+
+
+def note(scope: Scope, error: HarmoniumError) -> None:
+    """For the request's line in the log, and the metrics."""
+    scope["state"]["call"].notes["code"] = error.code
 
 
 def invalid(error: RequestValidationError) -> BadRequest:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from harmonium.errors import HarmoniumError
 from harmonium.server import plain_json
-from harmonium.server.errors import error_body, internal
+from harmonium.server.errors import error_body, internal, note
 
 KEEP_ALIVE_S = 15.0
 DONE = b"data: [DONE]\n\n"
@@ -56,9 +56,9 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         with suppress(ClientGone):
-            await until_gone(self._write(send), receive, lambda: self._keep_alive(send))
+            await until_gone(self._write(scope, send), receive, lambda: self._keep_alive(send))
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, scope: Scope, send: Send) -> None:
         async with aclosing(self._events) as events:
             await _send(send, self._first)
             try:
@@ -66,9 +66,12 @@ class EventStream(Response):
                     self._is_idle = False
                     await send({"type": "http.response.body", "body": one, "more_body": True})
             except HarmoniumError as error:
+                note(scope, error)
                 await _send(send, data(error_body(error)) + DONE)
             except Exception as error:  # noqa: BLE001 - a bug, which is logged, and of which the client has to be told
-                await _send(send, data(error_body(internal(error))) + DONE)
+                told = internal(error)
+                note(scope, told)
+                await _send(send, data(error_body(told)) + DONE)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _keep_alive(self, send: Send) -> None:

@@ -39,31 +39,3 @@ def test_broken_bodies_are_refused(small: Running) -> None:
 @pytest.mark.deep
 def test_ten_thousand_broken_bodies_are_refused(small: Running) -> None:
     refused(small, range(10_000))
-
-
-@pytest.mark.deep
-def test_nothing_that_the_description_allows_fails_the_server(small: Running) -> None:
-    """schemathesis makes requests of /openapi.json, those that it allows and some that it does not."""
-    schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: pip install -e '.[deep]'")
-    from hypothesis import HealthCheck, Phase, given, settings
-
-    schema = schemathesis.openapi.from_url(f"{small.url}/openapi.json")
-    failed: list[str] = []
-    for found in schema.get_all_operations():
-        operation = found.ok()
-
-        @settings(
-            max_examples=60,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate],
-            database=None,
-        )
-        @given(case=operation.as_strategy())
-        def ask(case: object) -> None:
-            answer = case.call(base_url=small.url, timeout=120)  # type: ignore[attr-defined]
-            if answer.status_code == 500:
-                failed.append(f"{case.method} {case.path}: {case.body!r:.500}: {answer.text}")  # type: ignore[attr-defined]
-
-        ask()
-    assert failed == []
