@@ -38,7 +38,8 @@ export function newRound() {
 /** The request that asks for what comes next. Reasoning goes back within the last turn alone, as gpt-oss expects it. */
 export function requestFor(conversation, model) {
   const { effort, temperature, instructions, tools, longest } = conversation.options;
-  const request = { model, input: inputOf(conversation), reasoning: { effort }, stream: true, store: false };
+  const request = { input: inputOf(conversation), reasoning: { effort }, stream: true, store: false };
+  if (model) request.model = model;
   if (instructions) request.instructions = instructions;
   if (tools.length) request.tools = tools;
   if (temperature !== null) request.temperature = temperature;

@@ -236,3 +236,22 @@ def test_one_of_several_models_is_chosen_and_kept(open_page: Open, start: Start)
         assert sent.value.post_data_json["model"] == "also-small"
         page.reload()
         expect(page.locator("#model")).to_have_value("also-small")
+
+
+def test_every_example_is_one_that_nano_answers(page: Page) -> None:
+    said = ["3 r's", "945", "", "Madrid", "パリ", "nano"]
+    for index, part in enumerate(said):
+        page.click("#new")
+        page.locator(".example").nth(index).click()
+        wait(page)
+        assert part in answer(page)
+    expect(page.locator(".example")).to_have_count(len(said))
+
+
+def test_it_waits_for_a_server_that_is_not_there_yet(open_page: Open) -> None:
+    with open_page(allowed="ERR_FAILED") as page:
+        page.route("**/v1/models", lambda route: route.abort())
+        page.reload()
+        expect(page.locator(".notice")).to_contain_text("The server does not answer.")
+        page.unroute("**/v1/models")
+        expect(page.locator("#model")).to_have_value("nano")

@@ -60,6 +60,7 @@ def test_they_are_renamed_and_deleted(page: Page) -> None:
     page.fill(".rename", "Berries")
     page.press(".rename", "Enter")
     assert stored(page) == ["Berries"]
+    assert page.title() == "Berries · Harmonium"
     ask(page, "and in blueberry?")
     page.reload()
     expect(page.locator(".conversation")).to_have_text("Berries")

@@ -18,8 +18,9 @@ export function confirm({ title, text, yes }) {
   });
 }
 
-/** Shows a message that goes away by itself or when it is closed. */
+/** Shows a message that goes away by itself or when it is closed; one that is there already is not said twice. */
 export function notify(text) {
+  if ([...byId("notices").children].some((present) => present.firstChild.textContent === text)) return;
   const notice = el("div", { class: "notice" }, el("span", {}, text));
   const close = () => notice.remove();
   notice.append(iconButton("close", "Close this message", close));

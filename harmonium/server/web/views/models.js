@@ -3,6 +3,7 @@
 import { byId, el, setText } from "../dom.js";
 import { notify } from "./dialogs.js";
 
+const AGAIN_MS = 1500;
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact" });
 
 export class Models {
@@ -31,14 +32,15 @@ export class Models {
     try {
       this.#served = await this.#api.models();
     } catch (error) {
-      if (error.status === 401) this.#onKey();
-      else notify(`${error.message} The models could not be read; reload the page to try again.`);
-      return;
+      if (error.status === 401) return this.#onKey();
+      notify(`${error.message} The page asks again until it does.`);
+      setTimeout(() => this.load(), AGAIN_MS);
+      return undefined;
     }
     this.select.replaceChildren(...this.#served.map(({ id }) => el("option", { value: id }, id)));
     this.select.disabled = this.#served.length < 2;
     const isServed = this.#served.some(({ id }) => id === this.#settings.model);
-    this.#choose(isServed ? this.#settings.model : (this.#served[0]?.id ?? ""));
+    return this.#choose(isServed ? this.#settings.model : (this.#served[0]?.id ?? ""));
   }
 
   #choose(id) {

@@ -24,6 +24,7 @@ export class ThreadView {
     this.element.addEventListener("click", (event) => this.#copyCode(event));
     session.addEventListener("open", () => this.#open());
     session.addEventListener("change", ({ detail }) => this.#onChange(detail));
+    session.addEventListener("list", () => this.#showTitle());
     this.#open();
   }
 
@@ -38,11 +39,18 @@ export class ThreadView {
     this.#views = turns.map((turn) => kept.get(turn) ?? new TurnView(turn, this.#actions));
     this.#views.forEach((view) => kept.has(view.turn) && view.update());
     this.element.replaceChildren(...this.#views.map((view) => view.element));
+    this.#showTitle();
     byId("welcome").hidden = turns.length > 0;
     this.element.hidden = turns.length === 0;
     this.#begun = this.#ended = turns.at(-1)?.rounds.at(-1);
     if (turns.length) this.#scroll.toEnd();
     else this.#scroll.toStart();
+  }
+
+  #showTitle() {
+    const { title } = this.#session.current;
+    document.title = title ? `${title} · Harmonium` : "Harmonium";
+    setText(byId("title"), title || "Harmonium");
   }
 
   #onChange({ conversation, turn }) {
