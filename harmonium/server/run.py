@@ -45,7 +45,8 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
         timeout_keep_alive=75,
         server_header=False,
     )
-    print(f"Serving {llm.name} at http://{shown}:{port}, a chat page there, the API at /v1", file=sys.stderr, flush=True)
+    where = f"http://{shown}:{port}, a chat page there and the API at /v1"
+    print(f"Serving {llm.name} at {where}", file=sys.stderr, flush=True)
     uvicorn.Server(config).run(sockets=[listening])
 
 

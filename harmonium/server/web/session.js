@@ -38,9 +38,10 @@ export class Session extends EventTarget {
 
   /** Reads the list again; running conversations stay the records that are growing. */
   async reload() {
-    const growing = new Map(this.list.filter(({ id }) => this.#running.has(id)).map((kept) => [kept.id, kept]));
     const stored = await this.#store.all();
-    this.list = stored.map((found) => growing.get(found.id) ?? found);
+    const growing = this.list.filter(({ id }) => this.#running.has(id));
+    const others = stored.filter(({ id }) => !this.#running.has(id));
+    this.list = [...growing, ...others].sort((one, other) => other.updated - one.updated);
     const fresh = this.list.find(({ id }) => id === this.current.id);
     if (fresh && fresh !== this.current && fresh.updated > this.current.updated) this.#show(fresh);
     this.#tell("list");
