@@ -118,24 +118,23 @@ class Said:
             if self.is_over:
                 return
 
-    def _meaning(self, event: ParseEvent) -> Iterator[Event]:
+    def _meaning(self, event: ParseEvent) -> Sequence[Event]:
         """What a parser's event means for the caller. Sets is_over where the round needs no more ids."""
         match event:
-            case RepairFound():
-                yield Repair(str(event.kind), self._round_start + event.at)
-            case MessageStart():
-                yield from self._begin_message(event)
             case ContentDelta():
-                yield from self._add_text(event.text)
+                return self._add_text(event.text)
+            case RepairFound():
+                return (Repair(str(event.kind), self._round_start + event.at),)
+            case MessageStart():
+                return self._begin_message(event)
             case MessageEnd():
-                yield from self._end_message(event.message, event.is_cut)
+                return self._end_message(event.message, event.is_cut)
 
-    def _begin_message(self, start: MessageStart) -> Iterator[Event]:
+    def _begin_message(self, start: MessageStart) -> Sequence[Event]:
         self._start = start
         if start.author.role is not Role.ASSISTANT:
             self.is_over = True
-            yield Repair(OTHER_SPEAKER, len(self.ids) - 1)
-            return
+            return (Repair(OTHER_SPEAKER, len(self.ids) - 1),)
         is_call = _is_call(start.recipient)
         is_read = not is_call and start.channel != Channel.ANALYSIS
         self._shown = Shown(self._stops if is_read else (), self._is_reported, self._header)
@@ -143,32 +142,33 @@ class Said:
         if is_call:
             self._call_id = self._new_call_id()
         elif start.channel == Channel.ANALYSIS and self.n_reasoning:
-            yield ReasoningDelta("\n")
+            return (ReasoningDelta("\n"),)
+        return ()
 
-    def _add_text(self, text: str) -> Iterator[Event]:
+    def _add_text(self, text: str) -> Sequence[Event]:
         shown, start = self._shown, self._start
         assert shown is not None and start is not None, "text belongs to a message"
-        yield from self._delta(shown.add_text(text))
+        spoken = self._delta(shown.add_text(text))
         if shown.stop is not None:
             self.stop, self.is_over = shown.stop, True
             self.messages.append(Message(start.author, (shown.text,), start.channel, start.recipient))
+        return spoken
 
-    def _delta(self, piece: Piece) -> Iterator[Event]:
+    def _delta(self, piece: Piece) -> Sequence[Event]:
         text, tokens = piece
         start = self._start
         assert start is not None, "text belongs to a message"
         if not text:
-            return
+            return ()
         if _is_call(start.recipient):
-            yield ToolCallDelta(self._call_id, _name(start.recipient), text, tokens)
-        elif start.channel == Channel.ANALYSIS:
-            yield ReasoningDelta(text, tokens)
-        else:
-            yield TextDelta(text, str(start.channel), tokens)
+            return (ToolCallDelta(self._call_id, _name(start.recipient), text, tokens),)
+        if start.channel == Channel.ANALYSIS:
+            return (ReasoningDelta(text, tokens),)
+        return (TextDelta(text, str(start.channel), tokens),)
 
-    def _end_message(self, message: Message, is_cut: bool) -> Iterator[Event]:
+    def _end_message(self, message: Message, is_cut: bool) -> Sequence[Event]:
         assert self._shown is not None, "a message that ends has begun"
-        yield from self._delta(self._shown.finish())
+        held = self._delta(self._shown.finish())
         self._shown = None
         self.messages.append(message)
         n_said = len(message.ids or ()) - self._n_given
@@ -184,7 +184,8 @@ class Said:
         elif not is_cut:
             self.is_over = True
             self.call = ToolCall(self._call_id, _name(message.recipient), message.text)
-            yield self.call
+            return (*held, self.call)
+        return held
 
     def _n_text(self, message: Message) -> int:
         """Ids of a message's text."""
