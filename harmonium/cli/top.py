@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WINDOW = 5
 """Looks that "lately" goes back."""
+WIDE = 1000
+"""Columns of a file: every row is one line there."""
 
 
 def top(
@@ -61,6 +63,8 @@ def top(
         raise BadRequest(f"--interval is {interval}; give seconds, more than 0.")
     check_packages()
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDE
     with Endpoint(url, session.api_key(api_key_env)) as endpoint:
         looks = deque([look(endpoint)], WINDOW + 1)
         if once or json or not console.is_terminal:

@@ -48,6 +48,8 @@ def test_its_figures_are_those_of_the_answers(server: Running) -> None:
 
 def test_one_table_and_one_object(server: Running, capfd: pytest.CaptureFixture[str]) -> None:
     server.post("/chat/completions", messages=[{"role": "user", "content": "What is 12 + 30?"}])
+    for n in range(40):
+        server.serving.metrics.errors.labels(f"some_error_{n}").inc()  # more than a terminal is wide
     assert main(["top", server.url, "--interval", "0.01"]) == 0, "no terminal: one table"
     lines = [line.strip() for line in capfd.readouterr().out.splitlines() if line.strip()]
     assert lines[0] == server.url
