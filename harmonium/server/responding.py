@@ -53,7 +53,7 @@ class Responding:
         self._state: State = server.state
         self._is_kept = False
         tools, _ = asked.offered
-        self.head = Head.new(server.name, asked.said_back(tools, server.llm.llm.sampling), asked.metadata)
+        self.head = Head.new(server.name, asked.said_back(server.llm.llm.sampling), asked.metadata)
         self.writer = Writer(
             self.head,
             prompt.notes,

@@ -101,6 +101,15 @@ def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
     }
 
 
+def test_of_all_tools_only_the_allowed_ones_are_offered(server: Running) -> None:
+    body = ACCEPTED["allowed tools"] | {"max_output_tokens": 1}
+    response = server.post("/responses", **body)
+    assert [tool["name"] for tool in response["tools"]] == [WEATHER["name"], "f"]
+    assert response["tool_choice"] == body["tool_choice"]
+    alone = server.post("/responses", input="Hi", tools=[TOOL], max_output_tokens=1)
+    assert response["usage"]["input_tokens"] == alone["usage"]["input_tokens"]
+
+
 @pytest.mark.deep
 def test_forty_kilobytes_of_tools_are_read(server: Running) -> None:
     long = {**WEATHER, "name": "other", "description": "A long description. " * 2000}

@@ -220,8 +220,9 @@ class ResponseRequest(RequestBody):
             "max_tokens": self.n_most,
         }
 
-    def said_back(self, tools: Offered, defaults: SamplingParams) -> dict[str, Any]:
+    def said_back(self, defaults: SamplingParams) -> dict[str, Any]:
         """The fields of the response object that say what was asked for, as it was understood."""
+        tools = offered(self.tools)
         effort = self.effort or Effort.MEDIUM
         summary = None if self.reasoning is None else self.reasoning.summary or self.reasoning.generate_summary
         return {
