@@ -22,6 +22,7 @@ from harmonium.kernels.cpu.simd import (
     DECODERS,
     F32,
     F32S,
+    I8,
     I8S,
     I16S,
     I32,
@@ -29,6 +30,7 @@ from harmonium.kernels.cpu.simd import (
     I64,
     LANES,
     add_lanes,
+    declare,
     float_constants,
     load_vector,
     multiply_add,
@@ -37,6 +39,11 @@ from harmonium.kernels.cpu.simd import (
 )
 
 BLOCK = 2 * LANES
+BYTES = I8.as_pointer()
+LINE = 64
+"""Bytes of a cache's line."""
+AHEAD = 3 * 2**12
+"""Bytes ahead of which memory is asked for what comes next: some microseconds, and a part of the first cache."""
 
 Matrix = NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]
 """Flat weights: float32; the uint16 bits of bfloat16; int8 and the uint16 bits of their scales; MXFP4, two of uint8.
@@ -115,7 +122,13 @@ def _from(builder: ir.IRBuilder, arrays: list[ir.Value], sizes: tuple[int, ...],
 
 
 def _emit_dots(
-    builder: ir.IRBuilder, decode: Decode, n_tokens: int, rows: list[list[ir.Value]], x: ir.Value, n_blocks: ir.Value
+    builder: ir.IRBuilder,
+    decode: Decode,
+    sizes: tuple[int, ...],
+    n_tokens: int,
+    rows: list[list[ir.Value]],
+    x: ir.Value,
+    n_blocks: ir.Value,
 ) -> list[ir.Value]:
     """A float for each token of the first row, then of the second; two rows, because each sum waits for itself."""
     zeros = float_constants((0.0,) * LANES)
@@ -123,6 +136,7 @@ def _emit_dots(
     with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
         blocks = [builder.add(loop.index, builder.mul(n_blocks, ir.Constant(I64, token))) for token in range(n_tokens)]
         faced = [[load_vector(builder, x, place, F32S, 4) for place in _halves(builder, block)] for block in blocks]
+        _fetch(builder, rows[0][0], sizes[0], loop.index)
         for row, arrays in enumerate(rows):
             first, second, scale = decode(builder, arrays, loop.index)
             if scale is not None and n_tokens > 1:
@@ -155,7 +169,7 @@ def _dots(form: str, n_tokens: int) -> Any:
             rows = [_from(builder, arrays, sizes, start) for start in starts]
             (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))
             outs = [builder.gep(out, [place]) for place in (at, builder.add(at, n))]
-            totals = _emit_dots(builder, decode, n_tokens, rows, x, n_blocks)
+            totals = _emit_dots(builder, decode, sizes, n_tokens, rows, x, n_blocks)
             for place, total in enumerate(totals):
                 row_out, token = outs[place // n_tokens], ir.Constant(I64, place % n_tokens)
                 builder.store(total, builder.gep(row_out, [token]))
@@ -165,6 +179,21 @@ def _dots(form: str, n_tokens: int) -> Any:
         return types.void(matrix, integer, integer, x, integer, out, integer, integer), codegen
 
     return intrinsic(dots)
+
+
+def _fetch(builder: ir.IRBuilder, array: ir.Value, size: int, index: ir.Value) -> None:
+    """Asks memory for a part of what lies AHEAD bytes behind two rows, two blocks of it at each index.
+
+    The processor follows a stream by itself, but not far enough ahead of products that take a while for each line, and
+    asking for whole rows at once makes it wait. Rows lie one behind the other; what is asked for may be past the end.
+    """
+    kind: Any = array.type.pointee
+    n_bytes = 2 * size * (kind.width // 8 if isinstance(kind, ir.IntType) else 4)
+    prefetch = declare(builder.module, ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32]), "llvm.prefetch.p0")
+    start = builder.add(builder.mul(index, ir.Constant(I64, n_bytes)), ir.Constant(I64, AHEAD))
+    for line in range(0, n_bytes, LINE):
+        place = builder.gep(builder.bitcast(array, BYTES), [builder.add(start, ir.Constant(I64, line))])
+        builder.call(prefetch, [place, *(ir.Constant(I32, n) for n in (0, 3, 1))])
 
 
 def _unpack(form: str) -> Any:

@@ -74,14 +74,13 @@ def _between(sums: Floats, n: int, t: int, bias: Floats, inner: Floats, start: i
 
 @shared
 def _few_gate_up(
-    item: int, few: Integers, starts: Integers, rows: Floats, matrix: Matrix, bias: Floats, inner: Floats
+    item: int, per_item: int, few: Integers, starts: Integers, rows: Floats, matrix: Matrix, bias: Floats, inner: Floats
 ) -> None:
     """Item: of the experts in `few` one, and some of its inner numbers.
 
     rows (pairs, width), or one row that all face, and inner (pairs, width) are in block order.
     """
     width, n_inner = rows.shape[1], inner.shape[1]
-    per_item = rows_per_item(width)
     n_items = n_of(n_inner, per_item)
     expert, block = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
@@ -99,11 +98,17 @@ def _few_gate_up(
 
 @shared
 def _few_down(
-    item: int, few: Integers, starts: Integers, inner: Floats, matrix: Matrix, bias: Floats, outer: Floats
+    item: int,
+    per_item: int,
+    few: Integers,
+    starts: Integers,
+    inner: Floats,
+    matrix: Matrix,
+    bias: Floats,
+    outer: Floats,
 ) -> None:
     """Item: of the experts in `few` one, and some of its rows. inner in block order; outer (pairs, hidden)."""
     width, hidden = inner.shape[1], outer.shape[1]
-    per_item = rows_per_item(width)
     n_items = n_of(hidden, per_item)
     expert, block = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
@@ -214,10 +219,12 @@ def experts_add(
         n_rows = 1 if len(x) == most == 1 else n_pairs
         rows, inner = np.empty((n_rows, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
         _gather(state, n_rows, (normed, order, k, rows))
-        n_items = n_of(n_inner, rows_per_item(hidden))
-        _few_gate_up(state, n_few * n_items, (few, starts, rows, gate_up[0], gate_up[1], inner))
-        n_items = n_of(hidden, rows_per_item(n_inner))
-        _few_down(state, n_few * n_items, (few, starts, inner, down[0], down[1], outer))
+        per_item = rows_per_item(state, n_few * n_inner, 2 * hidden)
+        _few_gate_up(
+            state, n_few * n_of(n_inner, per_item), (per_item, few, starts, rows, gate_up[0], gate_up[1], inner)
+        )
+        per_item = rows_per_item(state, n_few * hidden, n_inner)
+        _few_down(state, n_few * n_of(hidden, per_item), (per_item, few, starts, inner, down[0], down[1], outer))
     if most > FEW:
         n_lanes = n_of(most, PANEL) * PANEL
         panels, between = np.empty(n_lanes * hidden, np.float32), np.empty(n_lanes * n_inner, np.float32)

@@ -25,7 +25,7 @@ State = NDArray[np.int64]
 MOST_PAUSES = 1000
 """Some tens of microseconds."""
 
-TICKET, TASK, ARGUMENTS, N_ITEMS, DONE, IS_OPEN = range(0, 48, 8)
+TICKET, TASK, ARGUMENTS, N_ITEMS, DONE, IS_OPEN, N_THREADS = range(0, 56, 8)
 """Places in a pool's state, each in a cache line of its own."""
 
 ITEM_BITS = 24
@@ -109,6 +109,7 @@ class Pool:
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
         self._state = np.zeros(64, np.int64)
+        self._state[N_THREADS] = 1 + n_workers
         self._lock, self._wanted = threading.Lock(), threading.Semaphore(0)
         self._owner = 0
         self._started = False
@@ -149,6 +150,7 @@ class Pool:
 
 ALONE: State = np.zeros(64, np.int64)
 """The state of no pool: kernels that get it do all of their work themselves."""
+ALONE[N_THREADS] = 1
 
 POOL = Pool(hardware.n_cores() - 1)
 """The process's, since its cores are."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harmonium.kernels.cpu import tile
 from harmonium.kernels.cpu.compile import inlined
 from harmonium.kernels.cpu.dots import BLOCK, Matrix, dots_1, dots_2, dots_4, unpack
-from harmonium.kernels.cpu.pool import State, shared
+from harmonium.kernels.cpu.pool import N_THREADS, State, shared
 
 Floats = NDArray[np.float32]
 
@@ -20,7 +20,8 @@ FEW = 8
 """Tokens up to which rows meet them one by one."""
 ROWS_PER_ITEM = 32
 """Of a matrix, in an item of work: as floats they fit a core's second cache beside a panel's part."""
-NUMBERS_PER_ITEM = 2**16
+NUMBERS_PER_ITEM = 2**19
+ITEMS_PER_THREAD = 8
 STEP = 256
 """Of a panel's width at a time, which fits the first cache and meets all rows of an item there."""
 PANEL = tile.WIDTH
@@ -33,9 +34,11 @@ def n_of(n: int, size: int) -> int:
 
 
 @inlined
-def rows_per_item(width: int) -> int:
-    """Of products with few tokens: handing an item out takes as long as 100 kB of weights or less."""
-    return max(ROWS_PER_ITEM, NUMBERS_PER_ITEM // width // BLOCK * BLOCK)
+def rows_per_item(state: State, n_rows: int, width: int) -> int:
+    """Of products with few tokens: each thread gets some items, long enough for memory to be asked ahead in them."""
+    most = NUMBERS_PER_ITEM // width
+    n_threads = int(state[N_THREADS])
+    return max(ROWS_PER_ITEM, min(most, n_rows // (ITEMS_PER_THREAD * n_threads)) // BLOCK * BLOCK)
 
 
 @inlined
@@ -61,10 +64,9 @@ def _put(out: Floats, t: int, row: int, value: np.float32, adds: bool) -> None:
 
 
 @shared
-def _few(item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+def _few(item: int, per_item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
     n, n_blocks, n_rows = len(x), x.shape[1] // BLOCK, out.shape[1]
     flat, sums = x.reshape(-1), np.empty(2 * FEW, np.float32)
-    per_item = rows_per_item(x.shape[1])
     for start in range(item * per_item, min((item + 1) * per_item, n_rows), 2):
         row = min(start, n_rows - 2)  # an odd last row comes with the one before it
         pair(matrix, row, n_blocks, flat, 0, n, sums, 0)
@@ -150,7 +152,8 @@ def multiply(state: State, x: Floats, panels: Floats, matrix: Matrix, bias: Floa
     """
     n_rows, width = out.shape[1], x.shape[1]
     if len(x) <= FEW:
-        _few(state, n_of(n_rows, rows_per_item(width)), (x, matrix, bias, adds, out))
+        per_item = rows_per_item(state, n_rows, width)
+        _few(state, n_of(n_rows, per_item), (per_item, x, matrix, bias, adds, out))
     else:
         _many(state, n_of(n_rows, ROWS_PER_ITEM), (panels, x.shape[1], matrix, bias, adds, out))
 

@@ -1,0 +1,246 @@
+"""gpt-oss-20b with random weights on this CPU, beside the time that reading its bytes takes here.
+
+    python -m benchmarks.cpu_20b [--layers N] [--dtype bfloat16|int8] [--checkpoint FOLDER] [--numerics]
+
+Two layers by default, from which a token and a prompt of all 24 are put together; `--layers 24` measures them, with
+14 GB of memory. Everything is best of rounds in which the memory is read, a token decoded and a prompt computed in
+turn, through `Transformer.step`. A checkpoint, which is made where the folder has none, is opened by `harmonium` in a
+process of its own: seconds from the command to its end after one token, and its peak memory. `--numerics` compares each
+operation, and the logits, with float32. Prints the machine, tables and, last, one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.cpu_numerics import layer_errors, logit_errors
+from harmonium.cli.bench import machine
+from harmonium.engine import sizes
+from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.cpu.pool import POOL
+from harmonium.model import checkpoint, dummy, hub
+from harmonium.model.config import GPT_OSS_20B, PAGE_SIZE, ModelConfig
+from harmonium.model.transformer import Transformer
+
+CONTEXT, N_PROMPT = 1024, 512
+ROUNDS, TOKENS = 5, 8
+PEER = {"decode_tok_s_per_gb_s": 4.9 / 21, "prefill_tok_s": 11.4, "peak_gb": 21.8, "first_token_s": 10.0}
+"""llama.cpp with MXFP4 and Q8_0 on two cores that read 20 to 22 GB/s."""
+
+
+@numba.njit(nogil=True, fastmath=True)
+def _total(words: NDArray[np.int64]) -> int:
+    total = 0
+    for i in range(len(words)):
+        total += words[i]
+    return total
+
+
+def read_rate(model: Transformer, n_threads: int) -> float:
+    """GB/s of reading a layer's experts, by threads that do nothing else."""
+    words = model.weights.layers[0].experts.gate_up.view(-1).numpy()
+    words = words[: len(words) // 8 * 8].view(np.int64)
+    threads = [threading.Thread(target=_total, args=(part,)) for part in np.array_split(words, n_threads)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return float(words.nbytes / (time.perf_counter() - started) / 1e9)
+
+
+class Stepper:
+    """Steps of one row on pages of its own."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model = model
+        model.prepare()
+        self.cache = model.new_cache(CONTEXT // PAGE_SIZE, CONTEXT // PAGE_SIZE)
+        self.table = torch.arange(CONTEXT // PAGE_SIZE, dtype=torch.int32)[None]
+
+    def batch(self, start: int, n: int) -> StepBatch:
+        positions = torch.arange(start, start + n)
+        group, starts = PageGroup(self.table, positions.clone()), torch.tensor([0, n], dtype=torch.int32)
+        lengths = torch.tensor([start + n], dtype=torch.int32)
+        return StepBatch(positions, starts, lengths, group, group, n, start + n)
+
+    @torch.no_grad()
+    def seconds(self, start: int, n: int) -> float:
+        ids, batch = torch.randint(self.model.config.vocab_size, (n,)), self.batch(start, n)
+        started = time.perf_counter()
+        self.model.step(ids, batch, self.cache, torch.tensor([n - 1]))
+        return time.perf_counter() - started
+
+    @torch.no_grad()
+    def operations(self) -> dict[str, float]:
+        """Seconds of each operation for one token, a layer's averaged over the layers, best of some rounds."""
+        model, batch, config = self.model, self.batch(N_PROMPT, 1), self.model.config
+        x, angles = torch.randn(1, config.hidden_size), torch.randn(2, 1, config.head_dim // 2)
+        q, shares = torch.randn(1, config.n_heads, config.head_dim), torch.full((1, config.experts_per_token), 0.25)
+        slots, k, v = batch.full.slots, self.cache.k[-1], self.cache.v[-1]
+
+        def chosen() -> torch.Tensor:
+            return torch.randperm(config.n_experts)[None, : config.experts_per_token]
+
+        calls: dict[str, Callable[[Any], object]] = {
+            "norm, q, k, v, rotation, cache": lambda layer: layer.qkv(x, *angles, k, v, slots),
+            "attention": lambda layer: layer.attend(q, k, v, batch, batch.full),
+            "output projection": lambda layer: layer.project(x, q),
+            "norm and router": lambda layer: layer.route(x),
+            "experts": lambda layer: layer.experts(x, x.clone(), chosen(), shares),
+        }
+        with POOL.working():
+            found = {
+                name: best(lambda call=call: [call(layer) for layer in model._layers]) / config.n_layers  # type: ignore[misc]
+                for name, call in calls.items()
+            }
+            return found | {"norm and head": best(lambda: model._head(x, None))}  # type: ignore[misc]
+
+
+def best(call: Callable[[], object]) -> float:
+    def timed() -> float:
+        started = time.perf_counter()
+        call()
+        return time.perf_counter() - started
+
+    return min(timed() for _ in range(2 * ROUNDS))
+
+
+def token_bytes(config: ModelConfig, dtype: str) -> dict[str, int]:
+    """What one token reads of a layer, operation by operation, and of the head."""
+    found = sizes.weight_bytes(config, True, dtype)
+    parts = {
+        "norm, q, k, v, rotation, cache": ("q_proj", "k_proj", "v_proj", "input_layernorm"),
+        "attention": ("sinks",),
+        "output projection": ("o_proj",),
+        "norm and router": ("router", "post_attention"),
+        "experts": ("experts",),
+        "norm and head": ("lm_head", "model.norm"),
+    }
+    sums = {name: sum(n for key, n in found.items() if any(w in key for w in words)) for name, words in parts.items()}
+    sums["experts"] = sums["experts"] * config.experts_per_token // config.n_experts
+    return {name: n if name == "norm and head" else n // config.n_layers for name, n in sums.items()}
+
+
+@dataclass
+class Speeds:
+    """Best of the rounds: GB/s of reading; seconds of one token and of a prompt of N_PROMPT; of operations."""
+
+    read: float
+    token: float
+    prompt: float
+    operations: dict[str, float]
+
+
+def measure(model: Transformer) -> Speeds:
+    stepper, n_threads = Stepper(model), POOL.n_workers + 1
+    stepper.seconds(0, N_PROMPT)  # compiles, and brings every page into memory
+    reads, tokens, prompts = [], [], []
+    for _ in range(ROUNDS):
+        reads += [read_rate(model, n_threads) for _ in range(3)]
+        prompts.append(stepper.seconds(0, N_PROMPT))
+        tokens += [stepper.seconds(N_PROMPT + i, 1) for i in range(TOKENS)]
+    return Speeds(max(reads), min(tokens), min(prompts), stepper.operations())
+
+
+def report(speeds: Speeds, config: ModelConfig, dtype: str) -> dict[str, float]:
+    """Prints a token's budget and returns the figures, of all 24 layers."""
+    n_bytes, n_layers = token_bytes(config, dtype), GPT_OSS_20B.n_layers
+    head = speeds.operations["norm and head"]
+    print(f"\n{dtype}: {config.n_layers} layers, {POOL.n_workers + 1} threads, reads {speeds.read:.1f} GB/s")
+    print(f"  {'':<32} {'each':>9} {'its bytes':>10} {'GB/s':>7} {'in a token':>11}")
+    for name, seconds in speeds.operations.items():
+        n = 1 if name == "norm and head" else n_layers
+        size, rate = n_bytes[name] / 1e6, n_bytes[name] / seconds / 1e9
+        print(f"  {name:<32} {1e6 * seconds:>6.0f} us {size:>7.2f} MB {rate:>7.1f} {1e3 * n * seconds:>8.2f} ms")
+    layers = n_layers / config.n_layers
+    token, prompt = ((seconds - head) * layers + head for seconds in (speeds.token, speeds.prompt))
+    floor = sum(n * (1 if name == "norm and head" else n_layers) for name, n in n_bytes.items())
+    found = {
+        "read_gb_s": speeds.read,
+        "token_gb": floor / 1e9,
+        "decode_tok_s": 1 / token,
+        "decode_limit_tok_s": speeds.read * 1e9 / floor,
+        "decode_tok_s_per_gb_s": 1 / token / speeds.read,
+        "decode_to_peer": 1 / token / speeds.read / PEER["decode_tok_s_per_gb_s"],
+        "prefill_tok_s": N_PROMPT / prompt,
+        "prefill_to_peer": N_PROMPT / prompt / PEER["prefill_tok_s"],
+    }
+    for name, value in found.items():
+        print(f"  {name:<32} {value:>9.3f}")
+    return found
+
+
+def first_token(folder: Path, dtype: str) -> dict[str, float]:
+    """Of `harmonium` on a checkpoint in a process of its own: seconds to the first token, and its peak memory."""
+    words = ["-m", str(folder), "--device", "cpu", "--dtype", dtype, "--max-tokens", "1", "--context", "2048", "Hello"]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "harmonium", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        said = process.communicate()[0].decode()
+    seconds, used = time.perf_counter() - started, _children_peak()
+    if process.returncode:
+        raise SystemExit(f"harmonium {' '.join(words)} failed:\n{said}")
+    found = {"command_s": seconds, "peak_gb": used}
+    print(f"  {'from the command to its end, one token':<40} {seconds:>6.2f} s, peak memory {used:.2f} GB")
+    return found
+
+
+def _children_peak() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+
+
+def make_checkpoint(folder: Path, config: ModelConfig) -> None:
+    """Random weights with nano's tokenizer, in Hugging Face's layout."""
+    nano = hub.resolve("nano")
+    checkpoint.save(folder, config, dummy.Dummy(config).tensors(), files=[nano / "tokenizer.json"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--dtype", choices=("bfloat16", "int8"), action="append")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--numerics", action="store_true")
+    options = parser.parse_args()
+    config = GPT_OSS_20B.with_layers(options.layers)
+    print("  ".join(f"{name}: {value}" for name, value in machine().items()))
+    results: dict[str, dict[str, float]] = {}
+    if options.checkpoint is not None and not (options.checkpoint / "config.json").exists():
+        needed = sum(sizes.weight_bytes(config, True, "bfloat16").values())
+        options.checkpoint.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(options.checkpoint).free < needed:
+            raise SystemExit(f"{options.checkpoint} has no room for {sizes.shown(needed)}; give another folder.")
+        make_checkpoint(options.checkpoint, config)
+    for dtype in options.dtype or ("bfloat16", "int8"):
+        source = dummy.Dummy(config) if options.checkpoint is None else checkpoint.open(options.checkpoint)
+        model = Transformer.load(source, dtype=getattr(torch, dtype))
+        results[dtype] = report(measure(model), model.config, dtype)
+        if options.numerics:
+            results[dtype] |= layer_errors(model, source) | logit_errors(model, source)
+        del model
+        if options.checkpoint is not None:
+            results[dtype] |= first_token(options.checkpoint, dtype)
+    print(json.dumps(machine() | {"layers": options.layers, **results}))
+
+
+if __name__ == "__main__":
+    main()
