@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from harmonium.chat.events import Repair
@@ -33,17 +35,8 @@ class Metrics:
         self.repairs = Counter(
             "harmonium_repairs", "Deviations from harmony, mended.", ("kind",), registry=self.registry
         )
-        self._prompt = self._counter("harmonium_prompt_tokens", "Tokens of prompts.")
-        self._cached = self._counter("harmonium_cached_tokens", "Tokens of prompts that the cache had.")
-        self._generated = self._counter("harmonium_generated_tokens", "Tokens generated.")
-        self._first = Histogram(
-            "harmonium_first_token_seconds", "From queueing to the first token.",
-            buckets=FIRST_S, registry=self.registry,
-        )  # fmt: skip
-        self._between = Histogram(
-            "harmonium_between_tokens_seconds", "From one token of an answer to its next.",
-            buckets=BETWEEN_S, registry=self.registry,
-        )  # fmt: skip
+        self.tokens = Tokens()
+        self.registry.register(self.tokens)
 
     def watch(self, engine: Engine) -> None:
         """Reads the engine's own numbers whenever metrics are asked for; it goes on meanwhile."""
@@ -70,20 +63,51 @@ class Metrics:
         return generate_latest(self.registry)
 
     def began(self, n_prompt: int, n_cached: int, seconds: float) -> None:
-        self._prompt.inc(n_prompt)
-        self._cached.inc(max(0, n_cached))
-        self._first.observe(seconds)
+        tokens = self.tokens
+        tokens.n_prompt += n_prompt
+        tokens.n_cached += max(0, n_cached)
+        tokens.first.add(seconds, 1)
 
     def went_on(self, n_ids: int, seconds: float) -> None:
-        self._generated.inc(n_ids)
+        self.tokens.n_generated += n_ids
         if seconds and n_ids:
-            self._between.observe(seconds / n_ids)
+            self.tokens.between.add(seconds, n_ids)
 
     def repaired(self, repair: Repair) -> None:
         self.repairs.labels(repair.kind).inc()
 
-    def _counter(self, name: str, text: str) -> Counter:
-        return Counter(name, text, registry=self.registry)
+
+class Times:
+    """How long things took, by bounds in seconds."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds, self._counts, self._sum_s = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, seconds: float, n: int) -> None:
+        """n of them, so long all together."""
+        self._counts[bisect_left(self._bounds, seconds / n)] += n
+        self._sum_s += seconds
+
+    def family(self, name: str, text: str) -> Metric:
+        labels = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        return HistogramMetricFamily(name, text, list(zip(labels, accumulate(self._counts), strict=True)), self._sum_s)
+
+
+class Tokens(Collector):
+    """What is noted for every token, and therefore without the locks of the library's own counters: the event loop's
+    thread alone writes it.
+    """
+
+    def __init__(self) -> None:
+        self.n_prompt = self.n_cached = self.n_generated = 0
+        self.first, self.between = Times(FIRST_S), Times(BETWEEN_S)
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily("harmonium_prompt_tokens", "Tokens of prompts.", self.n_prompt)
+        yield CounterMetricFamily("harmonium_cached_tokens", "Tokens of prompts that the cache had.", self.n_cached)
+        yield CounterMetricFamily("harmonium_generated_tokens", "Tokens generated.", self.n_generated)
+        yield self.first.family("harmonium_first_token_seconds", "From queueing to the first token.")
+        yield self.between.family("harmonium_between_tokens_seconds", "From one token of an answer to its next.")
 
 
 class _EngineCounters(Collector):
