@@ -6,7 +6,6 @@ It needs no key: it holds no data, and what it asks of the API carries the user'
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -44,49 +43,30 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Kept, and asked about every time: an upgraded server is never met with half of an old page.
-    "Cache-Control": "no-cache",
 }
 
 
-@dataclass(frozen=True)
-class File:
-    content: bytes
-    media_type: str
-    tag: str
-
-
-def read_files() -> dict[str, File]:
-    """All files of the page by their path in web/. Only these are served: a path is looked up, never opened."""
-    found = {}
-    for path in sorted(WEB.rglob("*")):
-        if path.suffix in MEDIA_TYPES:
-            content = path.read_bytes()
-            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found[path.relative_to(WEB).as_posix()] = File(content, MEDIA_TYPES[path.suffix], tag)
-    return found
-
-
-FILES = read_files()
+# The parts are asked for by an address that names their contents, so that browsers keep them for good and an upgraded
+# server is never met with half of an old page. The page itself is kept, and asked about every time.
+FILES = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(WEB.rglob("*")) if path.is_file()}
+VERSION = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in FILES.values())).hexdigest()[:16]
+PAGE = FILES["index.html"].replace(b'"web/', f'"web/{VERSION}/'.encode())
+FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
+ASKED_ABOUT = {"Cache-Control": "no-cache", "ETag": f'"{VERSION}"'}
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
-    """The page itself."""
-    return answer(request, FILES["index.html"])
-
-
-@router.api_route("/web/{path:path}", methods=["GET", "HEAD"])
-async def part(path: str, request: Request) -> Response:
-    """One of its parts."""
-    if path not in FILES:
-        raise NotFound(f"The page has no file {path}.")
-    return answer(request, FILES[path])
-
-
-def answer(request: Request, file: File) -> Response:
-    """The file, or 304 where the browser has it."""
-    headers = HEADERS | {"ETag": file.tag}
-    if file.tag in request.headers.get("if-none-match", ""):
+    """The page itself, or 304 where the browser has it."""
+    headers = HEADERS | ASKED_ABOUT
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.media_type, headers=headers)
+    return Response(PAGE, media_type=MEDIA_TYPES[".html"], headers=headers)
+
+
+@router.api_route("/web/{version}/{path:path}", methods=["GET", "HEAD"])
+async def part(version: str, path: str) -> Response:
+    """One of its parts. A path is looked up, never opened."""
+    if version != VERSION or path not in FILES:
+        raise NotFound(f"The page has no file {path} of version {version}; load the page again.")
+    return Response(FILES[path], media_type=MEDIA_TYPES[Path(path).suffix], headers=HEADERS | FOR_GOOD)

@@ -32,7 +32,7 @@ print("a line of code that is a good deal longer than any phone is wide", 1, Tru
 
 # Shows a text as the last answer, as the model would have said it.
 SHOW = """async (text) => {
-    const { MarkdownStream } = await import("/web/markdown/stream.js");
+    const { MarkdownStream } = await import(new URL("markdown/stream.js", document.querySelector("[type=module]").src));
     new MarkdownStream(document.querySelector(".turn:last-child .markdown")).show(text);
 }"""
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harmonium.server.routes.page import WEB
+from harmonium.server.routes.page import VERSION, WEB
 from tests.server.conftest import Running
 
 FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
@@ -37,19 +37,20 @@ def test_every_import_and_every_part_is_there(server: Running) -> None:
     for path in SCRIPTS:
         for name in re.findall(r"from \"(.+?)\"", path.read_text()):
             assert (path.parent / name).is_file(), f"{path.name} imports {name}"
-    parts = re.findall(r"(?:src|href)=\"(web/.+?)\"", (WEB / "index.html").read_text())
+    parts = re.findall(r"(?:src|href)=\"(web/.+?)\"", server.http.get("/").text)
     # Modules are named there, too, so that none waits until another is read.
-    assert sorted(parts) == sorted(f"web/{path.relative_to(WEB)}" for path in FILES if path.suffix != ".html")
-    assert {server.http.get(f"/{part}").status_code for part in parts} == {200}
+    assert sorted(parts) == sorted(f"web/{VERSION}/{path.relative_to(WEB)}" for path in FILES if path.suffix != ".html")
+    for part in parts:
+        assert server.http.get(f"/{part}").content == (WEB / part.split("/", 2)[2]).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("path", "media_type"),
     [
         ("/", "text/html; charset=utf-8"),
-        ("/web/app.js", "text/javascript; charset=utf-8"),
-        ("/web/style/base.css", "text/css; charset=utf-8"),
-        ("/web/icon.svg", "image/svg+xml"),
+        (f"/web/{VERSION}/app.js", "text/javascript; charset=utf-8"),
+        (f"/web/{VERSION}/style/base.css", "text/css; charset=utf-8"),
+        (f"/web/{VERSION}/icon.svg", "image/svg+xml"),
     ],
 )
 def test_headers(server: Running, path: str, media_type: str) -> None:
@@ -57,24 +58,28 @@ def test_headers(server: Running, path: str, media_type: str) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == media_type
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["cache-control"] == "no-cache"
     policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
     assert policy.pop("default-src") == "'none'"
     assert policy.pop("require-trusted-types-for") == "'script'"
     assert set(policy.values()) <= {"'self'", "'none'"}
-    again = server.http.get(path, headers={"if-none-match": answer.headers["etag"]})
+    assert server.http.head(path).headers["content-length"] == str(len(answer.content))
+
+
+def test_browsers_keep_the_parts_and_ask_about_the_page(server: Running) -> None:
+    page = server.http.get("/")
+    assert page.headers["cache-control"] == "no-cache"
+    again = server.http.get("/", headers={"if-none-match": page.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert again.headers["content-security-policy"] == answer.headers["content-security-policy"]
-    assert server.http.head(path).headers["etag"] == answer.headers["etag"]
+    assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
+    assert "immutable" in server.http.get(f"/web/{VERSION}/app.js").headers["cache-control"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/web/", "/web/nothing.js", "/web/..%2fapp.py", "/web/%2e%2e/app.py", "/web//etc/passwd"]
-)
+@pytest.mark.parametrize("path", ["", "nothing.js", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd"])
 def test_nothing_else_is_served(server: Running, path: str) -> None:
-    answer = server.http.get(path)
+    answer = server.http.get(f"/web/{VERSION}/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"]["message"]
+    assert server.http.get("/web/0/app.js").status_code == 404
 
 
 def test_it_needs_no_key_though_the_server_does(start) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page
 
 SHOW = """async ([text, cuts]) => {
-    const { MarkdownStream } = await import("/web/markdown/stream.js");
+    const { MarkdownStream } = await import(new URL("markdown/stream.js", document.querySelector("[type=module]").src));
     const element = document.createElement("div");
     const stream = new MarkdownStream(element);
     for (const cut of cuts) stream.show(text.slice(0, cut));
@@ -137,7 +137,8 @@ def test_a_text_that_grows_ends_as_the_whole(paper: Page, text: str, shares: lis
 
 def test_what_is_finished_is_not_drawn_again(paper: Page) -> None:
     same = """async () => {
-        const { MarkdownStream } = await import("/web/markdown/stream.js");
+        const page = document.querySelector("[type=module]").src;
+        const { MarkdownStream } = await import(new URL("markdown/stream.js", page));
         const element = document.createElement("div");
         const stream = new MarkdownStream(element);
         const text = "# A\\n\\nb **c**\\n\\n```js\\nlet d;\\n```\\n\\n- e\\n\\nf\\n\\ng\\n\\n- h\\n- i";
@@ -178,7 +179,7 @@ HARM = [
 ]
 
 INSPECT = """async (text) => {
-    const { MarkdownStream } = await import("/web/markdown/stream.js");
+    const { MarkdownStream } = await import(new URL("markdown/stream.js", document.querySelector("[type=module]").src));
     const element = document.createElement("div");
     document.body.append(element);
     new MarkdownStream(element).show(text);
