@@ -169,7 +169,9 @@ class Endpoint:
         told = _told(document)
         status, said = answer.status_code, told or _short(answer.text) or answer.reason_phrase
         if status in (401, 403):
-            raise Unauthorized(f"{self.url} refuses the key: {said}")
+            if "Authorization" in answer.request.headers:
+                raise Unauthorized(f"{self.url} refuses the key: {said}")
+            raise Unauthorized(f"{self.url} wants a key, which --api-key-env names: {said}")
         if status == 404:
             raise ModelNotFound(self._not_found(answer, model, said))
         if status == 429:

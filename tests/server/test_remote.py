@@ -129,8 +129,8 @@ def test_what_the_server_refuses(server: Running, start: Start, weights: Loaded)
             llm.chat("word " * 600)
         assert llm.chat("2 + 2 = ?").text
     with start(api_keys={"me": "sk-secret-1"}) as locked:
-        for key in (None, "sk-secret-2"):
-            with pytest.raises(Unauthorized, match="refuses the key"):
+        for key, words in ((None, "wants a key, which --api-key-env names"), ("sk-secret-2", "refuses the key")):
+            with pytest.raises(Unauthorized, match=words):
                 RemoteLLM(locked.url, key=key)
         assert RemoteLLM(locked.url, key="sk-secret-1").chat("2 + 2 = ?").text
 
