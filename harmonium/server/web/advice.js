@@ -4,7 +4,7 @@ const ADVICE = [
   [
     ({ status }) => status === 0,
     "Cannot reach the server",
-    "See that `harmonium serve` is running, then try again. Nothing is lost.",
+    "See that “harmonium serve” is running, then try again. Nothing is lost.",
     "retry",
   ],
   [

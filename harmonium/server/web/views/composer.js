@@ -75,6 +75,8 @@ export class Composer {
   }
 
   update() {
+    // Browsers that size a field by its contents pay no heed to this.
+    this.field.rows = Math.min(10, this.field.value.split("\n").length);
     const isRunning = this.#session.isRunning();
     const waits = openCalls(this.#session.turn).length > 0;
     const { effort, instructions, tools } = this.#session.current.options;
