@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, literal, or_, select, update
+from sqlalchemy import Column, Connection, Row, delete, insert, literal, select, update
 
 from harmonium.server.exact_messages import Said
 from harmonium.server.store import Database, is_id
@@ -17,6 +17,8 @@ DEFAULT_TTL_S = 30 * 86400.0
 STALE_S = 60.0
 """A response in progress of which nothing was heard for so long is nobody's any more."""
 N_EXPIRED_AT_ONCE = 500
+N_ASKED_AT_ONCE = 5000
+"""Ids in one statement; databases take some tens of thousands of values."""
 RUNNING = ("queued", "in_progress")
 
 
@@ -242,22 +244,24 @@ def _links(owner: str, response_id: str) -> Any:
     return links.union_all(select(*columns, links.c.depth + 1).where(responses.c.id == links.c.previous_id, alive))
 
 
-def _known(connection: Connection, owner: str, ids: set[str], call_ids: set[str]) -> Known:
-    columns = items.c.id, items.c.call_id, items.c.response_id, items.c.number, items.c.body, items.c.said
-    wanted = or_(items.c.id.in_(ids), items.c.call_id.in_(call_ids))
-    rows = connection.execute(select(*columns).where(items.c.owner == owner, wanted).order_by(items.c.number)).all()
-    by_id = {row.id: Item(row.body, row.said) for row in rows if row.id in ids}
-    calls = {row.response_id: row for row in rows if row.call_id in call_ids}
-    said = connection.execute(
-        select(*columns)
-        .where(items.c.response_id.in_(calls.keys()), items.c.is_output.is_(True))
-        .order_by(items.c.number)
-    ).all()
+def _known(connection: Connection, owner: str, ids: Collection[str], call_ids: Collection[str]) -> Known:
+    by_id = {row.id: Item(row.body, row.said) for row in _items(connection, owner, items.c.id, ids)}
+    calls = {row.response_id: row for row in _items(connection, owner, items.c.call_id, call_ids)}
+    said = _items(connection, owner, items.c.response_id, calls)
     by_call: dict[str, tuple[Item, ...]] = {}
     for response_id, call in calls.items():
-        output = [row for row in said if row.response_id == response_id and row.number <= call.number]
-        by_call[call.call_id] = tuple(Item(row.body, row.said) for row in output)
+        of_it = [row for row in said if row.response_id == response_id and row.is_output and row.number <= call.number]
+        by_call[call.call_id] = tuple(Item(row.body, row.said) for row in of_it)
     return Known(by_id, by_call)
+
+
+def _items(connection: Connection, owner: str, column: Column[Any], values: Collection[str]) -> list[Row[Any]]:
+    """Items that have one of the values in a column, in their order; asked for in parts."""
+    listed, found = list(values), list[Row[Any]]()
+    for start in range(0, len(listed), N_ASKED_AT_ONCE):
+        part = column.in_(listed[start : start + N_ASKED_AT_ONCE])
+        found += connection.execute(select(items).where(items.c.owner == owner, part)).all()
+    return sorted(found, key=lambda row: row.number)
 
 
 def _expire(connection: Connection) -> int:

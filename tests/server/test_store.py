@@ -101,7 +101,8 @@ def test_what_a_call_followed_is_found_by_its_id_with_its_exact_ids(database: Da
         body = response("resp_1").body
         await store.add(OWNER, StoredResponse(body, (item("msg_1"),), (thought, call)))
         await store.add(OWNER, StoredResponse(response("resp_2").body, (replayed,), (item("msg_2"),)))
-        known = await store.known(OWNER, ["rs_1", "msg_2", "none"], ["call_1", "call_2"])
+        many = [f"none_{number}" for number in range(40_000)]
+        known = await store.known(OWNER, [*many, "rs_1", "msg_2", "none"], ["call_1", "call_2"])
         assert known.by_id == {"rs_1": thought, "msg_2": item("msg_2")}
         assert known.by_call == {"call_1": (thought, call)}
 

@@ -29,7 +29,8 @@ CALL_RESULTS = ("output", "outputs", "results", "result", "error")
 def ids_of(bodies: Iterable[Mapping[str, Any]]) -> tuple[set[str], set[str]]:
     """The ids of items, and of calls, that a store may know something of."""
     bodies = list(bodies)
-    own = {body["id"] for body in bodies if body["type"] in ("item_reference", "reasoning", "message")}
+    said = [body for body in bodies if body["type"] != "message" or body["role"] == "assistant"]
+    own = {body["id"] for body in said if body["type"] in ("item_reference", "reasoning", "message")}
     calls = {body["call_id"] for body in bodies if body["type"] in ("function_call", "function_call_output")}
     return own, calls
 
