@@ -44,7 +44,7 @@ def test_precision_is_not_lowered_to_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         LLM.dummy("20b", device="cpu", dtype="int8")
 
 
-@pytest.mark.parametrize(("kind", "dtype", "says"), [("mi300x", None, "AMD GPU"), ("h100", "float32", "leave --dtype")])
+@pytest.mark.parametrize(("kind", "dtype", "says"), [("mi300x", None, "AMD GPU"), ("h100", "int8", "leave --dtype")])
 def test_gpus_that_cannot(kind: str, dtype: str | None, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "detect", lambda device: PRESETS[kind].hardware())
     monkeypatch.setattr(loading, "device_of", lambda device: torch.device("cpu"))
