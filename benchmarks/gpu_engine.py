@@ -71,30 +71,6 @@ def compared(model: Transformer, constraint: TableConstraint, stop_ids: tuple[in
             print(f"  {label:6} {n:3} requests, parted from plain steps: {parted}")
 
 
-def in_float32(n: int) -> None:
-    """nano in float32 here and on the CPU: the same ids but for near ties, each with the scores' difference."""
-    models = [loading.load("nano", device, "float32").transformer for device in ("cpu", "cuda")]
-    prompts = requests(n, 1000, 7)
-    params = [SamplingParams(seed=i, max_tokens=64, temperature=float(i % 3 > 0)) for i in range(n)]
-    expected, found = (
-        [answer.ids for answer in Engine(model, context=2048, n_rows=64).generate(prompts, params)] for model in models
-    )
-    margins = []
-    for prompt, settings, ids, others in zip(prompts, params, expected, found, strict=True):
-        place = next((i for i, (a, b) in enumerate(zip(ids, others, strict=True)) if a != b), None)
-        if place is None:
-            continue
-        scores = models[0].forward(torch.tensor([[*prompt, *ids[:place]]]))[0, -1]
-        if settings.temperature:
-            key = np.array([noise.seed_key(settings.seed or 0)], np.uint64)
-            keys = torch.from_numpy(noise.position_keys(key, np.array([len(prompt) + place])))
-            scores = scores + noise.gumbel(noise.token_hashes(len(scores), scores.device), keys)[0]
-        margins.append(abs(float(scores[ids[place]] - scores[others[place]])))
-    RESULTS["nano in float32"] = {"requests": n, "ids": sum(map(len, expected)), "parted": len(margins)}
-    RESULTS["nano in float32"]["margin"] = max(margins, default=0.0)
-    print(f"  nano in float32 on both: {len(margins)} of {n} requests part, by {max(margins, default=0.0):.1e} at most")
-
-
 def draws(vocab_size: int, constraint: TableConstraint) -> None:
     """The fused choice against the sampler's, on the same logits."""
     device, n = torch.device("cuda"), 64
@@ -169,7 +145,6 @@ def main() -> None:
     config = CONFIGS[size]
     compiler = Compiler(vocabulary, config.vocab_size)
     constraint = Restraint(conversation("Hello"), Rules(), compiler).constraint(0, 0)
-    in_float32(60)
     draws(config.vocab_size, constraint)
     few = config.with_layers(4)
     model = Transformer.load(Dummy(few, device="cuda"), "cuda")

@@ -212,8 +212,6 @@ class ExpertsAdd:
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
         is_direct = n_pairs <= FEW_PAIRS
         n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
-        if x.dtype == torch.float32:
-            n = min(n, 64)  # wider ones would need more shared memory than some processors have
         n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
@@ -224,13 +222,13 @@ class ExpertsAdd:
                 *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
             )
         size = 0 if is_direct else n
-        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles, x.dtype)
+        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
             *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
             *(k, first.width, inner, n, *shape, is_direct),
             **options,
         )
-        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles, x.dtype)
+        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
         splits = grid[2]
         parts_dtype = torch.float32 if is_direct else x.dtype
         parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
@@ -246,15 +244,14 @@ class ExpertsAdd:
         return x
 
     def _launch(
-        self, packed: Packed, tile: ExpertTile, n_tiles: int, dtype: torch.dtype
+        self, packed: Packed, tile: ExpertTile, n_tiles: int
     ) -> tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]:
         """The grid, the sizes of a program's tile, and the options."""
         _, row_tiles, column_tiles, _ = packed.words.shape
         steps, splits = tile.steps, tile.splits
         if column_tiles % (steps * splits):
             steps = splits = 1
-        has_ptx = packed.words.is_cuda and dtype == torch.bfloat16
-        options = {**self.options, "PTX": has_ptx, "num_warps": tile.warps, "num_stages": tile.stages}
+        options = {**self.options, "PTX": packed.words.is_cuda, "num_warps": tile.warps, "num_stages": tile.stages}
         return (triton.cdiv(row_tiles, tile.rows), n_tiles, splits), (tile.rows, steps), options
 
 
