@@ -83,7 +83,8 @@ class Engine:
         if context is not None and not 1 < context <= config.context:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
         device, stored = model.device.type, str(model.weights.embedding.dtype).removeprefix("torch.")
-        free, dtype = hardware.free_bytes(str(model.device)), sizes.cache_dtype(device, stored)
+        free = hardware.free_bytes(str(model.device)) - sizes.LEFT_OVER_BYTES[device]
+        dtype = sizes.cache_dtype(device, stored)
         defaults = sizes.defaults_within(config, device, stored, free)
         n_rows = n_rows or defaults.n_rows
         token_budget = max(token_budget or defaults.token_budget, n_rows)

@@ -21,6 +21,8 @@ LOGIT_BYTES = {"cpu": 36, "cuda": 48}
 """What sampling takes for a logit at its worst, with noise and top-p: logits, masked and sorted, and their places."""
 PROGRAM_BYTES = {"cpu": 500 * 10**6, "cuda": 10**9}
 """Python and its libraries; on a GPU the driver's context, loaded kernels, and what the allocator leaves over."""
+LEFT_OVER_BYTES = {"cpu": 0, "cuda": 5 * 10**8}
+"""Of those, what the allocator holds in pieces too small for anything: seen beside 20b on an H200 held to 16 GB."""
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 LEAST_ROWS = 8
 """Requests at once that an engine takes on a small GPU, too."""
