@@ -45,7 +45,7 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
         timeout_keep_alive=75,
         server_header=False,
     )
-    where = f"http://{shown}:{port}, a chat page there and the API at /v1"
+    where = f"http://{shown}:{port} (a chat page; the API is at /v1)"
     print(f"Serving {llm.name} at {where}", file=sys.stderr, flush=True)
     uvicorn.Server(config).run(sockets=[listening])
 
