@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.int8 import Matrix
+from harmonium.kernels.int8 import BLOCK, Int8Matrix, Matrix
 from harmonium.kernels.reference import ExpertWeights
 
 BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
@@ -158,6 +158,15 @@ def draw(device: torch.device) -> Draw | None:
     """The device's operation, or None where it has none; see `triton.sampling`."""
     found: Draw | None = getattr(_backend(device), "draw", None)
     return found
+
+
+def to_int8(weight: Tensor) -> Int8Matrix:
+    """A matrix (out, in) in int8, made in one reading where it is a CPU's bfloat16 in whole blocks."""
+    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not weight.shape[1] % BLOCK:
+        from harmonium.kernels.cpu.quantize import quantize
+
+        return quantize(weight)
+    return Int8Matrix.quantize(weight)
 
 
 def _prepare(plain: Operation, device: torch.device) -> Operation:

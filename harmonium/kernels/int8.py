@@ -28,15 +28,15 @@ class Int8Matrix:
 
     @classmethod
     def quantize(cls, weight: Tensor) -> Int8Matrix:
-        """weight (out, in), rounded to nearest. Raises Unsupported where rows are no blocks of 32."""
+        """weight (out, in), rounded to nearest, halves up. Raises Unsupported where rows are no blocks of 32."""
         if weight.shape[1] % BLOCK:
             raise Unsupported(
                 f"A matrix of {weight.shape[1]} columns has no blocks of {BLOCK}; leave --dtype int8 out."
             )
         blocks = weight.float().unflatten(1, (-1, BLOCK))
-        scales = (blocks.abs().amax(-1) / 127).bfloat16()
+        scales = (blocks.abs().amax(-1) * (1 / 127)).bfloat16()
         steps = scales.float().clamp(min=torch.finfo(torch.float32).tiny).unsqueeze(-1)
-        codes = (blocks / steps).round_().clamp_(-127, 127).to(torch.int8)
+        codes = (blocks * steps.reciprocal() + 0.5).floor_().clamp_(-127, 127).to(torch.int8)
         return cls(codes.flatten(1), scales)
 
     def to(self, dtype: torch.dtype) -> Tensor:

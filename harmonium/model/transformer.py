@@ -238,7 +238,7 @@ def _kept(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Matrix:
         return tensor.float() if tensor.dtype == torch.float16 else tensor
     if dtype != torch.int8:
         return tensor.to(dtype)
-    return Int8Matrix.quantize(tensor) if name.endswith(INT8_NAMES) else tensor.bfloat16()
+    return kernels.to_int8(tensor) if name.endswith(INT8_NAMES) else tensor.bfloat16()
 
 
 def _plain(matrix: Matrix) -> Tensor:

@@ -297,6 +297,8 @@ def test_int8_is_off_by_half_a_step_and_exact_where_it_can_be():
     assert ((found.to(torch.float32) - weight).abs() <= largest * (0.5 / 127) * 1.01 + largest * 2**-8).all()
     again = Int8Matrix.quantize(found.to(torch.float32))
     assert torch.equal(again.to(torch.float32), found.to(torch.float32))
+    quick, exact = kernels.to_int8(weight.bfloat16()), Int8Matrix.quantize(weight.bfloat16())
+    assert torch.equal(quick.codes, exact.codes) and torch.equal(quick.scales, exact.scales)
     with pytest.raises(Unsupported, match="--dtype int8"):
         Int8Matrix.quantize(torch.ones(4, 40))
 

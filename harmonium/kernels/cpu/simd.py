@@ -123,6 +123,18 @@ def _widen(typing: Any, number: Any) -> Any:
 widen: Any = intrinsic(_widen)
 
 
+def _bits_of(typing: Any, number: Any) -> Any:
+    """The bits of a float32, as uint32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], I32)
+
+    return types.uint32(types.float32), codegen
+
+
+bits_of: Any = intrinsic(_bits_of)
+
+
 @inlined
 def exp(x: np.float32) -> np.float32:
     """e ** x within 1e-6 relative for |x| < 10, 1e-5 up to 87; below that 1.2e-38. Loops over it vectorize."""
