@@ -129,9 +129,12 @@ def test_codex_calls_its_mcp_servers(server: Running, tmp_path: Path) -> None:
 @pytest.mark.deep
 @pytest.mark.skipif(CODEX is None, reason="needs Codex: npm install --global @openai/codex")
 def test_all_that_codex_sends(start: Start, weights: Loaded, tmp_path: Path) -> None:
-    """Ten thousand tokens of instructions and tools of every type: nano babbles to the context's end, nothing fails."""
+    """More than 10,000 tokens of instructions, and tools of every type; nano babbles, to the context's end perhaps."""
     config = 'model = "nano"\nmodel_provider = "harmonium"\ncheck_for_update_on_startup = false\n'
-    with start(LLM(weights, context=12_000)) as server:
+    with start(LLM(weights, context=14_000)) as server:
         (tmp_path / "config.toml").write_text(config + PROVIDER.format(url=server.url))
         events = codex(tmp_path, "--sandbox", "read-only", "Say hello.")
-    assert events[-1]["type"] in ("turn.completed", "turn.failed"), events
+    end = events[-1]
+    assert end["type"] == "turn.completed" or "max_output_tokens" in end["error"]["message"], end
+    said = {event["item"]["type"] for event in events if event["type"] == "item.completed"}
+    assert said & {"reasoning", "agent_message"}, "the model was asked"
