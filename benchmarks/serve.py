@@ -115,7 +115,7 @@ def server() -> Iterator[tuple[int, psutil.Process]]:
     command = [sys.executable, "-m", "harmonium", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        port = next(int(found[1]) for text in process.stderr if (found := re.search(r":(\d+)$", text.strip())))
+        port = next(int(found[1]) for text in process.stderr if (found := re.search(r" at http://\S+?:(\d+)", text)))
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
         try:
             yield port, psutil.Process(process.pid)

@@ -92,7 +92,7 @@ def served(stop: Served) -> str:
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if found := re.search(r" at (http://\S+)", line):
+            if found := re.search(r" at (http://\S+:\d+)", line):
                 try:
                     asked = [[found[1] if word == URL else word for word in words] for words in stop.asked]
                     return "".join([python({"url": found[1]}, stop.code), *map(_output, asked)])

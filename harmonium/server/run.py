@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -47,6 +48,8 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
     )
     where = f"http://{shown}:{port} (a chat page; the API is at /v1)"
     print(f"Serving {llm.name} at {where}", file=sys.stderr, flush=True)
+    gc.collect()
+    gc.freeze()  # a million objects of libraries and model, which live as long as the server: no need to look again
     uvicorn.Server(config).run(sockets=[listening])
 
 

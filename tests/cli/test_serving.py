@@ -109,7 +109,7 @@ def test_a_server_logs_requests_without_what_they_say(nano: Path) -> None:
     command = [sys.executable, "-m", "harmonium", "serve", "--port", "0", "--api-key", "me=sk-of-mine"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        url = next(found[1] for text in process.stderr if (found := re.search(r" at (http://\S+)", text)))
+        url = next(found[1] for text in process.stderr if (found := re.search(r" at (http://\S+:\d+)", text)))
         headers = {"Authorization": "Bearer sk-of-mine", "X-Request-Id": "mine-1"}
         body = {"messages": [{"role": "user", "content": "What is 12 + 30?"}]}
         answer = httpx2.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60)
