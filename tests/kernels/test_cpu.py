@@ -324,6 +324,29 @@ def test_a_shared_step_is_the_same_to_the_bit():
     assert pool.state is ALONE
 
 
+def test_no_item_of_a_job_is_done_twice_or_with_the_next_ones_arguments():
+    from harmonium.kernels.cpu.compile import compiled
+    from harmonium.kernels.cpu.pool import Pool, shared
+
+    def count(item, counts):
+        counts[item] += 1
+
+    counted = shared(count)
+
+    @compiled
+    def short_and_long(state, few, many):
+        for _ in range(1000):
+            counted(state, 2, (few,))
+            counted(state, 40, (many,))
+
+    pool = Pool(3)
+    with pool.working():
+        for _ in range(200):
+            few, many = np.zeros(64), np.zeros(64)
+            short_and_long(pool.state, few, many)
+            assert few.tolist() == [1000] * 2 + [0] * 62 and many.tolist() == [1000] * 40 + [0] * 24
+
+
 @contextmanager
 def using(pool: Any) -> Iterator[None]:
     """The operations' pool, for a while."""

@@ -3,7 +3,7 @@
 A thread holds a step open (`working`); meanwhile workers spin on a ticket, since a kernel of a token takes microseconds
 and waking a thread takes tens of them. Between steps they sleep. The ticket is a job's number and its next item:
 whoever swaps it for the next one owns the item, so late or absent workers delay nobody, and nobody takes an item of a
-job that is over. One step is open at a time; the kernels of another that runs meanwhile work alone.
+job that is over or not written yet. One step is open at a time; the kernels of another that runs meanwhile work alone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TICKET, TASK, ARGUMENTS, N_ITEMS, DONE, IS_OPEN, N_THREADS = range(0, 56, 8)
 
 ITEM_BITS = 24
 """Of the ticket, for the item; the rest counts jobs."""
+NO_ITEM = (1 << ITEM_BITS) - 1
+"""In place of an item: the job is not written yet."""
 
 
 @inlined
@@ -46,7 +48,7 @@ def _wait(n_waits: int) -> int:
 def _take_part(state: State, ticket: int) -> None:
     """Does items of the ticket's job until none is left."""
     while True:
-        job, item = ticket >> ITEM_BITS, ticket & ((1 << ITEM_BITS) - 1)
+        job, item = ticket >> ITEM_BITS, ticket & NO_ITEM
         task, data, n_items = load(state, TASK), load(state, ARGUMENTS), load(state, N_ITEMS)
         if item >= n_items:
             return
@@ -78,6 +80,7 @@ def _run_job(state: State, task: int, data: int, n_items: int) -> None:
             call(task, data, item)
         return
     job = (load(state, TICKET) >> ITEM_BITS) + 1
+    store(state, TICKET, (job << ITEM_BITS) | NO_ITEM)  # nobody takes the last job's ticket for this one's
     store(state, TASK, task)
     store(state, ARGUMENTS, data)
     store(state, N_ITEMS, n_items)
