@@ -182,7 +182,8 @@ class BatchBuilder:
         n_rows, width = len(arrays["ids"]), arrays["full_table"].shape[1]
         most = self.cache.full_table.shape[1]
         wide = min(max(LEAST_WIDTH, 1 << (width - 1).bit_length()), most)
-        filled = {name: _padded(array, n) for name, array in arrays.items() if name != "query_starts"}
+        changing = ("query_starts", "lanes")  # a key's arrays come in one order, whether ids are flying or not
+        filled = {name: _padded(array, n) for name, array in arrays.items() if name not in changing}
         for name in ("full_table", "sliding_table"):
             filled[name] = np.pad(filled[name], ((0, 0), (0, wide - width)))
         assert self._spare is not None
@@ -210,7 +211,8 @@ class BatchBuilder:
             is_random,
             1 / params.temperature if is_random else 1,
             noise.seed_key(request.seed),
-            params.logprobs is None and not (is_random and (params.top_k or params.top_p < 1 or params.min_p)),
+            not (params.is_penalized or params.logit_bias or params.logprobs is not None)
+            and not (is_random and (params.top_k or params.top_p < 1 or params.min_p)),
             min(params.top_k or self.vocab_size, self.vocab_size),
             params.top_p if params.top_p < 1 else NO_TOP_P,
             np.log(params.min_p) if params.min_p else -np.inf,
@@ -252,7 +254,7 @@ class BatchBuilder:
 
     def _drawing(self, rows: list[Row], sampled: list[Request], lanes: NDArray[np.int64]) -> Arrays:
         """What `Draw` takes, where all of the sampled rows want no more than that; else nothing."""
-        if not self._draws or not sampled or self._wishes.lanes or any(row.drafts for row in rows):
+        if not self._draws or not sampled or any(row.drafts for row in rows):
             return {}
         wanted = self._settings[lanes]
         if not (wanted["is_simple"].all() and all(request.mask is None for request in sampled)):

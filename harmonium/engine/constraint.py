@@ -202,7 +202,8 @@ class Cursor:
     def awaits_host(self) -> bool:
         """The next id has to reach the host before the one after it can be chosen: it may lead to a matcher's state, or
         is shown to the watch."""
-        return self.table.leads_to_matcher[self.state] or (self._watch is not None and self._exits[self.state] >= 0)
+        is_watched = self._watch is not None and self._exits[self.state] >= 0
+        return self.needs_host or is_watched or self.table.leads_to_matcher[self.state]
 
     def advance(self, token: int) -> None:
         """Takes an id that was allowed."""

@@ -58,8 +58,8 @@ class Engine:
     end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
     drafter: what guesses ids ahead, which changes no id and is faster where the guesses are good; none by default.
-    overlap: prepare a step while the one before it runs; left out, where device and host are two. Not with a drafter,
-    which has to see each id. graphs: replay steps that only decode as CUDA graphs; left out, on a GPU.
+    overlap: prepare a step while the one before it runs; left out, where device and host are two. Not with a drafter or
+    masks_on_host, which have to see each id. graphs: replay steps that only decode as CUDA graphs; left out, on a GPU.
     Raises NotEnoughMemory where the context asked for does not fit.
     """
 
@@ -80,6 +80,9 @@ class Engine:
         graphs: bool | None = None,
     ) -> None:
         config = model.config
+        for name, size in {"n_rows": n_rows, "token_budget": token_budget, "queue_limit": queue_limit}.items():
+            if size is not None and size < 1:
+                raise BadRequest(f"{name} is {size}; give 1 or more.")
         if context is not None and not 1 < context <= config.context:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
         device, stored = model.device.type, str(model.weights.embedding.dtype).removeprefix("torch.")
@@ -98,7 +101,7 @@ class Engine:
         self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit, end_ids)
         self.arena = TableArena(config.vocab_size, model.device)
         is_gpu = device != "cpu"
-        self._overlaps = drafter is None and (is_gpu if overlap is None else overlap)
+        self._overlaps = drafter is None and not masks_on_host and (is_gpu if overlap is None else overlap)
         on_host = not (is_gpu or self._overlaps) if masks_on_host is None else masks_on_host
         has_graphs = is_gpu if graphs is None else graphs
         sampler = Sampler(config.vocab_size, n_rows, self.arena, model.device)
@@ -255,8 +258,7 @@ class Engine:
 
     def _advance(self) -> None:
         """Waits for a step, after giving the device the next one where that can be told already."""
-        step, self._launched = self._launched, None
-        step = step or self._launch()
+        step, self._launched = self._launched or self._launch(), None
         if step is None:
             return
         if self._overlaps and not self.arena.is_crowded:

@@ -61,4 +61,6 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | No
         return FinishReason.ERROR, f"The constraint failed: {error!r}"
     if len(request.tokens) > n_before + 1 or (cursor is not None and cursor.is_moved):
         request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
+        if cursor is not None:
+            cursor.is_moved = False
     return None, None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral, Real
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,12 @@ class SamplingParams:
         ids = self.stop_ids
         if not isinstance(ids, Collection) or not all(isinstance(id_, Integral) for id_ in ids):
             raise BadRequest(f"stop_ids is {ids!r}; give a list of token ids.")
+        pairs = self.logit_bias if isinstance(self.logit_bias, Collection) else (None,)
+        for pair in pairs:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Integral)) or not (
+                isinstance(pair[1], Real)
+            ):
+                raise BadRequest(f"logit_bias is {self.logit_bias!r}; give pairs of a token id and a number.")
 
     @property
     def is_penalized(self) -> bool:
@@ -109,7 +116,10 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
             f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
             f"{context} tokens; shorten the prompt, or lower max_tokens."
         )
-    tokens = list(prompt_ids)
+    try:
+        tokens = [index(id_) for id_ in prompt_ids]
+    except TypeError:
+        raise BadRequest("The prompt has something that is no token id; give whole numbers.") from None
     if min(tokens) < 0 or max(tokens) >= vocab_size:
         raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.")
     if any(not 0 <= id_ < vocab_size for id_, _ in params.logit_bias):

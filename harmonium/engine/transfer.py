@@ -17,6 +17,9 @@ from harmonium.engine.adjust import Arrays
 N_STAGED = 4
 """Two copies a step, of the step that runs and the one that is prepared."""
 
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+"""Arrays' names and shapes, in order."""
+
 TORCH_TYPES = {"bool": torch.bool, "int32": torch.int32, "int64": torch.int64, "float32": torch.float32}
 
 
@@ -27,7 +30,7 @@ class Transfer:
         self.device = device
         self._staged = [torch.empty(0, dtype=torch.uint8)] * N_STAGED
         self._n_calls = 0
-        self._fixed: dict[Hashable, Tensor] = {}
+        self._fixed: dict[Hashable, tuple[Layout, Tensor]] = {}
 
     def __call__(self, arrays: Arrays, key: Hashable = None) -> dict[str, Tensor]:
         """key: arrays that are given with the same key, and have the same shapes, come to the same addresses."""
@@ -43,17 +46,23 @@ class Transfer:
         staging = staged.numpy()
         for offset, array in zip(offsets, arrays.values(), strict=True):
             staging[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if key is None:
-            moved = torch.empty(n_bytes, dtype=torch.uint8, device=self.device)
-        elif key in self._fixed:
-            moved = self._fixed[key]
-        else:
-            moved = self._fixed[key] = torch.empty(n_bytes, dtype=torch.uint8, device=self.device)
+        moved = self._place(n_bytes, key, tuple((name, array.shape) for name, array in arrays.items()))
         moved.copy_(staged[:n_bytes], non_blocking=True)
         return {
             name: moved[offset : offset + array.nbytes].view(TORCH_TYPES[array.dtype.name]).view(array.shape)
             for offset, (name, array) in zip(offsets, arrays.items(), strict=True)
         }
+
+    def _place(self, n_bytes: int, key: Hashable, layout: Layout) -> Tensor:
+        """Memory of the device, the same for the same key."""
+        if key not in self._fixed:
+            moved = torch.empty(n_bytes, dtype=torch.uint8, device=self.device)
+            if key is None:
+                return moved
+            self._fixed[key] = layout, moved
+        known, moved = self._fixed[key]
+        assert known == layout, "a graph reads where its key's arrays were when it was captured"
+        return moved
 
     def _next(self, n_bytes: int) -> Tensor:
         """The pinned memory that was used the longest ago."""

@@ -102,9 +102,10 @@ def _url(place: str | Path) -> URL:
     if isinstance(place, Path) or "://" not in place:
         path = Path(place).absolute()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # what was said is its owner's; the files beside it are made like this one
         except OSError as error:
-            raise CannotWrite(f"The folder {path.parent} cannot be made: {error.strerror}.") from error
+            raise CannotWrite(f"The file {path} cannot be made: {error.strerror}.") from error
         return URL.create("sqlite", database=str(path))
     url = make_url(place)
     if url.drivername in ("postgresql", "postgres"):

@@ -103,7 +103,7 @@ def test_a_model_that_is_not_here(capsys: Captured, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hardware, "free_memory_bytes", lambda: 12 * 10**9)
     code, found = lines(capsys, "20b")
     assert found["model"]["status"] == "warn" and found["disk"]["status"] == "ok"
-    assert code == 3 and "gpt-oss-20b needs 17.4 GB for weights" in found["plan"]["text"]
+    assert code == 3 and "gpt-oss-20b needs 13.8 GB for weights" in found["plan"]["text"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 10**9))  # type: ignore[attr-defined]
     code, found = lines(capsys, "20b")
     assert code == 5 and found["disk"]["remedy"].startswith("The model takes 13.8 GB; free space")

@@ -139,4 +139,12 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
     engine.add_several(PROMPTS[1], PARAMS, 3)
     with pytest.raises(BadRequest, match="n is 0"):
         engine.add_several(PROMPTS[1], PARAMS, 0)
+    for prompt in ([1.5] * 20, ["a"], [None]):
+        with pytest.raises(BadRequest, match="whole numbers"):
+            engine.add(prompt, PARAMS)  # type: ignore[arg-type]
+    for bias in ({5: 2.0}, (("5", 2.0),), ((5, "x"),), ((5.7, 2.0),)):
+        with pytest.raises(BadRequest, match="pairs of a token id and a number"):
+            SamplingParams(logit_bias=bias)  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="queue_limit is 0"):
+        Engine(model, context=80, queue_limit=0)
     assert len(serve(engine)) == 4

@@ -43,7 +43,7 @@ async def create_response(asked: ResponseRequest, request: Request, server: Serv
 
 
 @router.post("/input_tokens")
-async def count_input_tokens(asked: ResponseRequest, server: Server, call: Known) -> dict[str, Any]:
+async def count_input_tokens(asked: ResponseRequest, server: Server, call: Admitted) -> dict[str, Any]:
     """How many tokens the model would be given, without asking it."""
     server.check_model(asked.model)
     prompt = await prompt_of(asked, server, owner_of(call))
