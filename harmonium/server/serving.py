@@ -50,9 +50,11 @@ class Serving:
         if name and name not in self.names:
             behind = [f"MODEL:{upstream}" for upstream in self.upstreams.names]
             served = ", ".join([*map(repr, self.names), *behind])
+            model, colon, upstream = name.rpartition(":")
+            command = f"harmonium serve --upstream {quote(upstream)}=URL" if colon else f"harmonium serve {quote(name)}"
+            to_do = f"To reach {model!r} elsewhere" if colon else "To serve it"
             raise ModelNotFound(
-                f"There is no model {name!r} here; there is: {served}. To serve it: harmonium serve {quote(name)}",
-                param="model",
+                f"There is no model {name!r} here; there is: {served}. {to_do}: {command}", param="model"
             )
 
     def upstream(self, name: str | None) -> Upstream | None:

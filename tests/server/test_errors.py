@@ -17,6 +17,7 @@ ASKED = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_token
         ("GET", "/nothing", None, 404, "There is nothing at GET /nothing"),
         ("GET", "/v1/chat/completions", None, 405, "does not take GET"),
         ("GET", "/v1/models/gpt-4", None, 404, "there is: 'nano'. To serve it: harmonium serve gpt-4"),
+        ("GET", "/v1/models/gpt-4:far", None, 404, "To reach 'gpt-4' elsewhere: harmonium serve --upstream far=URL"),
         ("POST", "/v1/chat/completions", b'{"mess', 400, "The body is not JSON"),
         ("POST", "/v1/chat/completions", b"[1]", 400, "Send one JSON object"),
         ("POST", "/v1/chat/completions", b"[" * 100_000, 400, ""),

@@ -67,7 +67,7 @@ def test_its_answer_comes_back(both: tuple[Running, Running], path: str, body: d
     assert here.headers["content-type"].split(";") == there.headers["content-type"].split(";")
     if stream:
         assert said(here.text) == said(there.text) != ""
-        assert len(events(here.text)) > 3
+        assert len(events(here.text)) > 1  # how many is a matter of how busy the machine is
     else:
         assert same(here.json()).keys() == same(there.json()).keys()
         assert here.json()["model"] == "nano"
@@ -90,4 +90,4 @@ def test_its_errors_come_back_too(both: tuple[Running, Running], stream: bool) -
     }
     said = answers["nano:unknown"].json()["error"]["message"]
     assert "'front', MODEL:the-other, MODEL:keyless, MODEL:gone" in said
-    assert said.endswith("harmonium serve nano:unknown")
+    assert said.endswith("To reach 'nano' elsewhere: harmonium serve --upstream unknown=URL")
