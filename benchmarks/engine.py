@@ -1,7 +1,7 @@
 """Many requests on one engine: throughput, the host's share of a step, and what one schema request costs the others;
 and how much faster answers come when ids are guessed ahead.
 
-    python benchmarks/engine.py [MODEL]
+    python -m benchmarks.engine [MODEL]
 
 The embedded model by default, on the CPU or GPU that `harmonium` would take. Prompts are of 64 random ids each, answers
 of 64 at temperature 1. Guesses are measured on text that repeats a line of the prompt, and on random ids, where they
