@@ -81,9 +81,10 @@ class AsyncLLM:
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
-        Functions among the tools run in threads, and so is read what was asked: a long prompt or a large schema is no
-        pause for others. A max_tokens beyond the context means the context's end. Raises, when
-        entered, BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
+        Functions among the tools run in threads, and so is read what was asked: a large schema is no pause for others,
+        and a long prompt a short one, unless it is megabytes without a space, whose pieces are not interrupted. A
+        max_tokens beyond the context means the context's end. Raises, when entered, BadRequest, PromptTooLong and Busy;
+        while events are read, RequestFailed and TimedOut.
         """
         loop = asyncio.get_running_loop()
         settings, begun, wanted = await loop.run_in_executor(self._readers, self._begin, messages, options)

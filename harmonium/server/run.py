@@ -16,7 +16,7 @@ from harmonium.server.app import create_app
 from harmonium.server.settings import Settings, is_loopback
 
 GRACE_S = 60
-"""How long streams may take to finish after the first Ctrl-C or SIGTERM; a second one ends them at once."""
+"""How long streams may take to finish after the first Ctrl-C or SIGTERM; a second Ctrl-C ends them at once."""
 
 
 def listen(host: str, port: int) -> socket.socket:
