@@ -1,21 +1,23 @@
 """The engine on a GPU: the same ids with graphs and without, one step ahead and not; where a step's time goes.
 
-    python -m benchmarks.gpu_engine [20b | 120b]
+    python -m benchmarks.gpu_engine [20b | 120b] [--only draws,float32,cpu,bfloat16,profile]
 
-Random weights of full width, few layers for the comparison and all for the profile. In bfloat16 two ids can come out
-nearly equal, and a batch that is filled up sums in another order: requests that part are counted. Prints tables and one
-last JSON line; profiles go to the folder named by OUT, if it is set.
+float32 is nano and a random model of its size, in every way of running requests; cpu is nano beside the CPU; bfloat16
+and profile are random weights of full width, few layers for the former and all for the latter. In bfloat16 two ids can
+come out nearly equal, and a batch that is filled up sums in another order: requests that part are counted. Prints
+tables and one last JSON line; profiles go to the folder named by OUT, if it is set.
 """
 
 from __future__ import annotations
 
+import argparse
 import cProfile
 import io
 import json
 import os
 import pstats
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import gpu_equality
 from harmonium.chat import loading
 from harmonium.chat.restraint import Compiler, Restraint, Rules
 from harmonium.engine import noise
@@ -32,10 +35,12 @@ from harmonium.engine.request import SamplingParams
 from harmonium.engine.sampler import Draw, Masking, Randomness, Sampler
 from harmonium.engine.table_arena import TableArena
 from harmonium.harmony.convert import conversation
+from harmonium.model.config import ModelConfig
 from harmonium.model.dummy import CONFIGS, Dummy
 from harmonium.model.transformer import Transformer
 
 RESULTS: dict[str, Any] = {}
+SECTIONS = ("draws", "float32", "cpu", "bfloat16", "profile")
 WAYS = {"plain": (False, False), "ahead": (True, False), "graphs": (False, True), "both": (True, True)}
 """Name to: whether steps overlap, whether they are graphs."""
 
@@ -68,7 +73,7 @@ def compared(model: Transformer, constraint: TableConstraint, stop_ids: tuple[in
                 found[way] = [answer.ids for answer in answers]
             parted = {way: sum(a != b for a, b in zip(ids, found["plain"], strict=True)) for way, ids in found.items()}
             RESULTS[f"{label} {n} that part"] = parted
-            print(f"  {label:6} {n:3} requests, parted from plain steps: {parted}")
+            print(f"  {label:6} {n:3} requests, parted from plain steps: {parted}", flush=True)
 
 
 def draws(vocab_size: int, constraint: TableConstraint) -> None:
@@ -128,7 +133,9 @@ def profiled(model: Transformer, constraint: TableConstraint, n: int, folder: Pa
     rows = sorted(totals.items(), key=lambda item: -sum(item[1]))
     busy_us = sum(sum(times) for times in totals.values()) / 10
     RESULTS[f"step of {n}"] = {"us": step_us, "kernels_us": busy_us, "tok_s": n * 1e6 / step_us}
-    print(f"  {n} requests: {step_us:.0f} us a step, {n * 1e6 / step_us:.0f} tok/s; kernels {busy_us:.0f} us")
+    print(
+        f"  {n} requests: {step_us:.0f} us a step, {n * 1e6 / step_us:.0f} tok/s; kernels {busy_us:.0f} us", flush=True
+    )
     for name, times in rows[:14]:
         print(f"    {name[:48]:48} {len(times) / 10:6.1f} x {sum(times) / len(times):8.2f} = {sum(times) / 10:8.0f} us")
     text = io.StringIO()
@@ -138,24 +145,46 @@ def profiled(model: Transformer, constraint: TableConstraint, n: int, folder: Pa
     print(f"    the host waits {waited / 50 * 1e6:.0f} us of a step (under its profiler)")
 
 
-def main() -> None:
-    size = sys.argv[1] if len(sys.argv) > 1 else "20b"
-    folder = Path(os.environ.get("OUT", "."))
-    vocabulary = loading.load("nano", "cpu").vocabulary
-    config = CONFIGS[size]
-    compiler = Compiler(vocabulary, config.vocab_size)
-    constraint = Restraint(conversation("Hello"), Rules(), compiler).constraint(0, 0)
-    draws(config.vocab_size, constraint)
-    few = config.with_layers(4)
-    model = Transformer.load(Dummy(few, device="cuda"), "cuda")
-    compared(model, constraint, tuple(sorted(vocabulary.stop_ids)))
-    del model
-    torch.cuda.empty_cache()
+def full_width(config: ModelConfig, constraint: TableConstraint, stop_ids: tuple[int, ...]) -> None:
+    """A few layers in bfloat16, graphs and overlap on and off."""
+    model = Transformer.load(Dummy(config.with_layers(4), device="cuda"), "cuda")
+    compared(model, constraint, stop_ids)
+
+
+def profiles(config: ModelConfig, constraint: TableConstraint, folder: Path) -> None:
     model = Transformer.load(Dummy(config, device="cuda"), "cuda")
     for n in (1, 16, 64, 256):
         profiled(model, constraint, n, folder)
         torch.cuda.empty_cache()
-    (folder / "gpu_engine.json").write_text(json.dumps(RESULTS, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The engine on a GPU: equality of its ways, and a step's time.")
+    parser.add_argument("size", nargs="?", default="20b", choices=sorted(CONFIGS))
+    parser.add_argument("--only", default="", help=f"sections, with commas: {','.join(SECTIONS)}")
+    given = parser.parse_args()
+    only = given.only.split(",") if given.only else SECTIONS
+    if unknown := set(only) - set(SECTIONS):
+        parser.error(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    folder, config = Path(os.environ.get("OUT", ".")), CONFIGS[given.size]
+    vocabulary = loading.load("nano", "cpu").vocabulary
+    compiler = Compiler(vocabulary, config.vocab_size)
+    constraint = Restraint(conversation("Hello"), Rules(), compiler).constraint(0, 0)
+    stop_ids = tuple(sorted(vocabulary.stop_ids))
+    sections: dict[str, Callable[[], Any]] = {
+        "draws": lambda: draws(config.vocab_size, constraint),
+        "float32": lambda: RESULTS.update(float32=gpu_equality.in_float32("cuda")),
+        "cpu": lambda: RESULTS.update(cpu=gpu_equality.beside_the_cpu("cuda")),
+        "bfloat16": lambda: full_width(config, constraint, stop_ids),
+        "profile": lambda: profiles(config, constraint, folder),
+    }
+    for name in only:
+        started = time.perf_counter()
+        print(name, flush=True)
+        sections[name]()
+        torch.cuda.empty_cache()
+        print(f"  {name} took {time.perf_counter() - started:.1f} s", flush=True)
+        (folder / "gpu_engine.json").write_text(json.dumps(RESULTS, indent=1))
     print(json.dumps(RESULTS))
 
 

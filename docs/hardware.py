@@ -88,7 +88,7 @@ def refusals() -> list[tuple[str, str]]:
         *((kind.name, kind.hardware(), {}) for kind in PRESETS.values() if kind.hardware().refusal),
         ("a GPU before Ampere", old, {}),
         ("a GPU without Triton", without, {}),
-        ("`--dtype float32` on a GPU", gpu, {"dtype": "float32"}),
+        ("`--dtype int8` on a GPU", gpu, {"dtype": "int8"}),
         ("`--tensor-parallel 2`", gpu, {"tensor_parallel": 2}),
     ]
     return [(what, _refusal(device, options)) for what, device, options in asked]

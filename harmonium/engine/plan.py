@@ -243,11 +243,6 @@ def _refuse_on_a_gpu(model: Outline, dtype: str) -> None:
         raise Unsupported(
             "int8 is for a CPU, where reading weights takes the time; leave --dtype out, or run with --device cpu."
         )
-    if model.is_packed and dtype != "bfloat16":
-        raise Unsupported(
-            f"On a GPU packed experts are decoded to bfloat16, and cannot be multiplied in {dtype}; leave --dtype out, "
-            "or run on the CPU, with --device cpu, where activations are float32."
-        )
     head_dim = model.config.head_dim
     if head_dim & (head_dim - 1):
         raise Unsupported(

@@ -45,7 +45,7 @@ def test_what_does_not(capsys: Captured) -> None:
 def test_what_is_refused(capsys: Captured) -> None:
     assert main(["plan", "20b", "--gpu", "mi300x"]) == 7
     assert main(["plan", "20b", "--gpu", "h100", "--tensor-parallel", "2"]) == 7
-    assert main(["plan", "20b", "--gpu", "h100", "--dtype", "float32"]) == 7
+    assert main(["plan", "20b", "--gpu", "h100", "--dtype", "int8"]) == 7
     assert main(["plan", "20b", "--gpu", "h100", "--device", "cpu"]) == 2
     assert main(["plan", "20b", "--gpu", "h300"]) == 2
     assert main(["plan", "--device", "tpu"]) == 2

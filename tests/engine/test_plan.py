@@ -33,7 +33,7 @@ T4 = Hardware("cuda", "NVIDIA T4", 16 * 10**9, 16 * 10**9, 0, "triton", "NVIDIA"
         (PRESETS["mi300x"].hardware(), {}, "MI300X is an AMD GPU.* --device cpu"),
         (T4, {}, r"T4 has compute capability 7.5, .* begins at 8.0; take .* --device cpu"),
         (replace(H100, kernels=""), {}, "needs Triton, .* pip install triton"),
-        (H100, {"dtype": "float32"}, "cannot be multiplied in float32; leave --dtype out"),
+        (H100, {"dtype": "int8"}, "int8 is for a CPU, .*; leave --dtype out"),
         (H100, {"tensor_parallel": 2}, "cannot be spread over 2; leave --tensor-parallel out"),
     ],
 )

@@ -138,6 +138,14 @@ def test_experts_add(tokens: int, sizes: tuple[int, int]):
         assert close(found - x, plain(x, normed, indices, shares) - x)
 
 
+@pytest.mark.parametrize("tokens", [1, 20])
+def test_experts_in_the_tiles_of_float32(tokens: int, monkeypatch: pytest.MonkeyPatch):
+    for projection in ("gate_up", "down"):
+        monkeypatch.setattr(Tiles, projection, {0: Tiles.exact, Tiles.exact_columns: Tiles.exact})
+    monkeypatch.setattr(Tiles, "columns", staticmethod(lambda pairs: Tiles.exact_columns))
+    test_experts_add(tokens, (64, 96))
+
+
 def poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.full(shape, float("nan") if dtype.is_floating_point else 1 << 30, dtype=dtype, device=device)
 

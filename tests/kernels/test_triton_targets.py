@@ -31,16 +31,17 @@ NAMES = {
     "*i32": "order_ptr tiles_ptr words_ptr scales_ptr arrived_ptr table_ptr starts_ptr lengths_ptr keys_ptr",
     "*i64": "indices_ptr slots_ptr lanes_ptr places_ptr budgets_ptr states_ptr edges_ptr lane_places_ptr last_ids_ptr "
             "best_ids_ptr",
-    "*fp32": "shares_ptr parts_ptr cos_ptr sin_ptr logits_ptr inverse_ptr best_ptr",
+    "*fp32": "shares_ptr parts_ptr tops_ptr cos_ptr sin_ptr logits_ptr inverse_ptr best_ptr",
     "*i1": "masks_ptr",
     "fp32": "unit scale",
 }
 KINDS = {name: kind for kind, names in NAMES.items() for name in names.split()}
 
 
-def shared(name, kernel, constants, out="*bf16", **options):
+def shared(name, kernel, constants, out=None, floats="*bf16", **options):
+    out = out or floats
     constants = {a: constants.get(a, 0) for a in kernel.arg_names if a.isupper()}
-    kinds = {a: KINDS.get(a) or ("*bf16" if a.endswith("_ptr") else "i32") for a in kernel.arg_names}
+    kinds = {a: KINDS.get(a) or (floats if a.endswith("_ptr") else "i32") for a in kernel.arg_names}
     kinds |= {a: out for a in kinds if a == "out_ptr"}
     signature = kinds | dict.fromkeys(constants, "constexpr")
     found[name] = compile(ASTSource(kernel, signature, constants), target=target, options=options).metadata.shared
@@ -50,14 +51,24 @@ for pairs, tile in Tiles.gate_up.items():
     width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=tile.rows, STEPS=tile.steps,
                  DIRECT=not pairs, PTX=True, PDL=target.arch >= 90)
     shared(f"gate_up {pairs}", experts.gate_up, width, num_warps=tile.warps, num_stages=tile.stages)
-constants = dict(M=Tiles.many_queries, N=Tiles.many_keys, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, HEADS=64, WINDOW=0)
-shared("attend_many", attention.attend_many, constants, num_warps=Tiles.many_warps, num_stages=Tiles.many_stages)
-options = dict(num_warps=Tiles.skinny_warps, num_stages=Tiles.skinny_stages)
-constants = dict(HIDDEN=2880, HEADS=64, KV_HEADS=8, HEAD_DIM=64, PAGE_SIZE=16, PAIRS=Tiles.skinny_rows, TOKENS=16,
-                 BLOCK=Tiles.skinny_columns)
-shared("qkv", skinny.qkv, constants, **options)
-constants = dict(HIDDEN=2880, WIDTH=4096, ROWS=Tiles.skinny_rows, TOKENS=16, BLOCK=Tiles.skinny_columns)
-shared("project", skinny.project_add, constants, **options)
+for name, kernel in (("gate_up", experts.gate_up), ("down", experts.down)):
+    for pairs in (0, Tiles.exact_columns):
+        width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=Tiles.exact.rows,
+                     STEPS=Tiles.exact.steps, SPLITS=1, DIRECT=not pairs, PTX=False, PDL=target.arch >= 90)
+        options = dict(num_warps=Tiles.exact.warps, num_stages=Tiles.exact.stages)
+        shared(f"{name} {pairs} in float32", kernel, width, floats="*fp32", **options)
+for floats in ("*bf16", "*fp32"):
+    constants = dict(M=Tiles.many_queries, N=Tiles.many_keys, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, HEADS=64, WINDOW=0)
+    options = dict(num_warps=Tiles.many_warps, num_stages=Tiles.many_stages)
+    shared(f"attend_many {floats}", attention.attend_many, constants, floats=floats, **options)
+    constants = dict(M=16, GROUP=8, N=Tiles.one_keys, SPLITS=4, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, WINDOW=0)
+    shared(f"attend_one {floats}", attention.attend_one, constants, floats=floats, num_warps=4)
+    options = dict(num_warps=Tiles.skinny_warps, num_stages=Tiles.skinny_stages)
+    constants = dict(HIDDEN=2880, HEADS=64, KV_HEADS=8, HEAD_DIM=64, PAGE_SIZE=16, PAIRS=Tiles.skinny_rows, TOKENS=16,
+                     BLOCK=Tiles.skinny_columns)
+    shared(f"qkv {floats}", skinny.qkv, constants, floats=floats, **options)
+    constants = dict(HIDDEN=2880, WIDTH=4096, ROWS=Tiles.skinny_rows, TOKENS=16, BLOCK=Tiles.skinny_columns)
+    shared(f"project {floats}", skinny.project_add, constants, floats=floats, **options)
 constants = dict(BLOCK=Tiles.draw_columns, BLOCKS=256, EDGES=Tiles.draw_edges)
 shared("draw", sampling.draw, constants, out="*i64")
 print(json.dumps(found))

@@ -211,7 +211,8 @@ class ExpertsAdd:
         (tokens, k), hidden, inner = indices.shape, x.shape[1], second.width
         n_pairs, n_experts, device = tokens * k, len(first.words), x.device
         is_direct = n_pairs <= FEW_PAIRS
-        n = Tiles.one_columns if is_direct else Tiles.columns(n_pairs / n_experts)
+        is_exact = x.is_cuda and x.dtype == torch.float32
+        n = Tiles.one_columns if is_direct else Tiles.exact_columns if is_exact else Tiles.columns(n_pairs / n_experts)
         n_tiles = n_pairs if is_direct else n_pairs // n + n_experts
         order, places = torch.empty((2, n_pairs), dtype=torch.int32, device=device)
         tiles = torch.empty((n_tiles, 3), dtype=torch.int32, device=device)
@@ -222,13 +223,13 @@ class ExpertsAdd:
                 *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
             )
         size = 0 if is_direct else n
-        grid, shape, options = self._launch(first, Tiles.gate_up[size], n_tiles)
+        grid, shape, options = self._launch(first, Tiles.exact if is_exact else Tiles.gate_up[size], n_tiles)
         experts.gate_up[grid](
             *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
             *(k, first.width, inner, n, *shape, is_direct),
             **options,
         )
-        grid, shape, options = self._launch(second, Tiles.down[size], n_tiles)
+        grid, shape, options = self._launch(second, Tiles.exact if is_exact else Tiles.down[size], n_tiles)
         splits = grid[2]
         parts_dtype = torch.float32 if is_direct else x.dtype
         parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
@@ -251,7 +252,8 @@ class ExpertsAdd:
         steps, splits = tile.steps, tile.splits
         if column_tiles % (steps * splits):
             steps = splits = 1
-        options = {**self.options, "PTX": packed.words.is_cuda, "num_warps": tile.warps, "num_stages": tile.stages}
+        has_ptx = packed.words.is_cuda and tile is not Tiles.exact
+        options = {**self.options, "PTX": has_ptx, "num_warps": tile.warps, "num_stages": tile.stages}
         return (triton.cdiv(row_tiles, tile.rows), n_tiles, splits), (tile.rows, steps), options
 
 

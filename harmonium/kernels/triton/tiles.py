@@ -30,7 +30,7 @@ class Tiles:
     head_rows, head_tiles, head_warps = 2, 1, 4
     one_keys, one_programs = 128, 512
     many_queries, many_keys, many_warps, many_stages = 128, 64, 8, 3
-    one_columns, sum_columns = 8, 1024
+    one_columns, exact_columns, sum_columns = 8, 16, 1024
     draw_columns, draw_edges = 1024, 64
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 5, 4, 4),
@@ -46,6 +46,8 @@ class Tiles:
         64: ExpertTile(1, 1, 4, 4),
         128: ExpertTile(2, 1, 8, 3),
     }
+    exact = ExpertTile(1, 1, 4, 3)
+    """In float32, which tensor cores do not multiply: small, for it is compiled to many instructions."""
 
     @staticmethod
     def columns(pairs: float) -> int:
