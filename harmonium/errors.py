@@ -6,6 +6,9 @@ for the world's; `assert` for our own bug. Exit code 2 is left to the command li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class HarmoniumError(Exception):
     """Anything Harmonium tells its user. Print `str(error)`: it is written for a person.
@@ -20,6 +23,16 @@ class HarmoniumError(Exception):
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+
+@contextmanager
+def at_fault(param: str) -> Iterator[None]:
+    """What is raised inside and names no field of a request is this field's fault."""
+    try:
+        yield
+    except HarmoniumError as error:
+        error.param = error.param or param
+        raise
 
 
 class BadRequest(HarmoniumError):

@@ -17,7 +17,7 @@ from harmonium.chat.functions import Function, functions_of
 from harmonium.chat.loop import MAX_TOOL_ROUNDS
 from harmonium.chat.restraint import Rules, tool_choice
 from harmonium.engine.request import SamplingParams
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, at_fault
 from harmonium.harmony.automaton import BUILTIN_RECIPIENTS
 from harmonium.harmony.convert import conversation, response_formats
 from harmonium.harmony.grammar import Grammar
@@ -119,12 +119,12 @@ def chat_settings(options: Mapping[str, Any], default: SamplingParams, stop_ids:
     check(options, ChatOptions)
     for name in ("constrained", "stop_loops", "run_tools"):
         if not isinstance(options.get(name, True), bool):
-            raise BadRequest(f"{name} is {options[name]!r}; give True or False.")
+            raise BadRequest(f"{name} is {options[name]!r}; give True or False.", param=name)
     tools = _tools(options)
     prompt = prompt_settings({**options, "tools": tools})
     rounds = options.get("max_tool_rounds", MAX_TOOL_ROUNDS)
     if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
-        raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.")
+        raise BadRequest(f"max_tool_rounds is {rounds!r}; give a whole number, 0 or more.", param="max_tool_rounds")
     functions = functions_of(tools) if options.get("run_tools", True) else {}
     params = sampling(options, default, stop_ids)
     params = replace(params, logprobs=_n_reported(options.get("logprobs"), params.logprobs))
@@ -136,7 +136,7 @@ def _n_reported(n_top: Any, default: int | None) -> int | None:
     if n_top is None:
         return default
     if not isinstance(n_top, int) or isinstance(n_top, bool) or not 0 <= n_top <= MOST_LOGPROBS:
-        raise BadRequest(f"logprobs is {n_top!r}; give a whole number from 0 to {MOST_LOGPROBS}.")
+        raise BadRequest(f"logprobs is {n_top!r}; give a whole number from 0 to {MOST_LOGPROBS}.", param="logprobs")
     return n_top
 
 
@@ -144,9 +144,9 @@ def stop_strings(given: Any) -> tuple[str, ...]:
     """The option stop as StopMatcher takes it. Raises BadRequest."""
     strings = [given] if isinstance(given, str) else [] if given is None else given
     if not isinstance(strings, Sequence) or not all(isinstance(one, str) and one for one in strings):
-        raise BadRequest(f"stop is {given!r}; give a string or a list of strings, none of them empty.")
+        raise BadRequest(f"stop is {given!r}; give a string or a list of strings, none of them empty.", param="stop")
     if len(strings) > MOST_STOPS:
-        raise BadRequest(f"stop has {len(strings)} strings; give up to {MOST_STOPS}.")
+        raise BadRequest(f"stop has {len(strings)} strings; give up to {MOST_STOPS}.", param="stop")
     return tuple(strings)
 
 
@@ -154,10 +154,15 @@ def _rules(options: Mapping[str, Any]) -> Rules | None:
     """None where nothing is enforced. Raises BadRequest for what cannot be, or not without being enforced."""
     budget = options.get("reasoning_budget")
     if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 0):
-        raise BadRequest(f"reasoning_budget is {budget!r}; give a whole number of tokens, 0 or more.")
+        raise BadRequest(
+            f"reasoning_budget is {budget!r}; give a whole number of tokens, 0 or more.", param="reasoning_budget"
+        )
     wanted = options.get("response_format")
-    choice, stop_loops = tool_choice(options.get("tool_choice")), options.get("stop_loops", False)
-    rules = Rules(choice, Grammar.of_response_format(wanted), budget, stop_loops)
+    with at_fault("tool_choice"):
+        choice = tool_choice(options.get("tool_choice"))
+    with at_fault("response_format"):
+        answer = Grammar.of_response_format(wanted)
+    rules = Rules(choice, answer, budget, options.get("stop_loops", False))
     if options.get("constrained", True):
         return rules
     is_told = bool(response_formats(wanted))  # to no avail otherwise
@@ -172,11 +177,12 @@ def prompt_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those that shape the prompt, as harmony.convert.conversation takes them."""
     effort = options.get("effort")
     if effort is not None and effort not in list(Effort):
-        raise BadRequest(f"There is no effort {effort!r}{did_you_mean(str(effort), Effort)}")
+        raise BadRequest(f"There is no effort {effort!r}{did_you_mean(str(effort), Effort)}", param="effort")
     given = {name: options[name] for name in PromptOptions.__optional_keys__ if options.get(name) is not None}
     _check_kinds(given)
-    given["tools"] = [tool_spec(tool) for tool in _tools(given)]
-    _check_names([tool.name for tool in given["tools"]], given.get("builtin_tools", ()))
+    with at_fault("tools"):
+        given["tools"] = [tool_spec(tool) for tool in _tools(given)]
+        _check_names([tool.name for tool in given["tools"]], given.get("builtin_tools", ()))
     conversation("", **given)  # what is wrong with the options is wrong with any messages
     return given
 
@@ -185,10 +191,12 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
     """Raises BadRequest for an option that is something else than its kind of thing."""
     builtin = given.get("builtin_tools", ())
     if isinstance(builtin, (str, Mapping)) or not isinstance(builtin, Iterable):
-        raise BadRequest(f"builtin_tools is {builtin!r}; give a list of names: builtin_tools=[...].")
+        raise BadRequest(
+            f"builtin_tools is {builtin!r}; give a list of names: builtin_tools=[...].", param="builtin_tools"
+        )
     for name, kinds, wanted in (("identity", (str,), "a text"), ("date", (str, datetime.date), "a date or a text")):
         if not isinstance(given.get(name, ""), kinds):
-            raise BadRequest(f"{name} is {given[name]!r}; give {wanted}.")
+            raise BadRequest(f"{name} is {given[name]!r}; give {wanted}.", param=name)
 
 
 def _check_names(functions: Iterable[str], builtin_tools: Iterable[str]) -> None:
@@ -202,7 +210,9 @@ def _check_names(functions: Iterable[str], builtin_tools: Iterable[str]) -> None
 def _tools(options: Mapping[str, Any]) -> list[Any]:
     tools = options.get("tools") or ()
     if not isinstance(tools, Iterable) or isinstance(tools, (str, Mapping)):
-        raise BadRequest(f"tools is a list of functions or descriptions, not one {type(tools).__name__}: tools=[...].")
+        raise BadRequest(
+            f"tools is a list of functions or descriptions, not one {type(tools).__name__}: tools=[...].", param="tools"
+        )
     return list(tools)
 
 
@@ -211,7 +221,7 @@ def sampling(options: Mapping[str, Any], default: SamplingParams, stop_ids: Iter
     given = {name: options[name] for name in SamplingOptions.__optional_keys__ if options.get(name) is not None}
     chosen = options.get("params")
     if not isinstance(chosen, SamplingParams | None):
-        raise BadRequest(f"params is {chosen!r}; give SamplingParams(...), or its fields one by one.")
+        raise BadRequest(f"params is {chosen!r}; give SamplingParams(...), or its fields one by one.", param="params")
     if "logit_bias" in given:
         given["logit_bias"] = _biases(given["logit_bias"])
     params = replace(chosen or default, **given)
@@ -226,7 +236,7 @@ def _biases(given: Any) -> tuple[tuple[int, float], ...]:
             raise TypeError
         return tuple((int(id_) if isinstance(id_, str) else operator.index(id_), float(value)) for id_, value in pairs)
     except (TypeError, ValueError):
-        raise BadRequest(f"logit_bias is {given!r}; give {{id: value}} with numbers.") from None
+        raise BadRequest(f"logit_bias is {given!r}; give {{id: value}} with numbers.", param="logit_bias") from None
 
 
 def check(options: Mapping[str, Any], allowed: type) -> None:
@@ -234,7 +244,7 @@ def check(options: Mapping[str, Any], allowed: type) -> None:
     known = allowed.__optional_keys__  # type: ignore[attr-defined]
     for name in options:
         if name not in known:
-            raise BadRequest(f"There is no option {name!r}{did_you_mean(name, known)}")
+            raise BadRequest(f"There is no option {name!r}{did_you_mean(name, known)}", param=name)
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

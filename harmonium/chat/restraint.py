@@ -13,7 +13,7 @@ from typing import Any
 
 from harmonium.engine.constraint import Table, TableConstraint
 from harmonium.engine.repetition import LoopWatch
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, at_fault
 from harmonium.harmony import grammar
 from harmonium.harmony.automaton import ANSWER, Automaton, Offer, compile_offer
 from harmonium.harmony.grammar import Grammar, Matcher
@@ -99,7 +99,7 @@ class Restraint:
         self._compiler = compiler
         self._makers: dict[str, Callable[[], Matcher]] = {}
         if rules.answer is not None:
-            self._makers[ANSWER] = self._maker(rules.answer, "The response_format")
+            self._makers[ANSWER] = self._maker(rules.answer, "The response_format", "response_format")
         for tool in tools.functions:
             if tool.strict is not False:
                 self._makers[recipients[tool.name]] = self._arguments(tool)
@@ -111,7 +111,9 @@ class Restraint:
             self._later = self._later.only(())
         self._first = self._later
         if rules.tool_choice not in ("none", "auto"):
-            self._first = replace(self._later.only(_chosen(rules.tool_choice, offer, tools)), must_call=True)
+            with at_fault("tool_choice"):
+                chosen = _chosen(rules.tool_choice, offer, tools)
+            self._first = replace(self._later.only(chosen), must_call=True)
 
     def constraint(self, n_rounds: int, n_reasoned: int) -> TableConstraint:
         """For the round after n_rounds others, when n_reasoned tokens of the turn's budget are spent."""
@@ -135,17 +137,17 @@ class Restraint:
     def _arguments(self, tool: ToolSpec) -> Callable[[], Matcher]:
         parameters = NO_ARGUMENTS if tool.parameters is None else tool.parameters
         if tool.strict:
-            return self._maker(Grammar.json_schema(parameters), f"The strict tool {tool.name!r}")
+            return self._maker(Grammar.json_schema(parameters), f"The strict tool {tool.name!r}", "tools")
         try:
             return self._compiler.matcher(Grammar.json_schema(parameters, is_strict=False))
         except BadRequest:
             return self._compiler.matcher(Grammar.json_object())
 
-    def _maker(self, wanted: Grammar, what: str) -> Callable[[], Matcher]:
+    def _maker(self, wanted: Grammar, what: str, param: str) -> Callable[[], Matcher]:
         try:
             return self._compiler.matcher(wanted)
         except BadRequest as error:
-            raise BadRequest(f"{what} cannot be enforced: {error}") from None
+            raise BadRequest(f"{what} cannot be enforced: {error}", param=param) from None
 
 
 def tool_choice(given: Any) -> str:

@@ -9,7 +9,7 @@ from harmonium.chat.loop import Turn, turn
 from harmonium.chat.options import ChatSettings, chat_settings, sampling
 from harmonium.chat.restraint import Compiler, Restraint
 from harmonium.engine.request import SamplingParams
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, at_fault
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.messages import Conversation, Message, Role
 from harmonium.harmony.render import render
@@ -61,8 +61,9 @@ class Turns:
 
 def told(messages: Messages, settings: Mapping[str, Any]) -> Conversation:
     """What the model is told. Raises BadRequest for what it cannot be."""
-    if isinstance(messages, str) and not messages.strip():
-        raise BadRequest("The question is empty; ask something.")
-    if not isinstance(messages, (str, Conversation, Sequence)):
-        raise BadRequest(f"The messages are a question or a list of messages, not {type(messages).__name__}.")
-    return conversation(messages, **settings)
+    with at_fault("messages"):
+        if isinstance(messages, str) and not messages.strip():
+            raise BadRequest("The question is empty; ask something.")
+        if not isinstance(messages, (str, Conversation, Sequence)):
+            raise BadRequest(f"The messages are a question or a list of messages, not {type(messages).__name__}.")
+        return conversation(messages, **settings)

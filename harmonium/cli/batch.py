@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_format
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from harmonium.cli.options import ModelOptions, Quiet
 from harmonium.errors import BadRequest
@@ -37,8 +38,8 @@ def batch(
         harmonium batch requests.jsonl answers.jsonl --model gpt-oss-20b
 
     A line is {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {...}}. Run it again to go on
-    where it was stopped: what is answered stays, and what failed for a passing reason is asked again. Exits with 1
-    where a request failed.
+    where it was stopped: what is answered stays, and what failed for a passing reason is asked again. A line that is no
+    request gets an error as its answer, and the others go on. Exits with 1 where a request failed.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def batch(
     if concurrency < 1:
         raise BadRequest(f"--concurrency is {concurrency}; give 1 or more.")
     check_packages()
-    lines = read_requests(requests)
+    lines, refused = read_requests(requests)
     done = {} if answers is None else keep_answers(answers)
     todo = [line for line in lines if line["custom_id"] not in done]
 
@@ -64,72 +65,111 @@ def batch(
     from harmonium.cli.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
-    if len(todo) < len(lines):
-        terminal.note(f"{len(lines) - len(todo)} of {len(lines)} are answered already.")
-    n_failed = sum(1 for is_good in done.values() if not is_good)
-    if todo:
-        llm = session.open_llm(model, terminal.note)
-        n_failed += asyncio.run(_write(llm, todo, answers, concurrency, terminal.note))
+    n_done = len(lines) - len(todo)
+    if n_done:
+        terminal.note(f"{n_done} of {len(lines)} are answered already.")
+    for answer in refused:
+        terminal.note(answer["error"]["message"])
+    n_failed = len(refused) + sum(1 for is_good in done.values() if not is_good)
+    with nullcontext(sys.stdout) if answers is None else open(answers, "a", encoding="utf-8") as file:
+        for answer in refused:
+            _write(file, answer)
+        if todo:
+            llm = session.open_llm(model, terminal.note)
+            n_failed += asyncio.run(_answer(llm, todo, file, concurrency, terminal.note))
     return 1 if n_failed else 0
 
 
-async def _write(
-    llm: LLM, todo: Sequence[dict[str, Any]], path: Path | None, concurrency: int, note: Callable[[str], None]
+async def _answer(
+    llm: LLM, todo: Sequence[dict[str, Any]], file: TextIO, concurrency: int, note: Callable[[str], None]
 ) -> int:
-    """Appends each answer as it comes; returns how many failed."""
+    """Writes each answer as it comes; returns how many failed."""
     from harmonium.server.batches import answered
 
     n_failed = 0
-    with nullcontext(sys.stdout) if path is None else open(path, "a", encoding="utf-8") as file:
-        async with aclosing(answered(llm, todo, concurrency)) as answers:
-            number = 0
-            async for answer in answers:
-                number += 1
-                file.write(json_format.dumps(answer, ensure_ascii=False) + "\n")
-                file.flush()
-                n_failed += answer["response"]["status_code"] != 200
-                if number % 100 == 0 or number == len(todo):
-                    note(f"{number} of {len(todo)} answered, {n_failed} failed.")
+    async with aclosing(answered(llm, todo, concurrency)) as answers:
+        number = 0
+        async for answer in answers:
+            number += 1
+            _write(file, answer)
+            n_failed += answer["response"]["status_code"] != 200
+            if number % 100 == 0 or number == len(todo):
+                note(f"{number} of {len(todo)} answered, {n_failed} failed.")
     return n_failed
 
 
-def read_requests(path: Path | None) -> list[dict[str, Any]]:
-    """The lines of a file, checked. Raises BadRequest, which names the line."""
-    lines, seen, where = [], set(), path or "stdin"
-    for number, line in enumerate(_lines(path), 1):
+def _write(file: TextIO, answer: dict[str, Any]) -> None:
+    from harmonium.server.plain_json import dump
+
+    file.write(dump(answer).decode() + "\n")
+    file.flush()
+
+
+def read_requests(path: Path | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The requests of a file, and answers to the lines that are none, which say why."""
+    requests, refused, seen = [], [], set[str]()
+    for number, line in _lines(path):
+        id_: str | None = None
         try:
-            request = json_format.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"{where}, line {number}: it is not JSON ({error}).") from None
-        if not isinstance(request, dict) or not isinstance(request.get("body"), dict):
-            raise BadRequest(f'{where}, line {number}: it is no object with "custom_id", "url" and "body".')
-        id_, url = request.get("custom_id"), request.get("url")
-        if not isinstance(id_, str) or not id_ or id_ in seen:
-            raise BadRequest(f"{where}, line {number}: it needs a custom_id of its own, a text.")
-        if not isinstance(url, str) or not url.startswith("/v1/") or request.get("method", "POST") != "POST":
-            raise BadRequest(f"{where}, line {number}: its url has to be one of /v1/..., and its method POST.")
-        if request["body"].get("stream"):
-            raise BadRequest(f"{where}, line {number}: answers of a batch are whole; leave out stream.")
-        seen.add(id_)
-        lines.append(request)
-    return lines
+            request = _object(line)
+            id_ = _id(request, seen)
+            _check(request)
+        except BadRequest as error:
+            told = {"code": error.code, "message": f"{path or 'stdin'}, line {number}: {error}"}
+            refused.append({"id": f"batch_req_{number}", "custom_id": id_, "response": None, "error": told})
+        else:
+            requests.append(request)
+    return requests, refused
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"it is not JSON ({error}).") from None
+    if not isinstance(request, dict):
+        raise BadRequest('it is no object with "custom_id", "url" and "body".')
+    return request
+
+
+def _id(request: dict[str, Any], seen: set[str]) -> str:
+    id_ = request.get("custom_id")
+    if not isinstance(id_, str) or not id_ or id_ in seen:
+        raise BadRequest("it needs a custom_id of its own, a text.")
+    seen.add(id_)
+    return id_
+
+
+def _check(request: dict[str, Any]) -> None:
+    url, body = request.get("url"), request.get("body")
+    if not isinstance(body, dict):
+        raise BadRequest('its "body" is no object, such as {"messages": [...]}.')
+    if not isinstance(url, str) or not url.startswith("/v1/") or request.get("method", "POST") != "POST":
+        raise BadRequest("its url has to be one of /v1/..., and its method POST.")
+    for name in ("stream", "background"):
+        if body.get(name):
+            raise BadRequest(f"a batch waits for whole answers; leave out {name}.")
 
 
 def keep_answers(path: Path) -> dict[str, bool]:
-    """By custom_id, whether a file's answer is a good one. What was cut short or is asked again is removed."""
+    """By custom_id, whether a file's answer is a good one.
+
+    What was cut short, stands for a line that was none, or is asked again is removed.
+    """
     if not path.exists():
         return {}
     kept, done = [], {}
     text = path.read_text(encoding="utf-8")
-    for line in text.splitlines(keepends=True):
+    for line in StringIO(text, newline="\n"):
         try:
-            answer = json_format.loads(line)
-            id_, status = answer["custom_id"], answer["response"]["status_code"]
+            answer = json.loads(line)
+            id_, response = answer["custom_id"], answer["response"]
+            status = None if response is None else response["status_code"]
         except (ValueError, KeyError, TypeError):
             if line.endswith("\n"):
                 raise BadRequest(f"{path} is no file of a batch's answers; name another to write to.") from None
             continue
-        if status not in RETRIED and line.endswith("\n"):
+        if status is not None and status not in RETRIED and line.endswith("\n"):
             kept.append(line)
             done[id_] = status == 200
     if "".join(kept) != text:
@@ -139,9 +179,10 @@ def keep_answers(path: Path) -> dict[str, bool]:
     return done
 
 
-def _lines(path: Path | None) -> list[str]:
+def _lines(path: Path | None) -> list[tuple[int, str]]:
+    """Those that hold something, with their numbers."""
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig") if path is None else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequest(f"{path or 'stdin'} cannot be read: {error}") from None
-    return [line for line in text.split("\n") if line.strip()]
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -42,6 +44,9 @@ class ServeOptions:
 
     reasoning_budget: int | None = None
     """Tokens of reasoning after which it is closed, where a request says nothing."""
+
+    max_tokens: int | None = None
+    """Most tokens of an answer, reasoning included, where a request says nothing; unless given, the context's end."""
 
     store: str | None = None
     """Where responses and conversations are kept: a file, or a postgresql:// URL that several servers share. By default
@@ -142,7 +147,7 @@ def settings_of(options: ServeOptions) -> Settings:
         api_keys=dict(_named_key(key, number) for number, key in enumerate(options.api_key, 1)),
         keys_file=keys_file(),
         cors_origins=options.cors_origin,
-        max_body_bytes=int(options.max_body_mb * 1e6),
+        max_body_bytes=_bytes(options.max_body_mb),
         requests_per_minute=options.requests_per_minute,
         concurrent_requests=options.concurrent_requests,
         queue_limit=options.queue,
@@ -150,10 +155,17 @@ def settings_of(options: ServeOptions) -> Settings:
         upstreams=dict(_upstream(text) for text in options.upstream),
         reasoning_format=options.reasoning_format,
         reasoning_budget=options.reasoning_budget,
+        max_tokens=options.max_tokens,
         logs_prompts=options.log_prompts,
         store_days=options.store_days,
         **{name: place for name, place in places.items() if place is not None},  # type: ignore[arg-type]
     )
+
+
+def _bytes(megabytes: float) -> int:
+    if not math.isfinite(megabytes):
+        raise BadRequest(f"--max-body-mb is {megabytes}; give a number of megabytes.")
+    return math.ceil(megabytes * 1e6)
 
 
 def _named_key(text: str, number: int) -> tuple[str, str]:
@@ -166,6 +178,7 @@ def _named_key(text: str, number: int) -> tuple[str, str]:
 
 def _upstream(text: str) -> tuple[str, str]:
     name, _, url = text.partition("=")
-    if not name or ":" in name or not url.startswith(("http://", "https://")):
+    is_url = re.match(r"https?://[^/?#\s]", url) is not None
+    if not name or ":" in name or not is_url:
         raise BadRequest(f"--upstream {text} is not NAME=URL, as in --upstream other=https://example.com/v1")
     return name, url.rstrip("/")

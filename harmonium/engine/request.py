@@ -65,32 +65,37 @@ class SamplingParams:
         )
         for name, value, low, high in bounds:
             if not low <= value <= high:
-                raise BadRequest(f"{name} is {value}; give a number from {low:g} to {high:g}.")
+                field = name.partition(" ")[0]
+                raise BadRequest(f"{name} is {value}; give a number from {low:g} to {high:g}.", param=field)
         if self.top_p == 0.0:
-            raise BadRequest("top_p is 0, which leaves no token; give a number above 0, or temperature=0 for greedy.")
+            raise BadRequest(
+                "top_p is 0, which leaves no token; give a number above 0, or temperature=0 for greedy.", param="top_p"
+            )
         if self.top_k < 0:
-            raise BadRequest(f"top_k is {self.top_k}; give 0 (off) or a positive number.")
+            raise BadRequest(f"top_k is {self.top_k}; give 0 (off) or a positive number.", param="top_k")
         if self.max_tokens is not None and self.max_tokens < 1:
-            raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.")
+            raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.", param="max_tokens")
 
     def _check_kinds(self) -> None:
         """Raises BadRequest for words and the like where numbers belong; numpy's are numbers, too."""
         for name in ("temperature", "top_p", "min_p", *(f"{it}_penalty" for it in PENALTIES)):
             if not isinstance(getattr(self, name), Real):
-                raise BadRequest(f"{name} is {getattr(self, name)!r}; give a number.")
+                raise BadRequest(f"{name} is {getattr(self, name)!r}; give a number.", param=name)
         for name, is_optional in (("top_k", False), ("seed", True), ("max_tokens", True), ("logprobs", True)):
             value = getattr(self, name)
             if not (isinstance(value, Integral) or (is_optional and value is None)):
-                raise BadRequest(f"{name} is {value!r}; give a whole number.")
+                raise BadRequest(f"{name} is {value!r}; give a whole number.", param=name)
         ids = self.stop_ids
         if not isinstance(ids, Collection) or not all(isinstance(id_, Integral) for id_ in ids):
-            raise BadRequest(f"stop_ids is {ids!r}; give a list of token ids.")
+            raise BadRequest(f"stop_ids is {ids!r}; give a list of token ids.", param="stop_ids")
         pairs = self.logit_bias if isinstance(self.logit_bias, Collection) else (None,)
         for pair in pairs:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Integral)) or not (
                 isinstance(pair[1], Real)
             ):
-                raise BadRequest(f"logit_bias is {self.logit_bias!r}; give pairs of a token id and a number.")
+                raise BadRequest(
+                    f"logit_bias is {self.logit_bias!r}; give pairs of a token id and a number.", param="logit_bias"
+                )
 
     @property
     def is_penalized(self) -> bool:
@@ -105,25 +110,31 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
     """
     n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
     if not n_prompt:
-        raise BadRequest("The prompt is empty; give at least one token.")
+        raise BadRequest("The prompt is empty; give at least one token.", param="prompt")
     if not n_wanted and n_prompt >= context:
         raise PromptTooLong(
             f"The prompt has {n_prompt} tokens, which leaves no room for an answer in the context of "
-            f"{context} tokens; shorten the prompt."
+            f"{context} tokens; shorten the prompt.",
+            param="prompt",
         )
     if n_prompt + n_wanted > context:
         raise PromptTooLong(
             f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
-            f"{context} tokens; shorten the prompt, or lower max_tokens."
+            f"{context} tokens; shorten the prompt, or lower max_tokens.",
+            param="prompt",
         )
     try:
         tokens = [index(id_) for id_ in prompt_ids]
     except TypeError:
-        raise BadRequest("The prompt has something that is no token id; give whole numbers.") from None
+        raise BadRequest("The prompt has something that is no token id; give whole numbers.", param="prompt") from None
     if min(tokens) < 0 or max(tokens) >= vocab_size:
-        raise BadRequest(f"The prompt has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.")
+        raise BadRequest(
+            f"The prompt has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.", param="prompt"
+        )
     if any(not 0 <= id_ < vocab_size for id_, _ in params.logit_bias):
-        raise BadRequest(f"logit_bias has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.")
+        raise BadRequest(
+            f"logit_bias has ids outside of this model's vocabulary, 0 to {vocab_size - 1}.", param="logit_bias"
+        )
     return tokens
 
 

@@ -59,7 +59,7 @@ def conversation(
     specs = tuple(tool_spec(tool) for tool in tools)
     names = [spec.name for spec in specs]
     if doubled := next((name for name in names if names.count(name) > 1), None):
-        raise BadRequest(f"Two tools are named {doubled!r}. Give each a name of its own.")
+        raise BadRequest(f"Two tools are named {doubled!r}. Give each a name of its own.", param="tools")
     builtin_section(builtin_tools)
     said = list(_Reader(names, builtin_tools).read(messages))
     if not said:
@@ -169,10 +169,15 @@ def response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[
     if kind in ("text", "json_object", "grammar"):
         return ()
     if not isinstance(given, Mapping):
-        raise BadRequest(f"A response_format is a dict with a type, not {type(given).__name__}.")
+        raise BadRequest(
+            f"A response_format is a dict with a type, not {type(given).__name__}.", param="response_format"
+        )
     inner = given.get("json_schema", given)
     if kind != "json_schema" or not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
-        raise BadRequest("A response_format is text, json_object, grammar, or json_schema with a name and a schema.")
+        raise BadRequest(
+            "A response_format is text, json_object, grammar, or json_schema with a name and a schema.",
+            param="response_format",
+        )
     name, description = inner.get("name") or "answer", inner.get("description") or ""
     return (ResponseFormat(str(name), inner["schema"], str(description)),)
 

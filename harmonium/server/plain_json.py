@@ -13,7 +13,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, at_fault
 
 DEEPEST = 64
 _as_it_is = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -58,5 +58,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check(cls, value: Any) -> Any:
-        check(value)
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            with at_fault(str(name)):
+                check(inner, DEEPEST - 1)
         return value

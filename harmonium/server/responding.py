@@ -21,6 +21,7 @@ from harmonium.server.errors import internal
 from harmonium.server.serving import Serving
 from harmonium.server.state import State
 from harmonium.server.store_responses import Item, StoredResponse
+from harmonium.server.wire.fields import RESPONSES, told_of
 from harmonium.server.wire.response_events import Writer
 from harmonium.server.wire.response_history import ids_of, messages, recollect, unread
 from harmonium.server.wire.response_object import Head, Notes
@@ -53,7 +54,7 @@ class Responding:
         self._state: State = server.state
         self._is_kept = False
         tools, _ = asked.offered
-        self.head = Head.new(server.name, asked.said_back(server.llm.llm.sampling), asked.metadata)
+        self.head = Head.new(server.name, asked.said_back(server.llm.llm.sampling, server.settings), asked.metadata)
         self.writer = Writer(
             self.head,
             prompt.notes,
@@ -88,7 +89,8 @@ class Responding:
                         yield fields
         except HarmoniumError as error:
             if not self.writer.has_begun:
-                raise
+                with told_of(RESPONSES):
+                    raise
             failure = error
         except Exception as error:
             if not self.writer.has_begun:
@@ -154,7 +156,8 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
         said.insert(0, Message.developer(DeveloperContent(instructions=asked.instructions)))
     options = asked.options(tools, choice, server.settings)
     if asked.truncation == "auto":
-        said = _fitting(said, server, options)
+        with told_of(RESPONSES):
+            said = _fitting(said, server, options)
     return Prompt(
         messages=said or [Message.system()],
         options=options,

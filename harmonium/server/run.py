@@ -11,7 +11,7 @@ import uvicorn
 
 from harmonium.chat.llm import LLM
 from harmonium.engine.warmup import warm_up
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, PromptTooLong
 from harmonium.server.app import create_app
 from harmonium.server.settings import Settings, is_loopback
 
@@ -34,7 +34,12 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
     """Until SIGINT or SIGTERM. is_quiet: only errors are logged."""
     if llm.engine.arena.device.type == "cuda":
         warm_up(llm.engine)
-    llm.chat("Hello", max_tokens=2)  # what is compiled at first use is compiled before anybody waits for it
+    try:
+        llm.chat("Hello", max_tokens=2)  # what is compiled at first use is compiled before anybody waits for it
+    except PromptTooLong:
+        raise BadRequest(
+            f"--context is {llm.context}, which has no room for the shortest conversation; give a few hundred at least."
+        ) from None
     _log_to_stderr(logging.ERROR if is_quiet else logging.INFO)
     host, port = listening.getsockname()[:2]
     shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,16 @@ from typing import Literal
 from harmonium.errors import BadRequest
 
 PORT = 8000
+POSITIVE = {
+    "max_body_bytes": "--max-body-mb",
+    "requests_per_minute": "--requests-per-minute",
+    "concurrent_requests": "--concurrent-requests",
+    "queue_limit": "--queue",
+    "timeout_s": "--timeout",
+    "store_days": "--store-days",
+    "max_tokens": "--max-tokens",
+}
+"""Settings that are above 0 and have an end, by what an operator calls them."""
 
 
 def state_folder() -> Path:
@@ -32,9 +43,10 @@ class Settings:
     api_keys: by name. keys_file: further ones, as `harmonium keys` writes it. cors_origins: web pages that may call.
     max_body_bytes, requests_per_minute and concurrent_requests: of each key, None for no limit. queue_limit: requests
     that may wait, None for the engine's own. timeout_s: the longest a request may take. upstreams: other servers' URLs
-    by name. reasoning_format: "split" sends reasoning as a field of its own, "none" leaves it out. reasoning_budget:
-    where a request names none. logs_prompts: the log tells what was asked and answered. store: a file for SQLite, or
-    the URL of a PostgreSQL; store_days: how long responses are kept. key_file: the key that seals what clients keep.
+    by name. reasoning_format: "split" sends reasoning as a field of its own, "none" leaves it out. reasoning_budget
+    and max_tokens: where a request names none. logs_prompts: the log tells what was asked and answered. store: a file
+    for SQLite, or the URL of a PostgreSQL; store_days: how long responses are kept. key_file: the key that seals what
+    clients keep.
     """
 
     host: str = "127.0.0.1"
@@ -51,27 +63,23 @@ class Settings:
     upstreams: Mapping[str, str] = field(default_factory=dict)
     reasoning_format: Literal["split", "none"] = "split"
     reasoning_budget: int | None = None
+    max_tokens: int | None = None
     logs_prompts: bool = False
     store: str | Path = field(default_factory=lambda: state_folder() / "store.db")
     store_days: float = 30.0
     key_file: Path = field(default_factory=lambda: state_folder() / "seal.key")
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_body_bytes",
-            "requests_per_minute",
-            "concurrent_requests",
-            "queue_limit",
-            "timeout_s",
-            "store_days",
-        ):
+        for name, option in POSITIVE.items():
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise BadRequest(f"--{name.replace('_', '-')} is {value}; give a positive number, or leave it out.")
+            if value is not None and not 0 < value < math.inf:
+                raise BadRequest(f"{option} is {value:g}; give a positive number, or leave it out.")
         if not 0 <= self.port <= 65535:
             raise BadRequest(f"--port is {self.port}; give one from 1 to 65535, or 0 for any that is free.")
         if self.reasoning_budget is not None and self.reasoning_budget < 0:
             raise BadRequest(f"--reasoning-budget is {self.reasoning_budget}; give 0 or more tokens.")
+        if not all(self.served_names):
+            raise BadRequest("--served-model-name is empty; give a name, or leave it out.")
         if not is_loopback(self.host) and not self.asks_for_keys:
             raise BadRequest(
                 f"{self.host} can be reached from other machines, and this server has no API key. Give one with "

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from harmonium.errors import NotFound
 from harmonium.server.store import Database, is_id
 from harmonium.server.store_responses import Item, add_items
 from harmonium.server.store_tables import conversations, items
@@ -119,9 +120,14 @@ class ConversationStore:
 
 
 def page(listed: Sequence[Mapping[str, Any]], after: str | None, limit: int, is_ascending: bool) -> Page:
-    """A part of a list of item bodies that stand in order: those behind the item `after`, or the first."""
+    """A part of a list of item bodies that stand in order: those behind the item `after`, or the first.
+
+    Raises NotFound where there is no such item.
+    """
     ordered = list(listed) if is_ascending else list(reversed(listed))
     starts = [number for number, body in enumerate(ordered, 1) if body["id"] == after]
+    if after and not starts:
+        raise NotFound(f"The list has no item {after!r} to go on after; leave out after to begin.", param="after")
     start = starts[0] if starts else 0
     return Page(tuple(ordered[start : start + limit]), len(ordered) > start + limit)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 from fastapi import Request, Response
@@ -37,19 +38,25 @@ class Upstream:
         body = _object(await request.body()) | {"model": self.model}
         if body.get("stream"):
             return await sse.while_connected(request, self._stream(path, body))
-        answer = await sse.while_connected(request, self._whole(path, body))
+        answer = await sse.while_connected(request, self._whole(self._request("POST", path, body)))
         return Response(answer.content, answer.status_code, _headers(answer))
 
-    async def _whole(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+    async def describe(self, request: Request) -> Response:
+        """What the other server tells of the model. Raises ServerUnreachable."""
+        asked = self._request("GET", f"/models/{quote(self.model)}")
+        answer = await sse.while_connected(request, self._whole(asked))
+        return Response(answer.content, answer.status_code, _headers(answer))
+
+    async def _whole(self, request: httpx2.Request) -> httpx2.Response:
         try:
-            return await self.client.send(self._request(path, body))
+            return await self.client.send(request)
         except httpx2.HTTPError as error:
             raise self._failure(error) from None
 
     async def _stream(self, path: str, body: Mapping[str, Any]) -> Response:
         """A stream, or the error that the other server answers instead of one."""
         try:
-            answer = await self.client.send(self._request(path, body), stream=True)
+            answer = await self.client.send(self._request("POST", path, body), stream=True)
             if not answer.headers.get("content-type", "").startswith(sse.EventStream.media_type):
                 return Response(await answer.aread(), answer.status_code, _headers(answer))
         except httpx2.HTTPError as error:
@@ -71,9 +78,9 @@ class Upstream:
         finally:
             await answer.aclose()
 
-    def _request(self, path: str, body: Mapping[str, Any]) -> httpx2.Request:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Request:
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
-        return self.client.build_request("POST", f"{self.url}{path}", json=body, headers=headers)
+        return self.client.build_request(method, f"{self.url}{path}", json=body, headers=headers)
 
     def _failure(self, error: Exception) -> ServerUnreachable:
         reason = str(error) or type(error).__name__

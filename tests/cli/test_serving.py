@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from harmonium.cli.batch import keep_answers
 from harmonium.cli.main import main
 
 
@@ -48,22 +49,37 @@ def test_a_batch_goes_on_where_it_was_stopped(nano: Path, tmp_path: Path, capfd:
     assert main(["batch", str(requests), str(out)]) == 1 and out.read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("{", "line 1: it is not JSON"),
-        ("\n[]", "line 1: it is no object"),
-        (line("a", "x") + line("a", "y"), "line 2: it needs a custom_id of its own"),
-        (line("a", "x", "/metrics"), "its url has to be one of /v1/"),
-        (line("a", "x", stream=True), "leave out stream"),
-    ],
+NO_REQUESTS = (
+    ("{", None, "line 1: it is not JSON"),
+    ("\n[]", None, "line 3: it is no object"),
+    (line("a", "x", "/metrics"), "a", "line 4: its url has to be one of /v1/"),
+    (line("b", "x", stream=True), "b", "line 5: a batch waits for whole answers; leave out stream"),
+    (line("c", "x", "/v1/responses", background=True), "c", "line 6: a batch waits for whole answers; leave out back"),
+    (line("d", "What is 2 + 2?"), None, ""),
+    (line("d", "y"), None, "line 8: it needs a custom_id of its own"),
+    ('{"custom_id": "e", "url": "/v1/responses"}', "e", 'line 9: its "body" is no object'),
 )
-def test_what_is_no_batch_is_said_before_anything_is_done(
-    text: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "in.jsonl").write_text(text)
-    assert main(["batch", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]) == 2
-    assert says in capfd.readouterr().err and not (tmp_path / "out.jsonl").exists()
+
+
+def test_lines_that_are_no_requests_stop_no_others(nano: Path, tmp_path: Path) -> None:
+    requests, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text("".join(text.rstrip("\n") + "\n" for text, _, _ in NO_REQUESTS))
+    for _ in range(2):  # the second time it is asked again, and nothing is there twice
+        assert main(["batch", str(requests), str(out), "--quiet"]) == 1
+        *refused, answered = sorted(map(json.loads, out.read_text().splitlines()), key=lambda one: one["error"] is None)
+        assert (answered["custom_id"], answered["response"]["status_code"]) == ("d", 200)
+        for answer, (_, id_, says) in zip(refused, [one for one in NO_REQUESTS if one[2]], strict=True):
+            assert (answer["custom_id"], answer["response"]) == (id_, None)
+            assert says in answer["error"]["message"] and answer["error"]["code"] == "invalid_request_error"
+
+
+def test_answers_are_one_a_line_whatever_they_say(tmp_path: Path) -> None:
+    """Unicode has more ends of lines than a file of answers."""
+    path = tmp_path / "out.jsonl"
+    body = {"choices": [{"message": {"content": "a\u2028b\x85c"}}]}
+    answer = {"custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}
+    path.write_text(json.dumps(answer, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert keep_answers(path) == {"a": True}
 
 
 def test_keys_are_made_listed_and_revoked(
@@ -85,7 +101,15 @@ def test_keys_are_made_listed_and_revoked(
         (("--host", "0.0.0.0"), "has no API key"),
         (("--api-key", "short"), "fewer than 8 characters"),
         (("--upstream", "x"), "is not NAME=URL"),
-        (("--queue", "0"), "give a positive number"),
+        (("--queue", "0"), "--queue is 0; give a positive number"),
+        (("--timeout", "0"), "--timeout is 0; give a positive number"),
+        (("--timeout", "nan"), "--timeout is nan"),
+        (("--max-body-mb", "0"), "--max-body-mb is 0; give a positive number"),
+        (("--max-body-mb", "inf"), "--max-body-mb is inf"),
+        (("--store-days", "nan"), "--store-days is nan"),
+        (("--max-tokens", "0"), "--max-tokens is 0"),
+        (("--served-model-name", ""), "--served-model-name is empty"),
+        (("--upstream", "x=http://"), "is not NAME=URL"),
         (("--port", "99999"), "give one from 1 to 65535"),
         (("--host", "192.0.2.1", "--api-key", "sk-of-mine"), "Cannot listen on 192.0.2.1"),
         (("nano", "--model", "nano"), "both name a model"),

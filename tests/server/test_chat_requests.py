@@ -24,6 +24,18 @@ def ask(server: Running, messages: Any = SUM, **body: Any) -> dict[str, Any]:
     return answer
 
 
+def test_an_operators_limit_is_for_who_names_none(start: Start) -> None:
+    """The other APIs' words for a limit count, too, and -1 asks for none."""
+    with start(max_tokens=4) as short:
+        for body, reason in (({}, "length"), ({"max_tokens": -1}, "stop"), ({"max_completion_tokens": 200}, "stop")):
+            assert ask(short, **body)["choices"][0]["finish_reason"] == reason
+        response = short.post("/responses", input="What is 12 + 30?")
+        assert (response["status"], response["usage"]["output_tokens"]) == ("incomplete", 4)
+        assert response["max_output_tokens"] == 4
+        whole = short.post("/responses", input="What is 12 + 30?", max_output_tokens=200)
+        assert whole["status"] == "completed"
+
+
 def said(answer: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = answer["choices"][0]["message"]
     return message
@@ -123,10 +135,12 @@ def test_who_may_be_called(server: Running) -> None:
 
 def test_what_is_not_offered_is_said_and_never_refused(server: Running) -> None:
     tools = [{"type": kind, "name": f"a_{kind}"} for kind in TOOL_TYPES]
-    for choice in ("auto", "required", {"type": "web_search"}, None):
+    for choice in ("auto", {"type": "web_search"}, "required", None):
         answer = ask(server, tools=tools, tool_choice=choice, some_key=1, store=True, user="u", max_tokens=3)
         told = answer["harmonium"]
-        assert told["not_offered"] == [f"{kind}:a_{kind}" for kind in TOOL_TYPES]
+        asked_for = {"required": ["tool_choice required"], "auto": [], "None": []}
+        chosen = asked_for.get(str(choice), ["tool_choice web_search"])
+        assert told["not_offered"] == [*(f"{kind}:a_{kind}" for kind in TOOL_TYPES), *chosen]
         assert told["ignored"] == ["some_key"]
     body = {"messages": SUM, "tools": tools, "max_tokens": 3, "stream": True}
     lines = server.http.post("/v1/chat/completions", json=body).text.split("\n\n")

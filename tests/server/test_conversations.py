@@ -66,6 +66,8 @@ def test_the_input_of_a_response_is_listed_in_pages(server: Running) -> None:
         TypeAdapter(ResponseItem).validate_python(item)
     assert server.http.get(f"/v1/responses/{made['id']}/input_items?limit=101").status_code == 400
     assert server.http.get("/v1/responses/resp_none/input_items").status_code == 404
+    nowhere = server.http.get(f"/v1/responses/{made['id']}/input_items?after=nope")
+    assert (nowhere.status_code, nowhere.json()["error"]["param"]) == (404, "after")
 
 
 def test_a_conversation_that_is_not_there_or_too_much_at_once_is_said_so(server: Running) -> None:

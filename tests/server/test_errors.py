@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from openai import InternalServerError
 
 from tests.server.conftest import Running
 
@@ -37,6 +38,52 @@ def test_errors(server: Running, method: str, path: str, body: Any, status: int,
     assert set(error) == {"message", "type", "param", "code"}
     assert says in error["message"] and error["type"] == "invalid_request_error"
     assert answer.headers["x-request-id"] == "mine"
+
+
+WEATHER = {"type": "function", "name": "f"}
+GRAMMAR = {"type": "grammar", "syntax": "regex", "definition": "("}
+BROKEN_SCHEMA = {"type": "json_schema", "name": "a", "schema": {"type": "nothing"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("chat/completions", ASKED | {"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ("chat/completions", ASKED | {"logit_bias": {"5": -100.5}}, "logit_bias.5"),
+        ("chat/completions", ASKED | {"logit_bias": {"x": 1}}, "logit_bias"),
+        ("chat/completions", ASKED | {"frequency_penalty": 2.5}, "frequency_penalty"),
+        ("chat/completions", ASKED | {"max_completion_tokens": 0}, "max_completion_tokens"),
+        ("chat/completions", ASKED | {"stop": [""]}, "stop"),
+        ("chat/completions", ASKED | {"top_p": 0}, "top_p"),
+        ("chat/completions", ASKED | {"response_format": GRAMMAR}, "response_format"),
+        ("chat/completions", ASKED | {"tool_choice": "required"}, "tool_choice"),
+        ("chat/completions", {"messages": [{"role": "king", "content": ""}]}, "messages"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "word " * 140_000}]}, "messages"),
+        ("completions", {"prompt": [10**9]}, "prompt"),
+        ("completions", {"prompt": "x", "suffix": "y"}, "suffix"),
+        ("responses", {"input": "x", "presence_penalty": -3}, "presence_penalty"),
+        ("responses", {"input": "x", "text": {"format": BROKEN_SCHEMA}}, "text.format"),
+        ("responses", {"input": "x", "tools": [WEATHER, WEATHER]}, "tools"),
+        ("responses", {"input": "x", "tools": [WEATHER], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        (
+            "responses",
+            {"input": "x", "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [WEATHER]}},
+            "tool_choice",
+        ),
+        ("responses", {"input": "word " * 140_000}, "input"),
+        ("responses", {"input": "x", "min_p": 2}, "min_p"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_an_error_names_the_field_that_is_at_fault(server: Running, path: str, body: Any, param: str) -> None:
+    answer = server.http.post(f"/v1/{path}", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+def test_there_is_no_compaction_and_the_answer_says_what_to_do(server: Running) -> None:
+    with pytest.raises(InternalServerError, match="truncation: auto") as refused:
+        server.openai().responses.compact(model="nano", input="Hi")
+    assert (refused.value.status_code, refused.value.code) == (501, "unsupported")
 
 
 def test_curl_needs_no_header_and_web_pages_no_trick(server: Running) -> None:

@@ -43,7 +43,7 @@ WEATHER = {"type": "function", "name": "get_current_weather", "parameters": {"ty
 def writer(has_format: bool = False, **asked: Any) -> Writer:
     request = ResponseRequest.model_validate({"input": "Hi", "tools": [WEATHER, {"type": "web_search"}], **asked})
     tools, choice = request.offered
-    head = Head.new("nano", request.said_back(SamplingParams()), request.metadata)
+    head = Head.new("nano", request.said_back(SamplingParams(), Settings()), request.metadata)
     assert request.options(tools, choice, Settings())["tools"] == [tool_spec(WEATHER, unsaid_strict=None)]
     notes = Notes(not_offered=tools.others)
     return Writer(head, notes, {WEATHER["name"]}, summarizes=request.summarizes, has_format=has_format)  # type: ignore[arg-type]

@@ -73,6 +73,15 @@ def test_its_answer_comes_back(both: tuple[Running, Running], path: str, body: d
         assert here.json()["model"] == "nano"
 
 
+def test_its_models_are_told_of_where_they_are(both: tuple[Running, Running]) -> None:
+    other, front = both
+    there = other.http.get("/v1/models/nano", headers={"Authorization": f"Bearer {KEY}"})
+    here = front.http.get("/v1/models/nano:the-other")
+    assert (here.status_code, here.json()) == (200, there.json())
+    assert front.http.get("/v1/models/gpt:the-other").json()["error"]["message"].startswith("There is no model 'gpt'")
+    assert [model["id"] for model in front.http.get("/v1/models").json()["data"]] == ["front"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_its_errors_come_back_too(both: tuple[Running, Running], stream: bool) -> None:
     _, front = both

@@ -23,6 +23,7 @@ from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
 from harmonium.server.wire.chat_answer import Choice, Chunks, Head, Message, Piece
 from harmonium.server.wire.chat_request import ChatRequest
+from harmonium.server.wire.fields import CHAT, told_of
 from harmonium.server.wire.response_history import ids_of, recollect
 from harmonium.server.wire.response_history import messages as read_messages
 from harmonium.server.wire.response_items import input_items
@@ -127,7 +128,8 @@ class _Answer:
         if self._asked.seed is not None:
             options["seed"] = self._asked.seed + number
         turn = self._server.turn(self._call, messages, **cast(ChatOptions, options))
-        return self._remembered(await stack.enter_async_context(turn))
+        with told_of(CHAT):
+            return self._remembered(await stack.enter_async_context(turn))
 
     async def _remembered(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
         """The events; a turn that goes on with a call's result is remembered, for clients lose its reasoning."""

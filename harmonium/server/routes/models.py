@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from openai.types import Model
 
 from harmonium.server.serving import Known, Server, Serving
@@ -15,15 +16,16 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.get("/", include_in_schema=False)
 @router.get("")
 async def list_models(server: Server, _: Known) -> dict[str, Any]:
-    """Every name that requests may give."""
+    """Every name that the model here goes by. What upstreams have they tell themselves, and it costs a request."""
     return {"object": "list", "data": [_model(server, name) for name in server.names]}
 
 
-@router.get("/{name:path}")
-async def retrieve_model(name: str, server: Server, _: Known) -> dict[str, Any]:
-    """One of them. A name that is not served is a 404 that says what is."""
-    server.check_model(name)
-    return _model(server, name)
+@router.get("/{name:path}", response_model=None)
+async def retrieve_model(name: str, request: Request, server: Server, _: Known) -> Response:
+    """One of them, or what an upstream tells of MODEL:NAME. A name that is not served is a 404 that says what is."""
+    if (upstream := server.upstream(name)) is not None:
+        return await upstream.describe(request)
+    return JSONResponse(_model(server, name))
 
 
 def _model(server: Serving, name: str) -> dict[str, Any]:

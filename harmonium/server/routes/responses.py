@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from harmonium.errors import BadRequest, NotFound
+from harmonium.errors import BadRequest, NotFound, Unsupported
 from harmonium.server import sse
 from harmonium.server.calls import Call
 from harmonium.server.plain_json import Json
@@ -16,6 +16,7 @@ from harmonium.server.responding import PROMPT_OPTIONS, Responding, prompt_of
 from harmonium.server.serving import Admitted, Known, Server, Serving
 from harmonium.server.store_conversations import page
 from harmonium.server.store_responses import RUNNING
+from harmonium.server.wire.fields import RESPONSES, told_of
 from harmonium.server.wire.response_object import listed
 from harmonium.server.wire.response_output import Fields
 from harmonium.server.wire.response_request import ResponseRequest
@@ -48,8 +49,18 @@ async def count_input_tokens(asked: ResponseRequest, server: Server, call: Admit
     server.check_model(asked.model)
     prompt = await prompt_of(asked, server, owner_of(call))
     shown = {name: prompt.options[name] for name in PROMPT_OPTIONS}  # type: ignore[literal-required]
-    ids = server.llm.llm.render(prompt.messages, **shown)
+    with told_of(RESPONSES):
+        ids = server.llm.llm.render(prompt.messages, **shown)
     return {"object": "response.input_tokens", "input_tokens": len(ids)}
+
+
+@router.post("/compact")
+async def compact(_: Known) -> None:
+    """There is no compaction here. Raises Unsupported, which says what does its work."""
+    raise Unsupported(
+        "Conversations are not compacted here. Send truncation: auto to leave out the oldest turns where they do not "
+        "fit any more, or ask the model for a summary and go on from that."
+    )
 
 
 @router.get("/{response_id}", response_model=None)

@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from harmonium.chat.options import PromptOptions
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, at_fault
 from harmonium.server.serving import Admitted, Server
 from harmonium.server.wire.chat_request import ChatFields
+from harmonium.server.wire.fields import CHAT, told_of
 
 router = APIRouter(tags=["tokens"])
 SHOWN = ("tools", "effort", "identity", "response_format")
@@ -40,14 +41,15 @@ async def tokenize(asked: TokenizeRequest, server: Server, _: Admitted) -> dict[
     server.check_model(asked.model)
     llm = server.llm.llm
     if (asked.prompt is None) == (asked.messages is None):
-        raise BadRequest("Give prompt, a text, or messages, a conversation; and not both.")
+        raise BadRequest("Give prompt, a text, or messages, a conversation; and not both.", param="prompt")
     if asked.messages is None:
         ids = llm.vocabulary.encode(asked.prompt or "", bool(asked.parse_special))
     else:
         options = asked.options(*asked.offered, server.settings)
         shown = {name: value for name, value in options.items() if name in SHOWN and value is not None}
         begins = asked.add_generation_prompt is not False
-        ids = llm.render(asked.messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
+        with told_of(CHAT):
+            ids = llm.render(asked.messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
     told: dict[str, Any] = {"count": len(ids), "max_model_len": llm.context, "tokens": ids}
     if asked.return_token_strs:
         told["token_strs"] = [llm.decode([id_]) for id_ in ids]
@@ -58,4 +60,5 @@ async def tokenize(asked: TokenizeRequest, server: Server, _: Admitted) -> dict[
 async def detokenize(asked: DetokenizeRequest, server: Server, _: Admitted) -> dict[str, Any]:
     """The text of ids; control tokens show as their names."""
     server.check_model(asked.model)
-    return {"prompt": server.llm.llm.decode(asked.tokens)}
+    with at_fault("tokens"):
+        return {"prompt": server.llm.llm.decode(asked.tokens)}

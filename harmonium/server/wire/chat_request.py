@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ from harmonium.server.wire.tools import Offered, offered
 
 EFFORTS = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
 """OpenAI's efforts by gpt-oss's own; "none" leaves the reasoning out as well."""
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 WITHOUT_EFFECT = frozenset(
     {
         *("audio", "metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key"),
@@ -22,6 +24,10 @@ WITHOUT_EFFECT = frozenset(
     }
 )
 """Of OpenAI's own parameters, those that nothing here depends on. Others than these and the fields are reported."""
+
+
+LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""Where a request says how long an answer may be; the first counts."""
 
 
 class StreamOptions(BaseModel):
@@ -57,10 +63,10 @@ class ChatFields(BaseModel):
     min_p: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
     repetition_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Bias] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[dict[str, Any]] | None = None
@@ -98,11 +104,15 @@ class ChatFields(BaseModel):
         nested = None if self.reasoning is None else self.reasoning.effort
         return next((one for one in (self.reasoning_effort, nested, template.get("reasoning_effort")) if one), None)
 
-    @property
-    def n_most(self) -> int | None:
-        """The most tokens that an answer may have; -1 stands for no limit."""
-        asked = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        return None if asked == -1 else asked
+    def n_most(self, unless_asked: int | None) -> int | None:
+        """The most tokens that an answer may have; -1 asks for no limit. Raises BadRequest for none at all."""
+        for name in LIMITS:
+            asked = getattr(self, name, None)
+            if asked == 0:
+                raise BadRequest(f"{name} is 0; give a positive number, or -1 for no limit.", param=name)
+            if asked is not None:
+                return None if asked == -1 else int(asked)
+        return unless_asked
 
     def shows_reasoning(self, settings: Settings) -> bool:
         is_excluded = self.reasoning is not None and bool(self.reasoning.exclude)
@@ -131,7 +141,7 @@ class ChatFields(BaseModel):
             "top_k": self.top_k,
             "min_p": self.min_p,
             "seed": self.seed,
-            "max_tokens": self.n_most,
+            "max_tokens": self.n_most(settings.max_tokens),
             "stop": self.stop or None,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
@@ -152,11 +162,6 @@ class ChatRequest(ChatFields):
     input: str | list[Any] | None = Field(None, min_length=1)
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=-1)
-
-    @property
-    def n_most(self) -> int | None:
-        asked = super().n_most
-        return self.max_output_tokens if asked is None and self.max_output_tokens != -1 else asked
 
 
 def response_format(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

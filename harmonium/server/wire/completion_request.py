@@ -10,7 +10,7 @@ from harmonium.chat.options import CompletionOptions
 from harmonium.chat.turns import Turns
 from harmonium.errors import BadRequest
 from harmonium.harmony.vocabulary import Vocabulary
-from harmonium.server.wire.chat_request import StreamOptions
+from harmonium.server.wire.chat_request import Bias, Penalty, StreamOptions
 
 MOST_TOKENS = 16
 """What OpenAI's API generates where nothing is said."""
@@ -43,10 +43,10 @@ class CompletionRequest(BaseModel):
     min_p: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
     repetition_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Bias] | None = None
     logprobs: int | None = Field(None, ge=0, le=20)
     parse_special: bool | None = None
 
@@ -68,9 +68,13 @@ class CompletionRequest(BaseModel):
     def prompts(self, vocabulary: Vocabulary) -> list[list[int]]:
         """Each prompt's ids. Raises BadRequest for none, and for what cannot be."""
         if self.suffix:
-            raise BadRequest("suffix: gpt-oss goes on from a beginning, and does not fill in; leave it out.")
+            raise BadRequest(
+                "suffix: gpt-oss goes on from a beginning, and does not fill in; leave it out.", param="suffix"
+            )
         if self.echo and self.logprobs is not None:
-            raise BadRequest("logprobs are of generated tokens, not of the prompt; leave out echo, or logprobs.")
+            raise BadRequest(
+                "logprobs are of generated tokens, not of the prompt; leave out echo, or logprobs.", param="echo"
+            )
         given = self.prompt
         several = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
         found = [self._ids(one, vocabulary) for one in several]

@@ -19,9 +19,9 @@ from harmonium.harmony.messages import Effort, ToolSpec
 from harmonium.harmony.signature import tool_spec
 from harmonium.server.plain_json import Body as RequestBody
 from harmonium.server.settings import Settings
-from harmonium.server.wire.chat_request import EFFORTS, response_format
+from harmonium.server.wire.chat_request import EFFORTS, Penalty, response_format
 from harmonium.server.wire.response_items import Body, input_items
-from harmonium.server.wire.tools import Offered, name_of, offered
+from harmonium.server.wire.tools import Offered, offered
 
 LOGPROBS = "message.output_text.logprobs"
 SEALED = "reasoning.encrypted_content"
@@ -97,8 +97,8 @@ class ResponseRequest(RequestBody):
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -156,10 +156,10 @@ class ResponseRequest(RequestBody):
         """What the answer follows, None where it is text."""
         return response_format(None if self.text is None else self.text.format)
 
-    @property
-    def n_most(self) -> int | None:
-        """The most tokens that the response may have."""
-        return self.max_output_tokens if self.max_output_tokens is not None else self.max_tokens
+    def n_most(self, settings: Settings) -> int | None:
+        """The most tokens that the response may have; None for what the context has left."""
+        limits = (self.max_output_tokens, self.max_tokens, settings.max_tokens)
+        return next((limit for limit in limits if limit is not None), None)
 
     def check(self) -> None:
         """Raises BadRequest for what cannot go together."""
@@ -175,14 +175,6 @@ class ResponseRequest(RequestBody):
             )
         if self.prompt is not None:
             raise BadRequest("There are no prompt templates here; send the text as instructions.", param="prompt")
-        if isinstance(self.tool_choice, Mapping) and self.tool_choice.get("type") == "function":
-            functions = [name_of(tool) for tool in self.offered[0].functions]
-            if name_of(self.tool_choice) not in functions:
-                raise BadRequest(
-                    f"tool_choice names {name_of(self.tool_choice)!r}, which is none of the tools; they are: "
-                    f"{', '.join(map(str, functions)) or 'none'}.",
-                    param="tool_choice",
-                )
         try:
             response_formats(self.format)
         except BadRequest as error:
@@ -217,10 +209,10 @@ class ResponseRequest(RequestBody):
             "seed": self.seed,
             "stop": self.stop,
             "logprobs": self.n_logprobs,
-            "max_tokens": self.n_most,
+            "max_tokens": self.n_most(settings),
         }
 
-    def said_back(self, defaults: SamplingParams) -> dict[str, Any]:
+    def said_back(self, defaults: SamplingParams, settings: Settings) -> dict[str, Any]:
         """The fields of the response object that say what was asked for, as it was understood."""
         tools = offered(self.tools)
         effort = self.effort or Effort.MEDIUM
@@ -230,7 +222,7 @@ class ResponseRequest(RequestBody):
             "conversation": None if self.conversation_id is None else {"id": self.conversation_id},
             "frequency_penalty": self.frequency_penalty or 0.0,
             "instructions": self.instructions,
-            "max_output_tokens": self.n_most,
+            "max_output_tokens": self.n_most(settings),
             "max_tool_calls": self.max_tool_calls,
             "parallel_tool_calls": False,
             "presence_penalty": self.presence_penalty or 0.0,

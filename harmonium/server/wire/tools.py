@@ -32,17 +32,43 @@ class Offered:
     def choice(self, given: Any) -> tuple[Offered, Any]:
         """What a tool_choice of either API leaves, and the choice among it as LLM.chat takes it.
 
-        A choice that only what is not offered could satisfy becomes "auto".
+        A choice that only what is not offered could satisfy becomes "auto", and is named among what was not offered.
+        Raises BadRequest where it names a tool that is none of those declared.
         """
         if isinstance(given, Mapping) and given.get("type") == "allowed_tools":
             inner = given.get("allowed_tools", given)
             tools = inner.get("tools") if isinstance(inner, Mapping) else None
-            names = [name_of(tool) for tool in tools or () if isinstance(tool, Mapping)]
-            return self.only(name for name in names if name).choice(inner.get("mode", "auto"))
-        kind = given.get("type") if isinstance(given, Mapping) else None
-        is_elsewhere = kind not in (None, "function") and name_of(given) not in map(name_of, self.functions)
-        is_empty = given == "required" and not self.functions and self.others
-        return self, "auto" if is_elsewhere or is_empty else given
+            allowed = [tool for tool in tools or () if isinstance(tool, Mapping)]
+            for tool in allowed:
+                self._check_declared(tool)
+            return self.only(name for tool in allowed if (name := name_of(tool))).choice(inner.get("mode", "auto"))
+        if isinstance(given, Mapping) and given.get("type"):
+            self._check_declared(given)
+            if name_of(given) not in map(name_of, self.functions):
+                return self._without(f"tool_choice {_label(given)}"), "auto"
+        if given == "required" and not self.functions and self.others:
+            return self._without("tool_choice required"), "auto"
+        return self, given
+
+    def _check_declared(self, chosen: Mapping[str, Any]) -> None:
+        """Raises BadRequest for a choice of a tool that is none of those declared. Builtin ones go by many names."""
+        kind, label = str(chosen.get("type")), _label(chosen)
+        named = [*map(str, map(name_of, self.functions))]
+        is_there = name_of(chosen) in named
+        if kind == "custom":
+            is_there = is_there or label in self.others
+        elif kind != "function":
+            kinds = [other.partition(":")[0] for other in self.others]
+            is_there = is_there or any(kind.startswith(other) or other.startswith(kind) for other in kinds)
+        if not is_there:
+            declared = ", ".join([*named, *self.others]) or "none"
+            raise BadRequest(
+                f"tool_choice names {label!r}, which is none of the tools; they are: {declared}.", param="tool_choice"
+            )
+
+    def _without(self, choice: str) -> Offered:
+        """With a choice among what was not offered."""
+        return replace(self, others=(*self.others, choice))
 
 
 def offered(tools: Any) -> Offered:
@@ -70,7 +96,7 @@ def offered(tools: Any) -> Offered:
                 namespaced[full_name(str(name), own)] = (str(name), own)
                 functions.append({**function, "name": full_name(str(name), own)})
         else:
-            others.append(f"{kind}:{name}" if name else str(kind))
+            others.append(_label(tool))
     return Offered(tuple(functions), tuple(others), namespaced)
 
 
@@ -81,6 +107,14 @@ def _inside(namespace: Mapping[str, Any], number: int) -> Offered:
     if "namespace" in kinds:
         raise BadRequest(f"tools.{number} is a namespace within another one.", param=f"tools.{number}")
     return offered(tools)
+
+
+def _label(tool: Mapping[str, Any]) -> str:
+    """A tool that is no function, as it is named to the client: "web_search", "custom:patch"."""
+    kind, name = tool.get("type"), name_of(tool) or tool.get("server_label")
+    if kind == "function":
+        return str(name)
+    return f"{kind}:{name}" if isinstance(name, str) and name else str(kind)
 
 
 def full_name(namespace: str, name: str) -> str:
