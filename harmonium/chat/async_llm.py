@@ -13,28 +13,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
 from harmonium.chat import functions
 from harmonium.chat.driver import generated
 from harmonium.chat.events import Done, Event, FinishReason, ToolResult
 from harmonium.chat.functions import Function
 from harmonium.chat.llm import LLM
-from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn
-from harmonium.chat.options import ChatOptions, ChatSettings, CompletionOptions, check
+from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn, longest_read
+from harmonium.chat.options import ChatOptions, ChatSettings, CompletionOptions, PromptOptions, check, prompt_settings
 from harmonium.chat.reply import Reply
 from harmonium.chat.turns import Messages
 from harmonium.engine.async_engine import AsyncEngine, Stream
 from harmonium.engine.request import FinishReason as EngineReason
 from harmonium.engine.request import SamplingParams, StepOutput
 from harmonium.errors import HarmoniumError, RequestFailed, TimedOut
+from harmonium.harmony.messages import Role
 
 READERS = 4
 """Threads that read what is asked."""
+Read = TypeVar("Read")
 
 
 class Observer(Protocol):
@@ -81,13 +83,11 @@ class AsyncLLM:
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
-        Functions among the tools run in threads, and so is read what was asked: a large schema is no pause for others,
-        and a long prompt a short one, unless it is megabytes without a space, whose pieces are not interrupted. A
-        max_tokens beyond the context means the context's end. Raises, when entered, BadRequest, PromptTooLong and Busy;
-        while events are read, RequestFailed and TimedOut.
+        Functions among the tools run in threads, and so is read what was asked: neither a large schema nor a long
+        prompt is a pause for others. A max_tokens beyond the context means the context's end. Raises, when entered,
+        BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
         """
-        loop = asyncio.get_running_loop()
-        settings, begun, wanted = await loop.run_in_executor(self._readers, self._begin, messages, options)
+        settings, begun, wanted = await self.read(lambda: self._begin(messages, options))
         requests = _Requests(self, settings.params, priority, timeout_s)
         try:
             await requests.begin(wanted)
@@ -95,6 +95,24 @@ class AsyncLLM:
         finally:
             await requests.leave()
             begun.close()
+
+    async def read(self, work: Callable[[], Read]) -> Read:
+        """What the work returns, done in a thread: for what takes long with what was asked."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def encode(self, text: str, parse_special: bool = False) -> list[int]:
+        """A text's ids. Raises PromptTooLong for one that is far too long for the context."""
+        most = longest_read(self.llm.context)
+        return await self.read(lambda: self.llm.vocabulary.encode(text, parse_special, most))
+
+    async def render(
+        self, messages: Messages, *, add_generation_prompt: bool = True, **options: Unpack[PromptOptions]
+    ) -> list[int]:
+        """The exact prompt that `turn` would give the model. Raises PromptTooLong for one that is far too long."""
+        check(options, PromptOptions)
+        role = Role.ASSISTANT if add_generation_prompt else None
+        most = longest_read(self.llm.context)
+        return await self.read(lambda: self.llm.turns.prompt(messages, prompt_settings(options), role, most))
 
     def _begin(self, messages: Messages, options: Mapping[str, Any]) -> tuple[ChatSettings, Turn, Generate]:
         """What was asked, its turn, and the turn's first request."""

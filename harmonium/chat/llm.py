@@ -15,7 +15,7 @@ import torch
 from harmonium.chat import loading
 from harmonium.chat.driver import drive
 from harmonium.chat.events import Event
-from harmonium.chat.loop import Turn
+from harmonium.chat.loop import Turn, longest_read
 from harmonium.chat.options import (
     ChatOptions,
     ChatSettings,
@@ -162,7 +162,8 @@ class LLM:
         check(options, CompletionOptions)
         what = None if isinstance(prompt, str) else "Prompt"
         prompts = [prompt] if isinstance(prompt, str) else _listed(prompt)
-        ids = _each(what, prompts, lambda text: self.vocabulary.encode(text, parse_special))
+        most = longest_read(self.context)
+        ids = _each(what, prompts, lambda text: self.vocabulary.encode(text, parse_special, most))
         answers = self._generate(what, ids, options)
         texts = [self.vocabulary.decode(answer, skip_special=not parse_special) for answer in answers]
         return texts[0] if isinstance(prompt, str) else texts
@@ -225,7 +226,8 @@ class LLM:
 
     def _check(self, messages: Messages, settings: ChatSettings) -> None:
         """Raises what the turn's first round would."""
-        self._shared.check(self.turns.prompt(messages, settings.prompt), settings.params)
+        prompt = self.turns.prompt(messages, settings.prompt, most=longest_read(self.context))
+        self._shared.check(prompt, settings.params)
 
     def _turn(self, messages: Messages, settings: ChatSettings) -> Turn:
         return self.turns.turn(messages, settings, self.context)

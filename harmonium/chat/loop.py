@@ -23,6 +23,7 @@ from harmonium.chat.restraint import Restraint, Tools
 from harmonium.chat.said import Said
 from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.request import TokenLogprob
+from harmonium.errors import PromptTooLong
 from harmonium.harmony.messages import Conversation
 from harmonium.harmony.vocabulary import Vocabulary
 
@@ -88,13 +89,20 @@ def turn(
     out and end the turn; a call of a tool that it does not offer is answered with an error, which the model reads.
     max_tokens: of the whole turn, all rounds together. context: ids of a prompt and its answer; later rounds ask for no
     more than it leaves, and where a result does not fit any more the turn has come to its length; a first prompt that
-    does not fit is for the driver to refuse. stop: strings that end the turn where the caller would read them, in the
-    answer or a preamble. restraint: what may be said in the turn, None for anything.
+    does not fit is for the driver to refuse, but one that is far too long raises PromptTooLong here. stop: strings that
+    end the turn where the caller would read them, in the answer or a preamble. restraint: what may be said in the turn,
+    None for anything.
     """
     said = Said(conversation, vocabulary, new_call_id, stop)
     offered = Tools.of(conversation)
     for n_rounds in count():
-        prompt = said.next_prompt()
+        try:
+            prompt = said.next_prompt(None if context is None else longest_read(context))
+        except PromptTooLong:
+            if not n_rounds:
+                raise
+            reason = FinishReason.LENGTH
+            break
         left = None if max_tokens is None else max_tokens - len(said.ids)
         if context is not None and n_rounds:
             if len(prompt) >= context:
@@ -128,6 +136,13 @@ def turn(
         is_loop = restraint.has_stopped_a_loop
         is_cut = is_loop or restraint.is_spent(said.n_thought)
     yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop, said.stop)
+
+
+def longest_read(context: int) -> int:
+    """How long a prompt may become before it is refused unread. What is nearly short enough is counted: the engine's
+    refusal says by how much it is not.
+    """
+    return 2 * context
 
 
 def refusal(call: ToolCall, offered: Tools) -> ToolResult:

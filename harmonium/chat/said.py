@@ -64,8 +64,10 @@ class Said:
         self._round_start = 0
         self._n_given = 0  # ids of the message being said that are the prompt's
 
-    def next_prompt(self) -> list[int]:
-        return render(Conversation((*self._conversation.messages, *self.messages)), self._vocabulary)
+    def next_prompt(self, most: int | None = None) -> list[int]:
+        """Raises PromptTooLong for more ids than that."""
+        said = Conversation((*self._conversation.messages, *self.messages))
+        return render(said, self._vocabulary, most=most)
 
     def begin_round(self, prompt_length: int) -> None:
         self.n_prompt = prompt_length - len(self.ids)

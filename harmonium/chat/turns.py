@@ -54,9 +54,17 @@ class Turns:
             stop=settings.stop,
         )
 
-    def prompt(self, messages: Messages, prompt: Mapping[str, Any], role: Role | None = Role.ASSISTANT) -> list[int]:
-        """The exact prompt of a turn's first round; prompt: of `options.prompt_settings`."""
-        return render(told(messages, prompt), self.vocabulary, role)
+    def prompt(
+        self,
+        messages: Messages,
+        prompt: Mapping[str, Any],
+        role: Role | None = Role.ASSISTANT,
+        most: int | None = None,
+    ) -> list[int]:
+        """The exact prompt of a turn's first round; prompt: of `options.prompt_settings`. Raises PromptTooLong for more
+        ids than `most`.
+        """
+        return render(told(messages, prompt), self.vocabulary, role, most)
 
 
 def told(messages: Messages, settings: Mapping[str, Any]) -> Conversation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import datetime
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -58,7 +59,7 @@ def conversation(
         messages = [{"role": "user", "content": messages}]
     specs = tuple(tool_spec(tool) for tool in tools)
     names = [spec.name for spec in specs]
-    if doubled := next((name for name in names if names.count(name) > 1), None):
+    if doubled := next((name for name, n in Counter(names).items() if n > 1), None):
         raise BadRequest(f"Two tools are named {doubled!r}. Give each a name of its own.", param="tools")
     builtin_section(builtin_tools)
     said = list(_Reader(names, builtin_tools).read(messages))

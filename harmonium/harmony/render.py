@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 from harmonium.errors import BadRequest
@@ -29,7 +30,7 @@ from harmonium.harmony.messages import (
 from harmonium.harmony.names import spoken_names, spoken_recipient
 from harmonium.harmony.namespaces import FUNCTIONS, builtin_section, namespace, split_lines, tools_section
 from harmonium.harmony.schema import compact_json
-from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.harmony.vocabulary import Vocabulary, within
 
 CONSTRAIN = "<|constrain|>"
 
@@ -44,22 +45,31 @@ class Learned(IntEnum):
     FINAL = 4
 
 
-class _Declared(NamedTuple):
-    """The functions of a conversation: whether there are any, and the names that are written otherwise."""
+class _Setting(NamedTuple):
+    """What each message is rendered within: whether the conversation has functions, their names that are written
+    otherwise, and how many ids there may be.
+    """
 
     has_functions: bool
     spoken: Mapping[str, str]
+    most: int | None = None
 
 
-def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role | None = Role.ASSISTANT) -> list[int]:
+def render(
+    conversation: Conversation,
+    vocabulary: Vocabulary,
+    next_role: Role | None = Role.ASSISTANT,
+    most: int | None = None,
+) -> list[int]:
     """The prompt for the next message of `next_role`, ending in `<|start|>assistant`; None renders the messages alone.
 
     Assistant messages of the turn in progress that carry ids are rendered as exactly these; the last one is closed if
-    it was cut. Raises BadRequest for a message that harmony cannot express.
+    it was cut. Raises BadRequest for a message that harmony cannot express, and PromptTooLong as soon as there are more
+    ids than `most`.
     """
     messages = conversation.messages
     turn_start = _after_last_final(messages)
-    declared = _declared(messages)
+    setting = _setting(messages, most)
     shown = [*_without_finished_reasoning(messages, turn_start)]
     has_ids = [message.ids and message.role is Role.ASSISTANT and index >= turn_start for index, message in shown]
     ids: list[int] = []
@@ -70,8 +80,9 @@ def render(conversation: Conversation, vocabulary: Vocabulary, next_role: Role |
             if is_open and not next_is_kept:
                 ids.append(_end(message, vocabulary))
         else:
-            ids += _frame(message, vocabulary, declared)
+            ids += _frame(message, vocabulary, setting)
             ids.append(_end(message, vocabulary))
+        within(ids, most)
     return ids if next_role is None else [*ids, *_opening(next_role, vocabulary)]
 
 
@@ -86,12 +97,12 @@ def render_for_training(
     `<|return|>`; one inside, which history shows with `<|end|>`, does not teach its end.
     """
     messages = conversation.messages
-    declared = _declared(messages)
+    setting = _setting(messages)
     ids: list[int] = []
     codes: list[int] = []
     goes_on = False
     for index, message in _without_finished_reasoning(messages, _after_last_final(messages[:learn_from])):
-        said = _frame(message, vocabulary, declared)
+        said = _frame(message, vocabulary, setting)
         end = _end(message, vocabulary)
         is_last_final = message.channel == Channel.FINAL and index == len(messages) - 1
         if message.role is Role.ASSISTANT and is_last_final:
@@ -149,10 +160,10 @@ def _response_format(response_format: ResponseFormat) -> str:
     return "\n".join([*lines, compact_json(response_format.schema)])
 
 
-def _declared(messages: Sequence[Message]) -> _Declared:
+def _setting(messages: Sequence[Message], most: int | None = None) -> _Setting:
     contents = (part for message in messages for part in message.content if isinstance(part, DeveloperContent))
     names = [tool.name for content in contents for tool in content.tools]
-    return _Declared(bool(names), spoken_names(names))
+    return _Setting(bool(names), spoken_names(names), most)
 
 
 def _after_last_final(messages: Sequence[Message]) -> int:
@@ -173,22 +184,23 @@ def _opening(speaker: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     return vocabulary.control.start, *vocabulary.encode_fixed(speaker)
 
 
-def _frame(message: Message, vocabulary: Vocabulary, declared: _Declared) -> list[int]:
+def _frame(message: Message, vocabulary: Vocabulary, setting: _Setting) -> list[int]:
     """Header and body, without the end."""
-    ids = _header(message, vocabulary, declared.spoken)
+    ids = _header(message, vocabulary, setting)
     for part in message.content:
-        ids += _part(part, message.role, vocabulary, declared)
+        ids += _part(part, message.role, vocabulary, setting)
+        within(ids, setting.most)
     return ids
 
 
-def _header(message: Message, vocabulary: Vocabulary, spoken: Mapping[str, str]) -> list[int]:
+def _header(message: Message, vocabulary: Vocabulary, setting: _Setting) -> list[int]:
     """From `<|start|>` to `<|message|>`."""
-    control, encode = vocabulary.control, vocabulary.encode_fixed
-    author = message.author
+    control, encode = vocabulary.control, partial(vocabulary.encode_fixed, most=setting.most)
+    author, spoken = message.author, setting.spoken
     if author.role is Role.TOOL:
         if not author.name:
             raise BadRequest("A tool's message needs the name of its tool: Message.tool('functions.get_weather', ...).")
-        ids = [*_opening(spoken_recipient(author.name, spoken), vocabulary)]
+        ids = [control.start, *encode(spoken_recipient(author.name, spoken))]
     else:
         ids = [*_opening(author.role, vocabulary)]
         if author.name is not None:
@@ -209,16 +221,16 @@ def _header(message: Message, vocabulary: Vocabulary, spoken: Mapping[str, str])
     return ids
 
 
-def _part(part: Content, role: Role, vocabulary: Vocabulary, declared: _Declared) -> Sequence[int]:
+def _part(part: Content, role: Role, vocabulary: Vocabulary, setting: _Setting) -> Sequence[int]:
     if isinstance(part, str):
-        return vocabulary.encode(part)
+        return vocabulary.encode(part, most=setting.most)
     if isinstance(part, SystemContent):
         if role is not Role.SYSTEM:
             raise BadRequest(f"SystemContent belongs into a system message, not into one of the {role}.")
-        return vocabulary.encode_fixed(system_text(part, declared.has_functions))
+        return vocabulary.encode_fixed(system_text(part, setting.has_functions), setting.most)
     if role is not Role.DEVELOPER:
         raise BadRequest(f"DeveloperContent belongs into a developer message, not into one of the {role}.")
-    return vocabulary.encode_fixed(developer_text(part, declared.spoken))
+    return vocabulary.encode_fixed(developer_text(part, setting.spoken), setting.most)
 
 
 def _end(message: Message, vocabulary: Vocabulary) -> int:

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
 
-from harmonium.errors import BadCheckpoint, BadRequest
+from harmonium.errors import BadCheckpoint, BadRequest, PromptTooLong
 
 # No UTF-8 text holds this byte, so an id without a token decodes to exactly one U+FFFD wherever it stands.
 NO_TOKEN = b"\xff"
-SHORT = 256  # characters; longer texts are remembered in a smaller number
+SHORT, LONG = 256, 1 << 17  # characters; longer texts are remembered in a smaller number, or not at all
 N_SHORT, N_LONG = 4096, 64
+WINDOW = 1 << 16
+"""Characters of a long text that are encoded at a time."""
+LONGEST_RUN = 1 << 19
+"""Characters without a place to cut: a run that is longer is encoded only where there is no limit."""
+CUT = re.compile(r"(?<=[^\W_])(?=[\s.,;:!?()\"，。、！？])")
+"""Where a long text may be cut without any id becoming another: behind a letter or digit and before a space or a
+punctuation mark, which the tokenizers' patterns never put into one piece.
+"""
 
 
 @dataclass(frozen=True)
@@ -116,14 +124,29 @@ class Vocabulary:
             raise BadCheckpoint(f"{self.source} has no {name} token. Use the tokenizer.json of a gpt-oss checkpoint.")
         return self._specials[name]
 
-    def encode(self, text: str, parse_special: bool = False) -> list[int]:
+    def encode(self, text: str, parse_special: bool = False, most: int | None = None) -> list[int]:
         """Text to ids. parse_special turns the names of control tokens into them: for prompts rendered elsewhere.
 
-        Lone surrogates, which no UTF-8 text can hold, become U+FFFD.
+        Lone surrogates, which no UTF-8 text can hold, become U+FFFD. most: raises PromptTooLong for more ids than that,
+        without reading on. Other threads go on while a long text is read.
         """
         if parse_special:
-            return self._encode_with_specials(text)
-        ids: list[int] = self._tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
+            return self._encode_with_specials(text, most)
+        text = _well_formed(text)
+        if len(text) <= WINDOW:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+            return within(ids, most)
+        ids = []
+        for piece in windows(text, WINDOW):
+            if most is not None and len(piece) > LONGEST_RUN:
+                raise PromptTooLong(
+                    f"The text has {len(piece):,} characters without a space or a punctuation mark in between, which "
+                    "is no text; leave them out."
+                )
+            # Of several texts alone, the library reads without holding up Python's other threads.
+            [encoding] = self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)
+            ids += encoding.ids
+            within(ids, most)
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -131,17 +154,20 @@ class Vocabulary:
         encodings = self._tokenizer.encode_batch_fast([_well_formed(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def _encode_with_specials(self, text: str) -> list[int]:
+    def _encode_with_specials(self, text: str, most: int | None) -> list[int]:
         ids: list[int] = []
         for piece in self._special_pattern.split(text):
             if piece in self._specials:
                 ids.append(self._specials[piece])
             elif piece:
-                ids += self.encode(piece)
+                ids += self.encode(piece, most=most)
+            within(ids, most)
         return ids
 
-    def encode_fixed(self, text: str) -> tuple[int, ...]:
+    def encode_fixed(self, text: str, most: int | None = None) -> tuple[int, ...]:
         """`encode`, remembered: for texts that come again, as headers and system and developer messages do."""
+        if len(text) > LONG:
+            return tuple(self.encode(text, most=most))
         return self._encode_short(text) if len(text) <= SHORT else self._encode_long(text)
 
     def _encode_tuple(self, text: str) -> tuple[int, ...]:
@@ -195,6 +221,24 @@ class Decoder:
         rest = self._utf8.decode(b"", True)
         self._utf8.reset()
         return rest
+
+
+def within(ids: list[int], most: int | None) -> list[int]:
+    """The ids of a prompt, if there are not more than that. Raises PromptTooLong."""
+    if most is not None and len(ids) > most:
+        raise PromptTooLong(f"The prompt has more than {most} tokens, which the context cannot hold; shorten it.")
+    return ids
+
+
+def windows(text: str, size: int) -> Iterator[str]:
+    """A text in pieces of about that many characters, or of more where it cannot be cut. Where there is no cut for
+    LONGEST_RUN characters, one piece is all that is left.
+    """
+    start = 0
+    while found := CUT.search(text, start + size, start + LONGEST_RUN + 1):
+        yield text[start : found.start()]
+        start = found.start()
+    yield text[start:]
 
 
 def _well_formed(text: str) -> str:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harmonium.chat.events import Done, FinishReason
-from harmonium.chat.options import ChatOptions
-from harmonium.errors import BadRequest, CannotWrite, HarmoniumError, NotFound
+from harmonium.chat.options import ChatOptions, prompt_settings
+from harmonium.errors import BadRequest, CannotWrite, HarmoniumError, NotFound, PromptTooLong
 from harmonium.harmony.messages import DeveloperContent, Message, Role
 from harmonium.server.calls import Call
 from harmonium.server.errors import internal
@@ -156,8 +156,9 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
         said.insert(0, Message.developer(DeveloperContent(instructions=asked.instructions)))
     options = asked.options(tools, choice, server.settings)
     if asked.truncation == "auto":
+        everything = said
         with told_of(RESPONSES):
-            said = _fitting(said, server, options)
+            said = await server.llm.read(lambda: _fitting(everything, server, options))
     return Prompt(
         messages=said or [Message.system()],
         options=options,
@@ -205,7 +206,7 @@ def _fitting(said: list[Message], server: Serving, options: ChatOptions) -> list
     What the developer said at the beginning stays.
     """
     llm = server.llm.llm
-    shown = {name: options[name] for name in PROMPT_OPTIONS}  # type: ignore[literal-required]
+    shown = prompt_settings({name: options[name] for name in PROMPT_OPTIONS})  # type: ignore[literal-required]
     room = llm.context - min(options.get("max_tokens") or llm.context // 4, llm.context // 2)
     n_head = next((n for n, message in enumerate(said) if message.role is not Role.DEVELOPER), len(said))
     starts = [n for n, message in enumerate(said) if message.role is Role.USER and n > n_head]
@@ -213,7 +214,9 @@ def _fitting(said: list[Message], server: Serving, options: ChatOptions) -> list
 
     def is_fitting(cut: int) -> bool:
         kept = [*said[:n_head], *said[cut:]]
-        return len(llm.render(kept or [Message.system()], **shown)) <= room
+        with suppress(PromptTooLong):
+            return len(llm.turns.prompt(kept or [Message.system()], shown, most=room)) <= room
+        return False
 
     first = bisect_left(cuts, True, key=is_fitting)
     return [*said[:n_head], *said[cuts[min(first, len(cuts) - 1)] :]]

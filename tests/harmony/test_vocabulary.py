@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tiktoken_ext import openai_public
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from harmonium.errors import BadCheckpoint, BadRequest
-from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.errors import BadCheckpoint, BadRequest, PromptTooLong
+from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW, Vocabulary, windows
 from tests.harmony.scripts import BLOCKS, SCRIPTS, strings
 
 NAMES = ("start", "end", "message", "channel", "constrain", "return", "call", "endoftext")
@@ -188,3 +188,52 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     assert "cannot be read" in refused(b'{"version": "1.0", "mod')
     assert "<|call|>" in refused(small(("start", "end", "message", "channel", "constrain", "return")))
     assert "not byte-level" in refused(Tokenizer(models.BPE({"a": 0, "b": 1}, [])))
+
+
+PIECES = (
+    "the ",
+    "Tokyo's",
+    "日本語",
+    "、",
+    "1234",
+    "12",
+    "!?",
+    "\n\n",
+    "  ",
+    "don't.",
+    "x" * 9,
+    "é",
+    "e\u0301",
+    '"',
+    "²",
+)
+
+
+@pytest.fixture(scope="module")
+def small_vocabulary(nano: Path) -> Vocabulary:
+    return Vocabulary.from_file(nano / "tokenizer.json")
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=60), size=st.integers(1, 12))
+@settings(max_examples=200, deadline=None)
+def test_a_long_text_is_cut_where_no_id_changes(
+    pieces: list[str], size: int, o200k: Vocabulary, small_vocabulary: Vocabulary
+) -> None:
+    text = "".join(pieces)
+    assert "".join(windows(text, size)) == text
+    for one in (o200k, small_vocabulary):
+        assert [id_ for window in windows(text, size) for id_ in one.encode(window)] == one.encode(text)
+
+
+def test_a_text_that_cannot_fit_is_not_read_to_its_end(small_vocabulary: Vocabulary) -> None:
+    text = "The capital of Australia is Canberra. " * 4000
+    assert len(text) > 2 * WINDOW
+    ids = small_vocabulary.encode(text)
+    assert [ids] == small_vocabulary.encode_batch([text])
+    assert small_vocabulary.encode(text, most=len(ids)) == [*small_vocabulary.encode_fixed(text)] == ids
+    for parse_special in (False, True):
+        with pytest.raises(PromptTooLong, match="more than 20000 tokens"):
+            small_vocabulary.encode(text, parse_special, most=20000)
+    for run in ("x", " "):
+        with pytest.raises(PromptTooLong, match="characters without a space"):
+            small_vocabulary.encode(run * (LONGEST_RUN + 1), most=10**9)

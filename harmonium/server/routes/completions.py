@@ -14,6 +14,7 @@ from openai.types import CompletionUsage
 
 from harmonium.chat.completing import Continuation
 from harmonium.chat.events import Usage
+from harmonium.chat.loop import longest_read
 from harmonium.chat.options import stop_strings
 from harmonium.engine.request import StepOutput
 from harmonium.server import sse
@@ -32,7 +33,7 @@ async def create_completion(asked: CompletionRequest, request: Request, server: 
     """Continuations of one or several prompts: whole, or with `stream` as server-sent events."""
     if (upstream := server.upstream(asked.model)) is not None:
         return await upstream.forward(request, "/completions")
-    answer = _Answer(asked, server, call)
+    answer = await server.llm.read(lambda: _Answer(asked, server, call))
     if asked.stream:
         return await sse.EventStream.begin(answer.stream())
     return JSONResponse(await sse.while_connected(request, answer.whole()))
@@ -45,7 +46,7 @@ class _Answer:
         """Raises BadRequest for what cannot be."""
         self._asked, self._server, self._call = asked, server, call
         vocabulary, n = server.llm.llm.vocabulary, asked.n or 1
-        self._prompts = asked.prompts(vocabulary)
+        self._prompts = asked.prompts(vocabulary, longest_read(server.llm.llm.context))
         self._options = [asked.options(server.llm.llm.turns, number) for number in range(n)]
         stops, shows_special = stop_strings(asked.stop), bool(asked.parse_special)
         n_answers = n * len(self._prompts)

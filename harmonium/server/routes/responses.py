@@ -50,7 +50,7 @@ async def count_input_tokens(asked: ResponseRequest, server: Server, call: Admit
     prompt = await prompt_of(asked, server, owner_of(call))
     shown = {name: prompt.options[name] for name in PROMPT_OPTIONS}  # type: ignore[literal-required]
     with told_of(RESPONSES):
-        ids = server.llm.llm.render(prompt.messages, **shown)
+        ids = await server.llm.render(prompt.messages, **shown)
     return {"object": "response.input_tokens", "input_tokens": len(ids)}
 
 

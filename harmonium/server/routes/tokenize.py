@@ -43,16 +43,16 @@ async def tokenize(asked: TokenizeRequest, server: Server, _: Admitted) -> dict[
     if (asked.prompt is None) == (asked.messages is None):
         raise BadRequest("Give prompt, a text, or messages, a conversation; and not both.", param="prompt")
     if asked.messages is None:
-        ids = llm.vocabulary.encode(asked.prompt or "", bool(asked.parse_special))
+        ids = await server.llm.encode(asked.prompt or "", bool(asked.parse_special))
     else:
         options = asked.options(*asked.offered, server.settings)
         shown = {name: value for name, value in options.items() if name in SHOWN and value is not None}
         begins = asked.add_generation_prompt is not False
         with told_of(CHAT):
-            ids = llm.render(asked.messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
+            ids = await server.llm.render(asked.messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
     told: dict[str, Any] = {"count": len(ids), "max_model_len": llm.context, "tokens": ids}
     if asked.return_token_strs:
-        told["token_strs"] = [llm.decode([id_]) for id_ in ids]
+        told["token_strs"] = await server.llm.read(lambda: [llm.decode([id_]) for id_ in ids])
     return told
 
 
@@ -61,4 +61,4 @@ async def detokenize(asked: DetokenizeRequest, server: Server, _: Admitted) -> d
     """The text of ids; control tokens show as their names."""
     server.check_model(asked.model)
     with at_fault("tokens"):
-        return {"prompt": server.llm.llm.decode(asked.tokens)}
+        return {"prompt": await server.llm.read(lambda: server.llm.llm.decode(asked.tokens))}

@@ -65,8 +65,8 @@ class CompletionRequest(BaseModel):
         """Tokens of each answer; None for no limit."""
         return MOST_TOKENS if self.max_tokens is None else None if self.max_tokens == -1 else self.max_tokens
 
-    def prompts(self, vocabulary: Vocabulary) -> list[list[int]]:
-        """Each prompt's ids. Raises BadRequest for none, and for what cannot be."""
+    def prompts(self, vocabulary: Vocabulary, most: int) -> list[list[int]]:
+        """Each prompt's ids. Raises BadRequest for none, and for what cannot be; PromptTooLong for more than `most`."""
         if self.suffix:
             raise BadRequest(
                 "suffix: gpt-oss goes on from a beginning, and does not fill in; leave it out.", param="suffix"
@@ -77,16 +77,16 @@ class CompletionRequest(BaseModel):
             )
         given = self.prompt
         several = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
-        found = [self._ids(one, vocabulary) for one in several]
+        if len(several) * (self.n or 1) > MOST_ANSWERS:
+            raise BadRequest(f"That makes more than {MOST_ANSWERS} answers; send several requests.", param="n")
+        found = [self._ids(one, vocabulary, most) for one in several]
         if not found or not all(found):
             raise BadRequest("The prompt is empty; give at least one token.", param="prompt")
-        if len(found) * (self.n or 1) > MOST_ANSWERS:
-            raise BadRequest(f"That makes more than {MOST_ANSWERS} answers; send several requests.", param="n")
         return found
 
-    def _ids(self, prompt: object, vocabulary: Vocabulary) -> list[int]:
+    def _ids(self, prompt: object, vocabulary: Vocabulary, most: int) -> list[int]:
         if isinstance(prompt, str):
-            return vocabulary.encode(prompt, bool(self.parse_special))
+            return vocabulary.encode(prompt, bool(self.parse_special), most)
         assert isinstance(prompt, list), "a prompt is text or ids"
         return prompt
 
