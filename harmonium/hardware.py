@@ -223,6 +223,14 @@ def instruction_set() -> str:
     return "avx2" if features.get("avx2", False) and features.get("fma", False) else "portable"
 
 
+def has_vnni() -> bool:
+    """Whether this processor multiplies and adds up bytes in registers of 64 bytes, one instruction for 64 pairs."""
+    import llvmlite.binding
+
+    features = llvmlite.binding.get_host_cpu_features()
+    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vl", "avx512vnni"))
+
+
 def _windows_memory() -> tuple[int, int]:
     """Total and available bytes. Source: MEMORYSTATUSEX in Microsoft's sysinfoapi.h."""
     import ctypes

@@ -18,11 +18,11 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from harmonium.hardware import instruction_set
+from harmonium.kernels.cpu import limbs
 from harmonium.kernels.cpu.simd import (
     DECODERS,
     F32,
     F32S,
-    I8,
     I8S,
     I16S,
     I32,
@@ -30,7 +30,7 @@ from harmonium.kernels.cpu.simd import (
     I64,
     LANES,
     add_lanes,
-    declare,
+    fetch_ahead,
     float_constants,
     load_vector,
     multiply_add,
@@ -39,12 +39,6 @@ from harmonium.kernels.cpu.simd import (
 )
 
 BLOCK = 2 * LANES
-BYTES = I8.as_pointer()
-LINE = 64
-"""Bytes of a cache's line."""
-AHEAD = 3 * 2**12
-"""Bytes ahead of which memory is asked for what comes next: some microseconds, and a part of the first cache."""
-
 Matrix = NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]
 """Flat weights: float32; the uint16 bits of bfloat16; int8 and the uint16 bits of their scales; MXFP4, two of uint8.
 
@@ -121,6 +115,11 @@ def _from(builder: ir.IRBuilder, arrays: list[ir.Value], sizes: tuple[int, ...],
     return [builder.gep(array, [builder.mul(block, ir.Constant(I64, size))]) for array, size in pairs]
 
 
+def _element_bytes(array: ir.Value) -> int:
+    kind: Any = array.type.pointee
+    return kind.width // 8 if isinstance(kind, ir.IntType) else 4
+
+
 def _emit_dots(
     builder: ir.IRBuilder,
     decode: Decode,
@@ -136,7 +135,7 @@ def _emit_dots(
     with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
         blocks = [builder.add(loop.index, builder.mul(n_blocks, ir.Constant(I64, token))) for token in range(n_tokens)]
         faced = [[load_vector(builder, x, place, F32S, 4) for place in _halves(builder, block)] for block in blocks]
-        _fetch(builder, rows[0][0], sizes[0], loop.index)
+        fetch_ahead(builder, rows[0][0], 2 * sizes[0] * _element_bytes(rows[0][0]), loop.index)
         for row, arrays in enumerate(rows):
             first, second, scale = decode(builder, arrays, loop.index)
             if scale is not None and n_tokens > 1:
@@ -157,7 +156,8 @@ def _dots(form: str, n_tokens: int) -> Any:
     def dots(typing: Any, matrix: Any, row: Any, n_blocks: Any, x: Any, first: Any, out: Any, at: Any, n: Any) -> Any:
         """Rows `row` and row + 1 times tokens of x from `first` on, to out (2, n) from its token `at` on.
 
-        A row is n_blocks blocks, and so is each token of x; all arrays are flat.
+        A row is n_blocks blocks, and so is each token of x; all arrays are flat. Where the weights are MXFP4, x may
+        be faces (`limbs`).
         """
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -167,9 +167,13 @@ def _dots(form: str, n_tokens: int) -> Any:
             row, n_blocks, first, at, n = (arguments[i] for i in (1, 2, 4, 6, 7))
             starts = [builder.mul(one, n_blocks) for one in (row, builder.add(row, ir.Constant(I64, 1)))]
             rows = [_from(builder, arrays, sizes, start) for start in starts]
-            (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))
             outs = [builder.gep(out, [place]) for place in (at, builder.add(at, n))]
-            totals = _emit_dots(builder, decode, sizes, n_tokens, rows, x, n_blocks)
+            if signature.args[3].dtype == types.int8:
+                face = builder.gep(x, [builder.mul(first, limbs.face_bytes(builder, n_blocks))])
+                totals = limbs.emit_dots(builder, n_tokens, rows, face, n_blocks)
+            else:
+                (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))
+                totals = _emit_dots(builder, decode, sizes, n_tokens, rows, x, n_blocks)
             for place, total in enumerate(totals):
                 row_out, token = outs[place // n_tokens], ir.Constant(I64, place % n_tokens)
                 builder.store(total, builder.gep(row_out, [token]))
@@ -179,21 +183,6 @@ def _dots(form: str, n_tokens: int) -> Any:
         return types.void(matrix, integer, integer, x, integer, out, integer, integer), codegen
 
     return intrinsic(dots)
-
-
-def _fetch(builder: ir.IRBuilder, array: ir.Value, size: int, index: ir.Value) -> None:
-    """Asks memory for a part of what lies AHEAD bytes behind two rows, two blocks of it at each index.
-
-    The processor follows a stream by itself, but not far enough ahead of products that take a while for each line, and
-    asking for whole rows at once makes it wait. Rows lie one behind the other; what is asked for may be past the end.
-    """
-    kind: Any = array.type.pointee
-    n_bytes = 2 * size * (kind.width // 8 if isinstance(kind, ir.IntType) else 4)
-    prefetch = declare(builder.module, ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32]), "llvm.prefetch.p0")
-    start = builder.add(builder.mul(index, ir.Constant(I64, n_bytes)), ir.Constant(I64, AHEAD))
-    for line in range(0, n_bytes, LINE):
-        place = builder.gep(builder.bitcast(array, BYTES), [builder.add(start, ir.Constant(I64, line))])
-        builder.call(prefetch, [place, *(ir.Constant(I32, n) for n in (0, 3, 1))])
 
 
 def _unpack(form: str) -> Any:

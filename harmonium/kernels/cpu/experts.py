@@ -1,11 +1,13 @@
 """Packed MXFP4 experts: what a step's tokens chose is grouped by expert, so that each expert is read once.
 
 An expert with few tokens multiplies them row by row of its packed weights (`products.pair`), and all such experts share
-one round of work; one with many has its rows made floats and multiplied with panels of its tokens. Both keep what is
-between the two matrices in block order, which the second one wants.
+one round of work; one with many has its rows made floats and multiplied with panels of its tokens. Both write what is
+between the two matrices in the form in which the second one wants it: as faces, or in panels in block order.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from harmonium.kernels.cpu.compile import compiled, inlined
 from harmonium.kernels.cpu.dense import Integers
 from harmonium.kernels.cpu.dots import BLOCK, Matrix
+from harmonium.kernels.cpu.faces import new_faces, put_block
 from harmonium.kernels.cpu.pool import State, shared
 from harmonium.kernels.cpu.products import (
     FEW,
@@ -28,7 +31,8 @@ from harmonium.kernels.cpu.products import (
 from harmonium.kernels.cpu.simd import exp
 from harmonium.kernels.reference import SWIGLU_ALPHA, SWIGLU_LIMIT
 
-Bytes = NDArray[np.uint8]
+Faces = NDArray[Any]
+"""Flat, of float32 or of int8: see `faces`."""
 
 _ALPHA, _LIMIT = np.float32(SWIGLU_ALPHA), np.float32(SWIGLU_LIMIT)
 
@@ -63,37 +67,49 @@ def group(indices: Integers, n_experts: int, starts: Integers, order: Integers) 
 
 
 @inlined
-def _between(sums: Floats, n: int, t: int, bias: Floats, inner: Floats, start: int) -> None:
-    """inner (width,) from `start` on, in block order: token t's activations, of sums (len(bias) / 2, 2, n), flat."""
+def _between(
+    sums: Floats, n: int, t: int, bias: Floats, values: Floats, inner: Faces, face: int, n_blocks: int, block: int
+) -> None:
+    """Blocks of a face of inner, from `block` on: token t's activations, of sums (len(bias) / 2, 2, n), flat."""
     count = len(bias) // 2
     for i in range(count):
-        sums[2 * n * i + t] = activate(sums[2 * n * i + t] + bias[2 * i], sums[2 * n * i + n + t] + bias[2 * i + 1])
-    for i in range(count):
-        inner[place_of(start + i)] = sums[2 * n * i + t]
+        values[i] = activate(sums[2 * n * i + t] + bias[2 * i], sums[2 * n * i + n + t] + bias[2 * i + 1])
+    for i in range(count // BLOCK):
+        put_block(inner, face, n_blocks, block + i, values, i * BLOCK)
 
 
 @shared
 def _few_gate_up(
-    item: int, per_item: int, few: Integers, starts: Integers, rows: Floats, matrix: Matrix, bias: Floats, inner: Floats
+    item: int,
+    per_item: int,
+    few: Integers,
+    starts: Integers,
+    faces: Faces,
+    n_blocks: int,
+    is_one: bool,
+    matrix: Matrix,
+    bias: Floats,
+    inner: Faces,
 ) -> None:
     """Item: of the experts in `few` one, and some of its inner numbers.
 
-    rows (pairs, width), or one row that all face, and inner (pairs, width) are in block order.
+    faces of pairs, n_blocks each, or one that all rows meet; inner are faces of pairs.
     """
-    width, n_inner = rows.shape[1], inner.shape[1]
+    n_inner = bias.shape[1] // 2
     n_items = n_of(n_inner, per_item)
-    expert, block = few[item // n_items], item % n_items
+    expert, part = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
-    start, stop = block * per_item, min((block + 1) * per_item, n_inner)
-    flat, sums = rows.reshape(-1), np.empty(2 * per_item * n, np.float32)
-    face = first if len(rows) > 1 else 0
+    start, stop = part * per_item, min((part + 1) * per_item, n_inner)
+    sums, values = np.empty(2 * per_item * n, np.float32), np.empty(per_item, np.float32)
+    face = 0 if is_one else first
     for i in range(start, stop):
-        pair(matrix, (expert * n_inner + i) * 2, width // BLOCK, flat, face, n, sums, 2 * n * (i - start))
+        pair(matrix, (expert * n_inner + i) * 2, n_blocks, faces, face, n, sums, 2 * n * (i - start))
+    of_rows = bias[expert, 2 * start : 2 * stop]
     if n == 1:
-        _between(sums, 1, 0, bias[expert, 2 * start : 2 * stop], inner[first], start)
+        _between(sums, 1, 0, of_rows, values, inner, first, n_inner // BLOCK, start // BLOCK)
     else:
         for t in range(n):
-            _between(sums, n, t, bias[expert, 2 * start : 2 * stop], inner[first + t], start)
+            _between(sums, n, t, of_rows, values, inner, first + t, n_inner // BLOCK, start // BLOCK)
 
 
 @shared
@@ -102,20 +118,21 @@ def _few_down(
     per_item: int,
     few: Integers,
     starts: Integers,
-    inner: Floats,
+    inner: Faces,
+    n_blocks: int,
     matrix: Matrix,
     bias: Floats,
     outer: Floats,
 ) -> None:
-    """Item: of the experts in `few` one, and some of its rows. inner in block order; outer (pairs, hidden)."""
-    width, hidden = inner.shape[1], outer.shape[1]
+    """Item: of the experts in `few` one, and some of its rows. inner are faces of pairs; outer (pairs, hidden)."""
+    hidden = outer.shape[1]
     n_items = n_of(hidden, per_item)
-    expert, block = few[item // n_items], item % n_items
+    expert, part = few[item // n_items], item % n_items
     first, n = starts[expert], starts[expert + 1] - starts[expert]
-    start, stop = block * per_item, min((block + 1) * per_item, hidden)
-    flat, sums = inner.reshape(-1), np.empty(per_item * n, np.float32)
+    start, stop = part * per_item, min((part + 1) * per_item, hidden)
+    sums = np.empty(per_item * n, np.float32)
     for row in range(start, stop, 2):
-        pair(matrix, expert * hidden + row, width // BLOCK, flat, first, n, sums, n * (row - start))
+        pair(matrix, expert * hidden + row, n_blocks, inner, first, n, sums, n * (row - start))
     for t in range(n):
         for row in range(start, stop):
             outer[first + t, row] = sums[n * (row - start) + t] + bias[expert, row]
@@ -173,11 +190,11 @@ def _many_down(
 
 
 @shared
-def _gather(item: int, normed: Floats, order: Integers, k: int, rows: Floats) -> None:
-    """A pair's token, in block order."""
-    token = order[item] // k
-    for i in range(normed.shape[1]):
-        rows[item, place_of(i)] = normed[token, i]
+def _gather(item: int, normed: Floats, order: Integers, k: int, faces: Faces) -> None:
+    """A pair's token as a face."""
+    width, flat = normed.shape[1], normed.reshape(-1)
+    for block in range(width // BLOCK):
+        put_block(faces, item, width // BLOCK, block, flat, order[item] // k * width + block * BLOCK)
 
 
 @shared
@@ -216,15 +233,15 @@ def experts_add(
             n_few += 1
         most = max(most, n)
     if n_few:
-        n_rows = 1 if len(x) == most == 1 else n_pairs
-        rows, inner = np.empty((n_rows, hidden), np.float32), np.empty((n_pairs, n_inner), np.float32)
-        _gather(state, n_rows, (normed, order, k, rows))
+        is_one, n_outs = len(x) == most == 1, hidden // BLOCK
+        faces, inner = new_faces(1 if is_one else n_pairs, n_outs), new_faces(n_pairs, n_inner // BLOCK)
+        _gather(state, 1 if is_one else n_pairs, (normed, order, k, faces))
         per_item = rows_per_item(state, n_few * n_inner, 2 * hidden)
-        _few_gate_up(
-            state, n_few * n_of(n_inner, per_item), (per_item, few, starts, rows, gate_up[0], gate_up[1], inner)
-        )
+        arguments = (per_item, few, starts, faces, n_outs, is_one, gate_up[0], gate_up[1], inner)
+        _few_gate_up(state, n_few * n_of(n_inner, per_item), arguments)
         per_item = rows_per_item(state, n_few * hidden, n_inner)
-        _few_down(state, n_few * n_of(hidden, per_item), (per_item, few, starts, inner, down[0], down[1], outer))
+        arguments_down = (per_item, few, starts, inner, n_inner // BLOCK, down[0], down[1], outer)
+        _few_down(state, n_few * n_of(hidden, per_item), arguments_down)
     if most > FEW:
         n_lanes = n_of(most, PANEL) * PANEL
         panels, between = np.empty(n_lanes * hidden, np.float32), np.empty(n_lanes * n_inner, np.float32)

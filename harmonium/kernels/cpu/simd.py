@@ -23,6 +23,13 @@ LANES = 16
 I8S, I16S, I32S, F32S = (ir.VectorType(kind, LANES) for kind in (I8, ir.IntType(16), I32, F32))
 
 
+BYTES = I8.as_pointer()
+LINE = 64
+"""Bytes of a cache's line."""
+AHEAD = 3 * 2**12
+"""Bytes ahead of which memory is asked for what comes next: some microseconds, and a part of the first cache."""
+
+
 def splat(value: int) -> ir.Constant:
     return ir.Constant(I32S, [value] * LANES)
 
@@ -77,6 +84,19 @@ def load_vector(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, kind:
     """The vector of `kind` at pointer[index], unaligned."""
     place = builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
     return builder.load(place, align=alignment)
+
+
+def fetch_ahead(builder: ir.IRBuilder, array: ir.Value, n_bytes: int, index: ir.Value) -> None:
+    """Asks memory for a part of what lies AHEAD bytes behind two rows: n_bytes of it at each index.
+
+    The processor follows a stream by itself, but not far enough ahead of products that take a while for each line, and
+    asking for whole rows at once makes it wait. Rows lie one behind the other; what is asked for may be past the end.
+    """
+    prefetch = declare(builder.module, ir.FunctionType(ir.VoidType(), [BYTES, I32, I32, I32]), "llvm.prefetch.p0")
+    start = builder.add(builder.mul(index, ir.Constant(I64, n_bytes)), ir.Constant(I64, AHEAD))
+    for line in range(0, n_bytes, LINE):
+        place = builder.gep(builder.bitcast(array, BYTES), [builder.add(start, ir.Constant(I64, line))])
+        builder.call(prefetch, [place, *(ir.Constant(I32, n) for n in (0, 3, 1))])
 
 
 def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
