@@ -56,8 +56,9 @@ def test_rows_of_any_length_meet_faces(form: str):
         x *= torch.logspace(-20, 20, N_TOKENS)[:, None] * torch.logspace(-3, 3, n_blocks * 32).roll(7)
         x[2], x[3, :32] = 0, 1e-25
         exact = x.double() @ values.double().t()
-        bound = x.abs().double() @ values.abs().double().t() + 1e-30
-        assert ((products(form, matrix, x).t() - exact).abs() / bound).max() < 5e-7
+        largest = x.abs().view(N_TOKENS, n_blocks, 32).amax(-1, keepdim=True).expand(-1, -1, 32).flatten(1)
+        bound = largest.double() @ values.abs().double().t() + 1e-30
+        assert ((products(form, matrix, x).t() - exact).abs() / bound).max() < 2e-7
 
 
 @pytest.mark.parametrize("form", FORMS)
