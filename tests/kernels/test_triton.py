@@ -43,7 +43,7 @@ HEADS = st.sampled_from([(8, 1, 64), (4, 2, 32)])
 def few_programs(monkeypatch: pytest.MonkeyPatch):
     """The interpreter's time is one of programs, not of their sizes."""
     tile = ExpertTile(4, 1, 4, 1)
-    sizes = {"skinny_columns": 32, "qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16,
+    sizes = {"skinny_columns": 64, "qkv_pairs": 32, "project_rows": 32, "route_rows": 16, "many_route_rows": 16,
              "head_rows": 32,
              "gate_up": dict.fromkeys(Tiles.gate_up, tile),
              "down": dict.fromkeys(Tiles.down, tile) | {0: replace(tile, splits=3)}}  # fmt: skip

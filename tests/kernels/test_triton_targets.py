@@ -57,7 +57,7 @@ for name, kernel in (("gate_up", experts.gate_up), ("down", experts.down)):
                      STEPS=Tiles.exact.steps, SPLITS=1, DIRECT=not pairs, PTX=False, PDL=target.arch >= 90)
         options = dict(num_warps=Tiles.exact.warps, num_stages=Tiles.exact.stages)
         shared(f"{name} {pairs} in float32", kernel, width, floats="*fp32", **options)
-for floats in ("*bf16", "*fp32"):
+for floats, columns in (("*bf16", Tiles.skinny_columns), ("*fp32", Tiles.skinny_columns // 2)):
     constants = dict(M=Tiles.many_queries, N=Tiles.many_keys, KV_HEADS=8, PAGE_SIZE=16, HEAD_DIM=64, HEADS=64, WINDOW=0)
     options = dict(num_warps=Tiles.many_warps, num_stages=Tiles.many_stages)
     shared(f"attend_many {floats}", attention.attend_many, constants, floats=floats, **options)
@@ -65,9 +65,9 @@ for floats in ("*bf16", "*fp32"):
     shared(f"attend_one {floats}", attention.attend_one, constants, floats=floats, num_warps=4)
     options = dict(num_warps=Tiles.skinny_warps, num_stages=Tiles.skinny_stages)
     constants = dict(HIDDEN=2880, HEADS=64, KV_HEADS=8, HEAD_DIM=64, PAGE_SIZE=16, PAIRS=Tiles.skinny_rows, TOKENS=16,
-                     BLOCK=Tiles.skinny_columns)
+                     BLOCK=columns)
     shared(f"qkv {floats}", skinny.qkv, constants, floats=floats, **options)
-    constants = dict(HIDDEN=2880, WIDTH=4096, ROWS=Tiles.skinny_rows, TOKENS=16, BLOCK=Tiles.skinny_columns)
+    constants = dict(HIDDEN=2880, WIDTH=4096, ROWS=Tiles.skinny_rows, TOKENS=16, BLOCK=columns)
     shared(f"project {floats}", skinny.project_add, constants, floats=floats, **options)
 constants = dict(BLOCK=Tiles.draw_columns, BLOCKS=256, EDGES=Tiles.draw_edges)
 shared("draw", sampling.draw, constants, out="*i64")

@@ -48,6 +48,11 @@ def skinny_block(tokens: int) -> int:
     return max(16, int(triton.next_power_of_2(tokens)))
 
 
+def skinny_columns(x: Tensor) -> int:
+    """Columns that a program of theirs takes at a time: float32's are half as many, for shared memory holds them."""
+    return Tiles.skinny_columns * 2 // x.element_size()
+
+
 def skinny_options() -> dict[str, int]:
     return {"num_warps": Tiles.skinny_warps, "num_stages": Tiles.skinny_stages}
 
@@ -75,7 +80,7 @@ class NormQKV:
                 pairs = min(Tiles.skinny_rows, head_dim // 2)
                 skinny.qkv[((heads + 2 * kv_heads) * (head_dim // 2 // pairs),)](
                     *(normed, self.weight, self.bias, cos, sin, slots, q, k_cache, v_cache, len(x)),
-                    *(hidden, heads, kv_heads, head_dim, page_size, pairs, skinny_block(len(x)), Tiles.skinny_columns),
+                    *(hidden, heads, kv_heads, head_dim, page_size, pairs, skinny_block(len(x)), skinny_columns(x)),
                     **skinny_options(),
                 )
                 return q
@@ -147,7 +152,7 @@ class ProjectAdd:
             (hidden, width), n_rows = weight.shape, Tiles.skinny_rows
             skinny.project_add[(triton.cdiv(hidden, n_rows),)](
                 *(x, attended, weight, bias, len(x), hidden, width, n_rows, skinny_block(len(x))),
-                Tiles.skinny_columns,
+                skinny_columns(x),
                 **skinny_options(),
             )
             return x
