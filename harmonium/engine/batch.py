@@ -327,7 +327,9 @@ def _places(rows: list[Row]) -> list[Place | None]:
     """Of every place that is sampled, where its cursor is there; None where that is the cursor's own place."""
     places: list[Place | None] = []
     for row in rows:
-        if row.is_sampled:
+        if not row.drafts:
+            places += [None] * row.is_sampled
+        elif row.is_sampled:
             cursor = row.request.cursor if row.drafts else None
             places += [None] * (1 + len(row.drafts)) if cursor is None else [cursor.place, *cursor.ahead(row.drafts)]
     return places

@@ -91,10 +91,17 @@ class Table:
 
     @cached_property
     def forbidden(self) -> list[NDArray[np.bool_]]:
-        """(vocab_size,) each: the ids that each row of masks forbids; the last, for -1, forbids all. Shared between
-        tables, not to be changed."""
+        """(vocab_size,) each: the ids that each state's row of masks forbids. Shared between states and tables, not to
+        be changed."""
         rows = [*self.masks, np.zeros(n_words(self.vocab_size), np.uint32)]
-        return [_unpacked(row.tobytes(), self.vocab_size) for row in rows]
+        return [_unpacked(rows[row].tobytes(), self.vocab_size) for row in self.mask_of]
+
+    @cached_property
+    def only(self) -> list[int]:
+        """The one id that each state allows, -1 where there are several or a matcher decides."""
+        has_row = np.append(self.masks.any(axis=1), False)[self.mask_of]
+        is_single = ~has_row & (self.matcher_of < 0)
+        return [next(iter(to)) if one and len(to) == 1 else -1 for one, to in zip(is_single, self.edges, strict=True)]
 
     @cached_property
     def leads_to_matcher(self) -> list[bool]:
@@ -117,7 +124,7 @@ class Table:
         """What the table takes on the host: its arrays and what steps it there. `forbidden` is every table's."""
         arrays = [getattr(self, field.name) for field in fields(self)]
         held = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-        held += sys.getsizeof(self.edges) + sum(map(sys.getsizeof, (*self.edges, *self.steps)))
+        held += sys.getsizeof(self.edges) + sum(map(sys.getsizeof, (*self.edges, *self.steps, self.only)))
         return held + 2 * sys.getsizeof(2**20) * len(self.edge_tokens)
 
 
@@ -178,19 +185,23 @@ def body(make: Callable[[], HostMatcher], vocab_size: int, end_ids: Sequence[int
 class Cursor:
     """A request's place in its constraint, on the host; whatever its matchers raise passes through.
 
+    jumps: `forced` gives what the table forces, too, and not only what a matcher does.
     is_moved: its watch has moved it on, which a device that steps the table cannot know and has to be told.
     """
 
-    def __init__(self, constraint: TableConstraint) -> None:
+    def __init__(self, constraint: TableConstraint, *, jumps: bool = False) -> None:
         self.table = constraint.table
         self.budget = UNLIMITED if constraint.budget is None else constraint.budget
         self.spent = 0
         self.is_moved = False
-        self._matchers, self._watch = constraint.matchers, constraint.watch
-        self._edges = self.table.edges
+        self._matchers, self._watch, self._jumps = constraint.matchers, constraint.watch, jumps
+        self._edges, self._forbidden, self._only = self.table.edges, self.table.forbidden, self.table.only
         self._default, self._exits, self._matcher_of = self.table.steps
         self.matcher: HostMatcher | None = None
-        self.state = self._settle(constraint.start)
+        self.state = constraint.start
+        exit_state = self._exits[self.state]
+        if exit_state >= 0 and self.spent >= self.budget:
+            self.state = exit_state
         self._enter(-1)
 
     @property
@@ -207,19 +218,24 @@ class Cursor:
 
     def advance(self, token: int) -> None:
         """Takes an id that was allowed."""
-        before, edges = self.state, self._edges[self.state]
-        after = edges.get(token, -1)
+        before = self.state
+        after = self._edges[before].get(token, -1)
         if after < 0:
             after = self._default[before]
             if self.matcher is not None:
                 self.matcher.accept(token)
             assert after >= 0, f"id {token} is not allowed in state {before}"
-        if self._exits[before] >= 0 and self._exits[after] >= 0:
-            self.spent += 1
-            if self._watch is not None and self.spent < self.budget and self._watch(token):
-                self.budget, self.is_moved = self.spent, True
-        self.state = self._settle(after)
-        self._enter(self._matcher_of[before])
+        exit_state = self._exits[after]
+        if exit_state >= 0:
+            if self._exits[before] >= 0:
+                self.spent += 1
+                if self._watch is not None and self.spent < self.budget and self._watch(token):
+                    self.budget, self.is_moved = self.spent, True
+            if self.spent >= self.budget:
+                after = exit_state
+        if after != before:
+            self.state = after
+            self._enter(self._matcher_of[before])
 
     def mask(self) -> NDArray[np.int32]:
         """The ids allowed now, packed as in `HostMatcher.mask`; the matcher's where one decides."""
@@ -236,7 +252,7 @@ class Cursor:
     def allows(self, token: int, state: int | None = None) -> bool:
         """Is it allowed now, where no matcher decides? state: as in `forbid`."""
         state = self.state if state is None else state
-        return token in self._edges[state] or self._is_in_row(state, token)
+        return not self._forbidden[state][token] or token in self._edges[state]
 
     def forbid(self, ids: NDArray[np.bool_], state: int | None = None) -> None:
         """Marks in ids (vocab_size,) those that are not allowed now: what `mask` says, where no matcher decides.
@@ -244,7 +260,7 @@ class Cursor:
         state: another than the cursor's, as `ahead` gives them.
         """
         state = self.state if state is None else state
-        ids[:] = self.table.forbidden[self.table.mask_of[state]]
+        ids[:] = self._forbidden[state]
         ids[list(self._edges[state])] = False
 
     def ahead(self, tokens: Sequence[int]) -> list[Place]:
@@ -256,7 +272,7 @@ class Cursor:
         state, spent = self.place
         for token in tokens:
             after = self._edges[state].get(token, -1)
-            if after < 0 and self._is_in_row(state, token):
+            if after < 0 and not self._forbidden[state][token]:
                 after = self._default[state]
             if after < 0:
                 break
@@ -273,15 +289,11 @@ class Cursor:
         return self.state, self.spent
 
     def forced(self) -> Sequence[int]:
-        """Ids that a matcher says must follow; take each with `advance`."""
-        return () if self.matcher is None else self.matcher.forced()
-
-    def _is_in_row(self, state: int, token: int) -> bool:
-        return not self.table.forbidden[self.table.mask_of[state]][token]
-
-    def _settle(self, state: int) -> int:
-        exit_state: int = self._exits[state]
-        return exit_state if exit_state >= 0 and self.spent >= self.budget else state
+        """Ids that must follow, as a matcher or, with jumps, the table says; take each with `advance`."""
+        if self.matcher is not None:
+            return self.matcher.forced()
+        only = self._only[self.state] if self._jumps else -1
+        return (only,) if only >= 0 else ()
 
     def _enter(self, previous: int) -> None:
         """Makes or drops the matcher when the state's differs from the previous state's."""

@@ -173,7 +173,7 @@ class Engine:
             self._requests[request.id] = request
             if deadline is not None:
                 heapq.heappush(self._deadlines, (deadline, request.id))
-            if constraint is not None and (error := constrain(request, constraint)):
+            if constraint is not None and (error := constrain(request, constraint, jumps=self._builder.masks_on_host)):
                 self._end(request, FinishReason.ERROR, error)
         return ids
 

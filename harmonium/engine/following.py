@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.request import FinishReason, Request
 from harmonium.engine.scheduler import Row
@@ -13,10 +15,10 @@ Outcome = tuple[FinishReason, str | None, bool]
 """Why a request ends, what failed, and whether what it computed may be wrong."""
 
 
-def constrain(request: Request, constraint: TableConstraint) -> str | None:
-    """Begins the request's constraint; returns what went wrong."""
+def constrain(request: Request, constraint: TableConstraint, *, jumps: bool = False) -> str | None:
+    """Begins the request's constraint, as `Cursor` has it; returns what went wrong."""
     try:
-        request.cursor = Cursor(constraint)
+        request.cursor = Cursor(constraint, jumps=jumps)
         request.mask = request.cursor.mask() if request.cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
         return f"The constraint failed: {error!r}"
@@ -26,7 +28,7 @@ def constrain(request: Request, constraint: TableConstraint) -> str | None:
 def follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
     """Appends what was sampled, as far as the drafts before it stand; returns the request's end and how many stood."""
     request, drafts, cursor = row.request, row.drafts, row.request.cursor
-    places = [] if cursor is None else cursor.ahead(drafts)
+    places = [] if cursor is None or not drafts else cursor.ahead(drafts)
     for n_stood, token in enumerate(sampled):
         if token == BAD:
             message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
@@ -44,23 +46,25 @@ def follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
 
 def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | None]:
     """Appends a sampled id and what is forced after it; returns why the request ends, if it does, and what failed."""
-    cursor, following, n_before = request.cursor, [token], len(request.tokens)
+    tokens, cursor, n_before = request.tokens, request.cursor, len(request.tokens)
+    following = deque((token,))
     try:
         while following:
-            request.tokens.append(following.pop(0))
-            if request.tokens[-1] in request.params.stop_ids:
+            tokens.append(following.popleft())
+            if tokens[-1] in request.params.stop_ids:
                 return FinishReason.STOP, None
-            if len(request.tokens) >= request.max_length:
+            if len(tokens) >= request.max_length:
                 return FinishReason.LENGTH, None
             if cursor is not None:
-                cursor.advance(request.tokens[-1])
-                following = following or list(() if request.params.logprobs is not None else cursor.forced())
-        if cursor is not None:
-            request.mask = cursor.mask() if cursor.needs_host else None
+                cursor.advance(tokens[-1])
+                if not following and request.params.logprobs is None:
+                    following.extend(cursor.forced())
+        if cursor is None:
+            return None, None
+        request.mask = cursor.mask() if cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
         return FinishReason.ERROR, f"The constraint failed: {error!r}"
-    if len(request.tokens) > n_before + 1 or (cursor is not None and cursor.is_moved):
+    if cursor.is_moved or len(tokens) > n_before + 1:
         request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
-        if cursor is not None:
-            cursor.is_moved = False
+        cursor.is_moved = False
     return None, None

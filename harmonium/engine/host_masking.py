@@ -27,7 +27,15 @@ class HostMasking:
 
     def allows(self, ids: Sequence[int]) -> bool:
         """Each row's id; a negative one is none and not allowed."""
-        return all(map(_allows, self.requests, self.places, ids))
+        for request, place, id_ in zip(self.requests, self.places, ids, strict=True):
+            if id_ < 0:
+                return False
+            if request.mask is not None:
+                if not request.mask[id_ // 32] >> (id_ % 32) & 1:
+                    return False
+            elif request.cursor is not None and not request.cursor.allows(id_, None if place is None else place[0]):
+                return False
+        return True
 
     def forbidden(self) -> Tensor:
         """(rows, vocabulary) bool."""
@@ -39,11 +47,3 @@ class HostMasking:
             elif request.cursor is not None:
                 request.cursor.forbid(ids, None if place is None else place[0])
         return torch.from_numpy(forbidden)
-
-
-def _allows(request: Request, place: Place | None, id_: int) -> bool:
-    if id_ < 0:
-        return False
-    if request.mask is not None:
-        return bool(request.mask[id_ // 32] >> (id_ % 32) & 1)
-    return request.cursor is None or request.cursor.allows(id_, None if place is None else place[0])

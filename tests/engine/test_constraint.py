@@ -226,6 +226,31 @@ def test_forced_ids_change_no_id(model: Transformer, engine: Callable[[], Engine
     assert sum(CUT in answer.ids for answer in plain) == (8 if is_body_budgeted else 0)
 
 
+def test_ids_without_a_choice_take_no_step_of_their_own(model: Transformer) -> None:
+    """Where masks are the host's; budgets and watches see them as they see others, and no id changes."""
+    chain = [State(range(10, 20), None, {OPEN: 1}, exit=3), State(edges={30: 2}, exit=3), State(edges={31: 0}, exit=3)]
+    automaton = table(model.config.vocab_size, [*chain, State(edges={CUT: 4}), State(edges={END: 5}), State(TEXT)])
+    found, steps = [], []
+    for masks_on_host in (True, False):
+        for budget, wants_logprobs in ((None, False), (6, False), (6, True)):
+            seen = list[int]()
+            watched = TableConstraint(automaton, budget=budget, watch=lambda id_, seen=seen: bool(seen.append(id_)))
+            serving = Engine(model, context=64, n_rows=4, masks_on_host=masks_on_host)
+            params = SamplingParams(seed=3, max_tokens=30, logprobs=0 if wants_logprobs else None)
+            numbers = [serving.add([n], params, watched if n == 1 else TableConstraint(automaton)) for n in (1, 2)]
+            ids: dict[int, list[int]] = {number: [] for number in numbers}
+            n_steps = 0
+            while serving.has_work:
+                n_steps += 1
+                for output in serving.step():
+                    ids[output.request_id] += output.ids
+            found.append((budget, [*ids.values()], seen))
+            steps.append(n_steps)
+    assert found[:3] == found[3:]
+    assert found[1] == found[2] and CUT in found[1][1][0] and OPEN in found[0][1][0]
+    assert max(steps[:2]) < min(steps[2:]) == max(steps[2:]) == 30
+
+
 def test_a_matcher_without_a_table(model: Transformer, engine: Callable[[], Engine]) -> None:
     vocab_size = model.config.vocab_size
     params = SamplingParams(seed=1, stop_ids=(STOP, END))
