@@ -305,7 +305,7 @@ def test_a_stream_closed_in_the_middle_of_a_step(llm: LLM, monkeypatch: pytest.M
 
     monkeypatch.setattr(llm.engine._runner, "run", closing)
     assert llm.chat("Hello", max_tokens=20, temperature=0).token_ids == before
-    assert n_running == [2] + [1] * 19
+    assert n_running[0] == 2 and {*n_running[1:]} == {1}
 
 
 def test_complete_and_generate(llm: LLM) -> None:
