@@ -78,12 +78,12 @@ def test_norm_qkv(tokens: int, heads: tuple[int, int, int], hidden: int):
     assert close(found_caches, expected_caches)
 
 
-@pytest.mark.parametrize("window", [None, 16, 33])
-@given(HEADS, st.integers(0, 9))
-@settings(max_examples=2, deadline=None)
-def test_attend(window: int | None, heads: tuple[int, int, int], seed: int):
+@pytest.mark.parametrize(
+    ("window", "heads"), [(None, (8, 1, 64)), (None, (4, 2, 32)), (16, (4, 2, 32)), (33, (8, 1, 64))]
+)
+def test_attend(window: int | None, heads: tuple[int, int, int]):
     n_heads, kv_heads, head_dim = heads
-    rows = GrowingRows(3, 280, window or 1, seed)
+    rows = GrowingRows(3, 280, window or 1, seed=7)
     caches = torch.randn(2, rows.n_pages, kv_heads, PAGE_SIZE, head_dim)
     poison(list(caches))
     plain = reference.Attend(torch.randn(n_heads) * 2, window)
