@@ -105,8 +105,8 @@ PENALIZED = (
 
 
 def test_a_batch_of_wishes_is_each_alone_even_when_preempted(model: Transformer, engine: Engine) -> None:
-    prompts = [prompt(50, seed) for seed in range(12)]
-    params = [PENALIZED[i % len(PENALIZED)] for i in range(12)]
+    prompts = [prompt(50, seed) for seed in range(8)]
+    params = [PENALIZED[i % len(PENALIZED)] for i in range(8)]
     alone = [engine.generate([ids], one)[0] for ids, one in zip(prompts, params, strict=True)]
     assert [answer.ids for answer in engine.generate(prompts, params)] == [answer.ids for answer in alone]
     scarce = Engine(model, context=96, n_rows=6, token_budget=64)

@@ -104,7 +104,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(arrivals, st.integers(2, 5), st.integers(5, 60))
 def test_overlapped_steps_give_what_others_do(
     model: Transformer, arriving: list[tuple[str, int, int]], n_rows: int, token_budget: int
