@@ -12,12 +12,12 @@ from harmonium import LLM
 
 
 def test_hot_turns_are_well_formed_by_construction(nano: Path) -> None:
-    llm, asked = LLM(context=4096), questions(30)
+    llm, asked = LLM(context=4096), questions(20)
     kinds = {(bool(question.strict), question.schema is not None) for question in asked}
     assert kinds == {(False, False), (True, False), (True, True), (False, True)}
     on = run(llm, asked, 2.0, is_on=True, max_tokens=200)
     off = run(llm, asked, 3.0, is_on=False, max_tokens=60)
-    assert on["turns"] == 30 and on["calls"] > 5 and on["bodies"] > 5
+    assert on["turns"] == 20 and on["calls"] > 5 and on["bodies"] > 5
     assert on["bad_headers"] == on["other_repairs"] == on["undeclared"] == on["invalid"] == 0
     assert on["bodies_cut"] <= on["bodies"] / 10
     assert off["bad_headers"] > 5
