@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -74,15 +75,33 @@ def note(scope: Scope, error: HarmoniumError) -> None:
 
 
 def invalid(error: RequestValidationError) -> BadRequest:
-    """What is wrong with a body or a parameter, and where."""
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    """What is wrong with the first field that is wrong, and where. A field of several kinds may be so in several ways."""
+    found = error.errors()
+    first = found[0]
     if first["type"] == "json_invalid":
         return BadRequest(f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.")
-    if not where:
+    places = [(_place(one, error.body), one["msg"]) for one in found]
+    if not places[0][0]:
         return BadRequest(f"The body is not what this address takes: {first['msg']}. Send one JSON object.")
+    where = max((place for place, _ in places if place[:1] == places[0][0][:1]), key=len)
+    told = "; or: ".join(dict.fromkeys(said for place, said in places if place == where))
     name = ".".join(where)
-    return BadRequest(f"{name}: {first['msg']}.", param=name)
+    return BadRequest(f"{name}: {told}.", param=name)
+
+
+def _place(error: Mapping[str, Any], body: Any) -> list[str]:
+    """The path to what is wrong, as the client sent it, without the kinds of things that the field might have been."""
+    inside, *path = error["loc"]
+    if inside != "body":
+        return [str(part) for part in path]
+    kept = []
+    for number, part in enumerate(path):
+        is_there = part in body if isinstance(body, dict) else isinstance(body, list) and isinstance(part, int)
+        if is_there:
+            body = body[part]
+        if is_there or (error["type"] == "missing" and number == len(path) - 1):
+            kept.append(str(part))
+    return kept
 
 
 def _of_http(request: Request, error: HTTPException) -> HarmoniumError:

@@ -70,6 +70,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a call that nobody answered": {"input": [ITEMS[0], ITEMS[6], {"role": "user", "content": "Go on"}]},
     "an output of parts": {"input": [ITEMS[6], {**ITEMS[7], "output": [{"type": "input_text", "text": "7"}]}]},
     "xhigh": {"input": "Hi", "reasoning": {"effort": "xhigh"}},
+    "max": {"input": "Hi", "reasoning": {"effort": "max"}},
     "parallel calls": {"input": "Hi", "parallel_tool_calls": True, "tools": [WEATHER]},
 }
 
@@ -88,6 +89,7 @@ def test_what_clients_send_is_answered(server: Running, name: str) -> None:
 def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
     tools = ACCEPTED["other tools"]["tools"]
     asked = {"parallel_tool_calls": True, "reasoning": {"effort": "xhigh"}, "whatever": 1, "max_tokens": 5}
+    asked |= {"text": {"verbosity": "low"}, "include": ["code_interpreter_call.outputs", "thoughts"]}
     response = server.post("/responses", input=[ITEMS[15], ITEMS[0]], tools=tools, metadata={"mine": "1"}, **asked)
     assert response["parallel_tool_calls"] is False
     assert response["reasoning"] == {"effort": "high", "summary": None}
@@ -97,7 +99,7 @@ def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
         "mine": "1",
         "harmony_not_offered": "web_search, custom:apply_patch, local_shell",
         "harmony_not_read": "compaction",
-        "harmony_ignored": "whatever",
+        "harmony_ignored": "include thoughts, text.verbosity, whatever",
     }
 
 
@@ -152,6 +154,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None]] = {
     "strictness": ({"input": "Hi", "tools": [WEATHER, {**TOOL, "strict": "very"}]}, "tools.1"),
     "parameters": ({"input": "Hi", "tools": [{**TOOL, "parameters": 7}]}, "tools.0"),
     "a choice": ({"input": "Hi", "tools": [WEATHER], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
+    "a kind": ({"input": "Hi", "stop": 5}, "stop"),
+    "a kind within": ({"input": "Hi", "stop": ["x", 5]}, "stop.1"),
+    "a reference": ({"input": "Hi", "conversation": {}}, "conversation.id"),
     "a template": ({"prompt": {"id": "pmpt_1"}}, "prompt"),
 }
 

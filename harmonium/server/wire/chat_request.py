@@ -12,15 +12,17 @@ from harmonium.errors import BadRequest
 from harmonium.server.settings import Settings
 from harmonium.server.wire.tools import Offered, offered
 
-EFFORTS = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+EFFORTS = {
+    **{"none": "low", "minimal": "low", "low": "low", "medium": "medium"},
+    **{"high": "high", "xhigh": "high", "max": "high"},
+}
 """OpenAI's efforts by gpt-oss's own; "none" leaves the reasoning out as well."""
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 WITHOUT_EFFECT = frozenset(
     {
-        *("audio", "metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key"),
+        *("metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key"),
         *("prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user"),
-        *("verbosity", "web_search_options"),
     }
 )
 """Of OpenAI's own parameters, those that nothing here depends on. Others than these and the fields are reported."""

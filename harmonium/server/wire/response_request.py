@@ -7,8 +7,9 @@ APIs' names for the same thing are read (`messages`, `max_tokens`), and so are t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+from openai.types.responses import ResponseIncludable
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from harmonium.chat.options import ChatOptions
@@ -25,6 +26,7 @@ from harmonium.server.wire.tools import Offered, offered
 
 LOGPROBS = "message.output_text.logprobs"
 SEALED = "reasoning.encrypted_content"
+INCLUDED: tuple[str, ...] = get_args(ResponseIncludable)
 WITHOUT_EFFECT = frozenset(
     [
         "access_programs",
@@ -110,8 +112,11 @@ class ResponseRequest(RequestBody):
 
     @property
     def ignored(self) -> list[str]:
-        """Keys that mean nothing here."""
-        return sorted((self.model_extra or {}).keys() - WITHOUT_EFFECT)
+        """Keys, and what was to be included, that mean nothing here."""
+        verbosity = None if self.text is None else self.text.verbosity
+        unheard = [] if verbosity in (None, "medium") else ["text.verbosity"]
+        unknown = [f"include {one}" for one in self.include or () if one not in INCLUDED]
+        return sorted([*((self.model_extra or {}).keys() - WITHOUT_EFFECT), *unheard, *unknown])
 
     @property
     def items(self) -> list[Body]:
