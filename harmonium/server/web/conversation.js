@@ -126,16 +126,6 @@ export function nameByQuestion(conversation) {
   conversation.title = characters.length > 60 ? `${characters.slice(0, 59).join("").trimEnd()}…` : line;
 }
 
-/** Everything that search looks at, folded so that case and width do not matter. */
-export function searchable(conversation) {
-  const texts = conversation.turns.flatMap((turn) => [turn.question, answerOf(turn)]);
-  return fold([conversation.title, ...texts].join("\n"));
-}
-
-export function fold(text) {
-  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-}
-
 /** Ends what ran when the page was closed. */
 export function settle(conversation) {
   for (const round of conversation.turns.flatMap((turn) => turn.rounds)) {

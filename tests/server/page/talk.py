@@ -78,7 +78,7 @@ def questions(page: Page) -> list[str]:
 
 def stored(page: Page) -> list[str]:
     """The titles in the list of conversations."""
-    return page.locator(".conversation").all_inner_texts()
+    return page.locator(".conversation .title").all_inner_texts()
 
 
 def options(page: Page, **fields: str) -> None:

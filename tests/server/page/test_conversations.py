@@ -21,14 +21,15 @@ def test_they_are_kept_and_found_again(page: Page) -> None:
     assert stored(page) == ["フランスの首都は何ですか?", COUNT]
     page.locator(".conversation").nth(1).click()
     assert (questions(page), answer(page)) == ([COUNT], counted)
-    for words, found in [
-        ("STRAW", [COUNT]),
-        ("パリ", ["フランスの首都は何ですか?"]),
-        ("there are 3", [COUNT]),
-        ("zebra", []),
+    for words, found, shown in [
+        ("STRAW", [COUNT], []),
+        ("パリ", ["フランスの首都は何ですか?"], ["パリ"]),
+        ("there are 3", [COUNT], ["There"]),
+        ("zebra", [], []),
     ]:
         page.fill("#search", words)
         assert stored(page) == found
+        assert page.locator(".found mark").all_inner_texts() == shown
     expect(page.locator("#conversations")).to_have_text("Nothing found.")
     page.press("#search", "Escape")
     assert len(stored(page)) == 2

@@ -1,7 +1,7 @@
 // The list of conversations: by day, searched, opened, renamed and deleted; on a phone it slides over the page.
 
-import { fold, searchable } from "../conversation.js";
 import { byId, el, iconButton } from "../dom.js";
+import { excerpt, fold, searchable } from "../search.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -77,7 +77,7 @@ export class Sidebar {
       this.#session.isRunning(id),
       id === this.#session.current.id,
     ]);
-    const shape = JSON.stringify([state, words.length, new Date().toDateString()]);
+    const shape = JSON.stringify([state, words, new Date().toDateString()]);
     if (shape === this.shape) return;
     this.shape = shape;
     const groups = groupBy(found, dayOf);
@@ -88,7 +88,7 @@ export class Sidebar {
           "section",
           {},
           el("h2", {}, day),
-          el("ul", {}, ...conversations.map((conversation) => this.#row(conversation))),
+          el("ul", {}, ...conversations.map((conversation) => this.#row(conversation, words))),
         ),
       ),
     );
@@ -105,13 +105,15 @@ export class Sidebar {
     return text;
   }
 
-  #row(conversation) {
+  #row(conversation, words) {
     const { id, title } = conversation;
+    const found = excerpt(conversation, words);
     const isCurrent = id === this.#session.current.id;
     const open = el(
       "button",
       { type: "button", class: "conversation", dir: "auto", title, "aria-current": isCurrent ? "page" : null },
-      title || "Untitled",
+      el("span", { class: "title" }, title || "Untitled"),
+      found && el("span", { class: "found", dir: "auto" }, found[0], el("mark", {}, found[1]), found[2]),
     );
     open.addEventListener("click", () => {
       this.#session.open(id);
