@@ -75,7 +75,7 @@ def note(scope: Scope, error: HarmoniumError) -> None:
 
 
 def invalid(error: RequestValidationError) -> BadRequest:
-    """What is wrong with the first field that is wrong, and where. A field of several kinds may be so in several ways."""
+    """What is wrong with the first field that is, and where. A field of several kinds may be wrong in several ways."""
     found = error.errors()
     first = found[0]
     if first["type"] == "json_invalid":
