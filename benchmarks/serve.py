@@ -59,7 +59,8 @@ def over_http(port: int) -> tuple[float, float, int]:
         text = json.dumps(body).encode()
         connection = socket.create_connection(("127.0.0.1", port))
         head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(text)}\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            f"Connection: close\r\nContent-Length: {len(text)}\r\n\r\n"
         )
         connection.sendall(head.encode() + text)
         connection.setblocking(False)

@@ -127,3 +127,21 @@ class TooLarge(HarmoniumError):
     """A request's body is larger than the server takes."""
 
     status, exit_code, code = 413, 16, "request_too_large"
+
+
+class TooSlow(HarmoniumError):
+    """A request did not arrive within the time that the server waits for one."""
+
+    status, exit_code, code = 408, 17, "request_timeout"
+
+
+class Forbidden(HarmoniumError):
+    """Whoever asks from there may not."""
+
+    status, exit_code, code = 403, 18, "forbidden"
+
+
+class Unavailable(HarmoniumError):
+    """The server cannot answer now: something that it needs fails, or it is being stopped."""
+
+    status, exit_code, code = 503, 19, "unavailable"

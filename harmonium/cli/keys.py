@@ -20,7 +20,8 @@ def keys(action: Literal["list", "add", "revoke"] = "list", name: str | None = N
         harmonium keys add team
         harmonium keys revoke team
 
-    A new key is printed once; only its hash is kept. Servers that run see at their next request what was revoked.
+    A new key is printed once; only its hash is kept. Servers that run see what changed at their next request: one
+    that had no key yet asks for one from then on.
 
     Parameters
     ----------

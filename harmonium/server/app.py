@@ -31,7 +31,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
     and CannotWrite where the store cannot be opened.
     """
     state = State.open(settings.store, settings.key_file, llm.name, settings.store_days * 86400)
-    metrics = Metrics()
+    metrics, keys = Metrics(), Keyring(settings.api_keys, settings.keys_file)
     metrics.watch(llm.engine)
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
                 llm=running,
                 names=settings.served_names or (llm.name,),
                 metrics=metrics,
-                keys=Keyring(settings.api_keys, settings.keys_file),
+                keys=keys,
                 limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
                 upstreams=upstreams,
                 started=int(time.time()),
@@ -66,5 +66,12 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "retry-after"],
         )
-    app.add_middleware(Calls, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Calls,
+        metrics=metrics,
+        keys=keys,
+        allowed_origins=settings.cors_origins,
+        max_body_bytes=settings.max_body_bytes,
+        body_within_s=settings.body_within_s,
+    )
     return app

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
@@ -17,6 +18,8 @@ from pathlib import Path
 from harmonium.errors import BadRequest, Unauthorized
 
 PREFIX = "sk-harmonium-"
+NO_FILE = (0, 0)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,20 +78,32 @@ def revoke(path: Path, name: str) -> None:
 
 
 class Keyring:
-    """The keys that are valid now: those given at the start, and those of a file, read again when it changes."""
+    """The keys that are valid now: those given at the start, and those of a file, read again when it changes.
+
+    From the first key that a file gets, keys are asked for, and from then on always: removing the file opens nothing.
+    """
 
     def __init__(self, given: Mapping[str, str], path: Path | None = None) -> None:
         self._given = {digest(key): name for name, key in given.items()}
-        self._path, self._stamp = path, (0, 0)
+        self._path, self._stamp = path, NO_FILE
         self._names: dict[str, str] = {}
-        self._asks = bool(given) or (path is not None and path.exists())
+        self._are_asked_for = bool(given) or self._has_file
+
+    @property
+    def are_asked_for(self) -> bool:
+        self._are_asked_for = self._are_asked_for or self._has_file
+        return self._are_asked_for
+
+    @property
+    def _has_file(self) -> bool:
+        return self._path is not None and self._path.exists()
 
     def name_of(self, authorization: str | None) -> str:
         """Whose key it is; "anonymous" where none are asked for. Raises Unauthorized.
 
         authorization: the header, "Bearer KEY".
         """
-        if not self._asks:
+        if not self.are_asked_for:
             return "anonymous"
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
@@ -100,13 +115,18 @@ class Keyring:
         return name
 
     def _refresh(self) -> None:
+        """Reads the file again if it has changed; while it is damaged, none of its keys is valid."""
         if self._path is None:
             return
         try:
             stat = self._path.stat()
             stamp = stat.st_mtime_ns, stat.st_ino
         except FileNotFoundError:
-            stamp = (0, 0)
-        if stamp != self._stamp:
+            stamp = NO_FILE
+        if stamp == self._stamp:
+            return
+        self._stamp, self._names = stamp, {}
+        try:
             self._names = {key.sha256: key.name for key in read(self._path) if key.revoked is None}
-            self._stamp = stamp
+        except BadRequest as error:
+            log.error("No key of the file is valid: %s", error)

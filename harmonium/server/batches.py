@@ -24,7 +24,7 @@ async def answered(
     transport = httpx2.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://batch", timeout=None) as client,
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as client,
     ):
         running: set[asyncio.Task[dict[str, Any]]] = set()
         try:

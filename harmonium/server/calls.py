@@ -1,15 +1,17 @@
-"""One HTTP request from its first byte to its last: its id, its size, its line in the log, its metrics.
+"""One HTTP request from its first byte to its last: its id, its sender, its size, its line in the log, its metrics.
 
 The log is one JSON object a line, on stderr, without what was asked or answered unless the settings say so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import secrets
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +20,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harmonium.chat.events import Usage
-from harmonium.errors import TooLarge
-from harmonium.server.errors import response
+from harmonium.errors import HarmoniumError, TooLarge, TooSlow, Unavailable
+from harmonium.server import sse
+from harmonium.server.auth import Keyring
+from harmonium.server.errors import error_body, note, response
 from harmonium.server.metrics import Metrics
+from harmonium.server.origins import check_local
 
 log = logging.getLogger("harmonium.requests")
+STOPPED = "the server was told to stop at once"
+"""What a request's task is cancelled with, so that its client can be told."""
+NOT_BEGUN = 499
+"""The status of a request that nothing was answered to, since its client had gone."""
 SANE_ID = re.compile(r"[\w.:/-]{1,128}")
 
 
@@ -48,10 +57,22 @@ class Call:
 
 
 class Calls:
-    """The middleware around everything else. A request's Call is in its `state.call`."""
+    """The middleware around everything else. A request's Call is in its `state.call`.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
-        self._app, self._metrics, self._max_body_bytes = app, metrics, max_body_bytes
+    allowed_origins: web pages that may call a server without keys. body_within_s: how long a body may take to come.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        keys: Keyring,
+        allowed_origins: Collection[str],
+        max_body_bytes: int,
+        body_within_s: float,
+    ) -> None:
+        self._app, self._metrics, self._keys, self._allowed_origins = app, metrics, keys, allowed_origins
+        self._max_body_bytes, self._body_within_s = max_body_bytes, body_within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,27 +81,45 @@ class Calls:
         headers = Headers(scope=scope)
         call = Call(_id(headers.get("x-request-id")))
         scope.setdefault("state", {})["call"] = call
-        started, status = time.monotonic(), 499
+        started, status, is_stream = time.monotonic(), NOT_BEGUN, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
+                told = MutableHeaders(scope=message)
+                told["x-request-id"] = call.id
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = call.id
+                is_stream = told.get("content-type", "").startswith(sse.EventStream.media_type)
             await send(message)
 
         _read_as_json(scope, headers)
-        body = _Body(receive, self._max_body_bytes, headers.get("content-length"))
+        body = _Body(receive, self._max_body_bytes, self._body_within_s)
         self._metrics.in_flight.inc()
         try:
             with call.closing:
-                if body.is_too_large:
-                    await response(body.error)(scope, receive, answer)
-                else:
-                    await self._app(scope, body.receive, answer)
+                self._check(headers)
+                body.check(headers.get("content-length"))
+                await self._app(scope, body.receive, answer)
+        except HarmoniumError as error:
+            note(scope, error)
+            await response(error)(scope, receive, answer)
+        except asyncio.CancelledError as error:
+            if STOPPED not in error.args:
+                raise
+            note(scope, stopped := Unavailable("The server was stopped before it had answered; ask again."))
+            if status == NOT_BEGUN:
+                await response(stopped)(scope, receive, answer)
+            elif is_stream:
+                last = sse.data(error_body(stopped)) + sse.DONE
+                await answer({"type": "http.response.body", "body": last, "more_body": False})
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, call, status, time.monotonic() - started)
+
+    def _check(self, headers: Headers) -> None:
+        """Raises Forbidden."""
+        if not self._keys.are_asked_for:
+            check_local(headers.get("host"), headers.get("origin"), self._allowed_origins)
 
     def _note(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
         route = scope.get("route")
@@ -97,20 +136,35 @@ class Calls:
 
 
 class _Body:
-    """A request's body, up to a size. One that has no length beforehand is measured as it comes."""
+    """A request's body, up to a size and within a time, both measured as it comes."""
 
-    def __init__(self, receive: Receive, limit: int, length: str | None) -> None:
-        self._receive, self._limit, self._n_bytes = receive, limit, 0
-        self.is_too_large = length is not None and length.isdecimal() and int(length) > limit
-        self.error = TooLarge(f"The body is larger than the {limit:,} bytes that this server takes; send less.")
+    def __init__(self, receive: Receive, limit: int, within_s: float) -> None:
+        self._receive, self._limit, self._within_s, self._n_bytes = receive, limit, within_s, 0
+        self._deadline = asyncio.get_running_loop().time() + within_s
+        self._is_whole = False
+
+    def check(self, length: str | None) -> None:
+        """length: what the client says before it sends any of it. Raises TooLarge."""
+        if length is not None and length.isdecimal() and int(length) > self._limit:
+            raise self._too_large()
 
     async def receive(self) -> Message:
-        """Raises TooLarge."""
-        message = await self._receive()
+        """Raises TooLarge and TooSlow. What comes behind the body is the client's going away, which has time."""
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise TooSlow(f"The body was not here within {self._within_s:g} s; send it faster, or send less.") from None
+        self._is_whole = not message.get("more_body", False)
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._limit:
-            raise self.error
+            raise self._too_large()
         return message
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is larger than the {self._limit:,} bytes that this server takes; send less.")
 
 
 def _read_as_json(scope: Scope, headers: Headers) -> None:

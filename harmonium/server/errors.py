@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound
+from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound, TooSlow
 from harmonium.server.plain_json import Json
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -31,6 +31,8 @@ def response(error: HarmoniumError) -> Response:
     headers = {}
     if isinstance(error, Busy):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, TooSlow):
+        headers["Connection"] = "close"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Json(error_body(error), error.status, headers)

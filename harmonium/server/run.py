@@ -1,22 +1,68 @@
-"""Runs an app on a socket until it is told to stop, then lets the streams finish."""
+"""Runs an app on a socket until it is told to stop, then lets the streams finish; told again, it ends them."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from harmonium.chat.llm import LLM
 from harmonium.engine.warmup import warm_up
 from harmonium.errors import BadRequest, PromptTooLong
 from harmonium.server.app import create_app
+from harmonium.server.calls import STOPPED
+from harmonium.server.connection import Connection
 from harmonium.server.settings import Settings, is_loopback
 
 GRACE_S = 60
-"""How long streams may take to finish after the first Ctrl-C or SIGTERM; a second Ctrl-C ends them at once."""
+"""How long streams may take to finish after the first Ctrl-C or SIGTERM."""
+
+
+class WebServer(uvicorn.Server):
+    """The first Ctrl-C or SIGTERM lets what runs finish, the second ends it, the third does not wait for that."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=75,
+                server_header=False,
+            )
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_ending = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+        elif self._is_ending or self._loop is None:
+            self.force_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self.end)
+
+    def end(self) -> None:
+        """Ends every request that still runs; its client is told."""
+        self._is_ending = True
+        for task in list(self.server_state.tasks):
+            task.cancel(STOPPED)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ending = asyncio.get_running_loop().call_later(GRACE_S, self.end)
+        await super().shutdown(sockets)
+        ending.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,19 +89,12 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
     _log_to_stderr(logging.ERROR if is_quiet else logging.INFO)
     host, port = listening.getsockname()[:2]
     shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
-    config = uvicorn.Config(
-        create_app(settings, llm),
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=75,
-        server_header=False,
-    )
+    server = WebServer(create_app(settings, llm))
     where = f"http://{shown}:{port} (a chat page; the API is at /v1)"
     print(f"Serving {llm.name} at {where}", file=sys.stderr, flush=True)
     gc.collect()
     gc.freeze()  # a million objects of libraries and model, which live as long as the server: no need to look again
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
 
 
 def _log_to_stderr(level: int) -> None:

@@ -97,19 +97,28 @@ Server = Annotated[Serving, Depends(serving)]
 """A route's parameter: the Serving."""
 
 
-async def admit(request: Request, server: Server, authorization: Annotated[str | None, Security(bearer)]) -> Call:
+def let_in(request: Request, *, is_limited: bool) -> None:
     """Lets a request in, for as long as its answer lasts. Raises Unauthorized, and Busy past the key's limits."""
-    call: Call = request.state.call
-    call.key = server.keys.name_of(authorization)
-    call.closing.enter_context(server.limits.admitted(call.key))
-    return call
+    server, call = serving(request), call_of(request)
+    call.key = server.keys.name_of(request.headers.get("authorization"))
+    if is_limited:
+        call.closing.enter_context(server.limits.admitted(call.key))
 
 
-async def known(request: Request, server: Server, authorization: Annotated[str | None, Security(bearer)]) -> Call:
-    """Lets a request in that costs nothing: a key is needed, and no limit counts. Raises Unauthorized."""
-    call: Call = request.state.call
-    call.key = server.keys.name_of(authorization)
-    return call
+def call_of(request: Request) -> Call:
+    found = request.state.call
+    assert isinstance(found, Call), "the middleware has made it"
+    return found
+
+
+async def admit(request: Request, _: Annotated[str | None, Security(bearer)]) -> Call:
+    """Of a request that was let in within its key's limits (guarded.py)."""
+    return call_of(request)
+
+
+async def known(request: Request, _: Annotated[str | None, Security(bearer)]) -> Call:
+    """Of one that costs nothing: a key is needed, and no limit counts."""
+    return call_of(request)
 
 
 Admitted = Annotated[Call, Depends(admit)]

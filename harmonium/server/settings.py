@@ -41,7 +41,8 @@ class Settings:
     """served_names: what requests may call the model, the first being what answers call it; none for its own name.
 
     api_keys: by name. keys_file: further ones, as `harmonium keys` writes it. cors_origins: web pages that may call.
-    max_body_bytes, requests_per_minute and concurrent_requests: of each key, None for no limit. queue_limit: requests
+    max_body_bytes and body_within_s: the most that a request may send, and the longest that it may take to. Of each key
+    requests_per_minute and concurrent_requests, None for no limit. queue_limit: requests
     that may wait, None for the engine's own. timeout_s: the longest a request may take. upstreams: other servers' URLs
     by name. reasoning_format: "split" sends reasoning as a field of its own, "none" leaves it out. reasoning_budget
     and max_tokens: where a request names none. logs_prompts: the log tells what was asked and answered. store: a file
@@ -56,6 +57,7 @@ class Settings:
     keys_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 32 << 20
+    body_within_s: float = 60.0
     requests_per_minute: int | None = None
     concurrent_requests: int | None = None
     queue_limit: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,13 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from openai import OpenAI
 
 import harmonium
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
 from harmonium.server.app import create_app
-from harmonium.server.run import listen
+from harmonium.server.run import WebServer, listen
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
 from tests.server.postgres import cluster
@@ -60,7 +60,7 @@ def weights(nano: Path) -> Loaded:
 def running(settings: Settings, llm: LLM) -> Iterator[Running]:
     """A server in a thread, until the end of the block."""
     app = create_app(settings, llm)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=20))
+    server = WebServer(app)
     with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -68,7 +68,7 @@ def running(settings: Settings, llm: LLM) -> Iterator[Running]:
         try:
             with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
                 assert http.get("/health").status_code == 200
-                yield Running(url, llm, app, http, lambda: setattr(server, "should_exit", True))
+                yield Running(url, llm, app, http, lambda: server.handle_exit(signal.SIGTERM, None))
         finally:
             server.should_exit = True
             thread.join()

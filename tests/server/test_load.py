@@ -38,7 +38,7 @@ def serving(*options: str) -> Iterator[tuple[int, psutil.Process]]:
 
 def request(path: str, body: dict[str, Any]) -> bytes:
     text = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(text)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(text)}\r\n\r\n"
     return head.encode() + text
 
 

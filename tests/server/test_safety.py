@@ -33,7 +33,12 @@ def bearer(key: str) -> dict[str, str]:
 def endless(llm: LLM) -> dict[str, Any]:
     """A request whose answer ends at its limit alone: no id that would end it may be drawn."""
     ends = llm.vocabulary.special_ids
-    return {"prompt": "x", "max_tokens": 60_000, "logit_bias": {str(id_): -1000 for id_ in ends}}
+    return {"prompt": "x", "max_tokens": 60_000, "logit_bias": {str(id_): -100 for id_ in ends}}
+
+
+def connected(server: Running) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -85,6 +90,24 @@ def test_a_keys_file_keeps_no_key(tmp_path: Path) -> None:
         auth.read(file)
 
 
+def test_a_first_key_is_asked_for_at_once(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "keys.json"
+    with start(keys_file=file) as server:
+        assert server.http.get("/v1/models").status_code == 200
+        made = auth.add(file, "first")
+        assert server.http.get("/v1/models").status_code == 401
+        assert server.http.get("/v1/models", headers=bearer(made)).status_code == 200
+        kept = file.read_text()
+        file.write_text("{")
+        assert server.http.get("/v1/models", headers=bearer(made)).status_code == 401
+        assert "no file of API keys" in caplog.text
+        file.write_text(kept)
+        assert server.http.get("/v1/models", headers=bearer(made)).status_code == 200
+        file.unlink()
+        assert server.http.get("/v1/models").status_code == 401
+        assert server.http.get("/v1/models", headers=bearer(made)).status_code == 401
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
 def test_other_machines_need_a_key(host: str) -> None:
     with pytest.raises(BadRequest, match="has no API key"):
@@ -119,12 +142,14 @@ def test_limits_are_each_keys_own() -> None:
 
 
 def test_limits_over_http(start: Start) -> None:
-    with start(requests_per_minute=2, max_body_bytes=1000) as server:
+    with start(requests_per_minute=2) as server:
         post = server.http.post
         assert [post("/v1/chat/completions", json=ASKED).status_code for _ in range(3)] == [200, 200, 429]
         refused = post("/v1/chat/completions", json=ASKED)
         assert 1 <= int(refused.headers["retry-after"]) <= 30
         assert refused.json()["error"]["type"] == "rate_limit_error"
+    with start(max_body_bytes=1000) as server:
+        post = server.http.post
         big = json.dumps({"messages": [{"role": "user", "content": "x" * 2000}]}).encode()
         for body in (big, iter([big[:600], big[600:]])):
             answer = post("/v1/chat/completions", content=body)
@@ -174,9 +199,8 @@ def test_a_full_queue_refuses_and_a_long_request_times_out(start: Start, weights
 def test_a_client_that_hangs_up_frees_its_place(server: Running, stream: bool) -> None:
     scheduler = server.llm.engine.scheduler
     body = json.dumps(endless(server.llm) | {"stream": stream}).encode()
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as client:
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connected(server) as client:
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         until(lambda: len(scheduler.running) == 1)
         if stream:
@@ -193,3 +217,27 @@ def test_a_server_that_ends_lets_streams_finish(start: Start, weights: Loaded) -
         next(lines)
         server.stop()
         assert list(lines)[-2] == "data: [DONE]"
+
+
+def test_a_server_that_is_told_again_ends_streams_and_says_so(start: Start, weights: Loaded) -> None:
+    llm = LLM(weights)
+    asked = endless(llm)
+    whole: list[Any] = []
+    with (
+        start(llm=llm) as server,
+        server.http.stream("POST", "/v1/completions", json=asked | {"stream": True}) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        waiting = threading.Thread(target=lambda: whole.append(server.http.post("/v1/completions", json=asked)))
+        waiting.start()
+        until(lambda: len(llm.engine.scheduler.running) == 2)
+        server.stop()
+        assert next(line for line in lines if line).startswith("data: {")
+        server.stop()
+        told = [line for line in lines if line]
+        assert told[-1] == "data: [DONE]"
+        assert json.loads(told[-2].removeprefix("data: "))["error"]["code"] == "unavailable"
+        waiting.join()
+        assert whole[0].status_code == 503 and whole[0].json()["error"]["code"] == "unavailable"
+    assert not llm.engine.scheduler.running

@@ -19,6 +19,7 @@ from harmonium.harmony.messages import DeveloperContent
 from harmonium.harmony.messages import Message as HarmonyMessage
 from harmonium.server import sse
 from harmonium.server.calls import Call
+from harmonium.server.guarded import Guarded
 from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
 from harmonium.server.wire.chat_answer import Choice, Chunks, Head, Message, Piece
@@ -30,7 +31,7 @@ from harmonium.server.wire.response_items import input_items
 from harmonium.server.wire.tools import Offered, name_of
 from harmonium.server.wire.usage import completion_usage
 
-router = APIRouter(prefix="/v1", tags=["chat"])
+router = APIRouter(prefix="/v1", tags=["chat"], route_class=Guarded)
 
 
 @router.post("/chat/completions", response_model=None)

@@ -19,13 +19,14 @@ from harmonium.chat.options import stop_strings
 from harmonium.engine.request import StepOutput
 from harmonium.server import sse
 from harmonium.server.calls import Call
+from harmonium.server.guarded import Guarded
 from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
 from harmonium.server.wire.completion_answer import Head, Text
 from harmonium.server.wire.completion_request import CompletionRequest
 from harmonium.server.wire.usage import completion_usage
 
-router = APIRouter(prefix="/v1", tags=["completions"])
+router = APIRouter(prefix="/v1", tags=["completions"], route_class=Guarded)
 
 
 @router.post("/completions", response_model=None)

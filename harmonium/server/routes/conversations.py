@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from harmonium.errors import BadRequest, NotFound
+from harmonium.server.guarded import Guarded
 from harmonium.server.plain_json import Body, Json
 from harmonium.server.routes.responses import Limit, Order, owner_of
 from harmonium.server.serving import Known, Server, Serving
@@ -20,7 +21,7 @@ from harmonium.server.wire.response_request import Metadata
 
 Found = TypeVar("Found")
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=Guarded)
 
 MOST_ADDED = 20
 """Items in one request, as OpenAI has it."""

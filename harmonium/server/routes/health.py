@@ -9,9 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from harmonium import __version__
 from harmonium.errors import Busy
+from harmonium.server.guarded import Guarded
 from harmonium.server.serving import Known, Server
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=Guarded)
 
 
 @router.head("/health", include_in_schema=False)

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from openai.types import Model
 
+from harmonium.server.guarded import Guarded
 from harmonium.server.serving import Known, Server, Serving
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=Guarded)
 
 
 @router.get("/", include_in_schema=False)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from harmonium.errors import BadRequest, NotFound, Unsupported
 from harmonium.server import sse
 from harmonium.server.calls import Call
+from harmonium.server.guarded import Guarded
 from harmonium.server.plain_json import Json
 from harmonium.server.responding import PROMPT_OPTIONS, Responding, prompt_of
 from harmonium.server.serving import Admitted, Known, Server, Serving
@@ -21,7 +22,7 @@ from harmonium.server.wire.response_object import listed
 from harmonium.server.wire.response_output import Fields
 from harmonium.server.wire.response_request import ResponseRequest
 
-router = APIRouter(prefix="/v1/responses", tags=["responses"])
+router = APIRouter(prefix="/v1/responses", tags=["responses"], route_class=Guarded)
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 Order = Literal["asc", "desc"]

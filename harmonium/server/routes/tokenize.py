@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from harmonium.chat.options import PromptOptions
 from harmonium.errors import BadRequest, at_fault
+from harmonium.server.guarded import Guarded
 from harmonium.server.serving import Admitted, Server
 from harmonium.server.wire.chat_request import ChatFields
 from harmonium.server.wire.fields import CHAT, told_of
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], route_class=Guarded)
 SHOWN = ("tools", "effort", "identity", "response_format")
 """Of a chat's options, those that shape its prompt."""
 

@@ -1,0 +1,66 @@
+"""A client's connection, with an end to what it may send: headers of so many bytes, whole requests in so much time.
+
+The app ends late bodies with an answer (calls.py). This is for clients that it never hears of, or that go on sending
+after their answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 128 << 10
+REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(HttpToolsProtocol):
+    """whole_within_s: from a request's first byte to its last; of a new connection, to its first request."""
+
+    whole_within_s = 90.0
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._late: asyncio.TimerHandle | None = None
+        self._is_in_head, self._n_head_bytes = True, 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        if was_in_head and self._is_in_head:
+            self._n_head_bytes += len(data)
+            if self._n_head_bytes > MOST_HEAD_BYTES:
+                self.transport.write(REFUSAL)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head, self._n_head_bytes = True, 0
+        self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._is_in_head, self._n_head_bytes = True, 0
+        self._stop_waiting()
+
+    def _expect(self) -> None:
+        self._stop_waiting()
+        self._late = self.loop.call_later(self.whole_within_s, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
