@@ -182,8 +182,8 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes streams as POSIX shells do")
 def test_a_closed_stream_is_an_empty_one(nano: Path) -> None:
-    shell = ["sh", "-c", '"$0" -m harmonium chat <&- >&- && "$0" -m harmonium hi --quiet 2>&-', sys.executable]
-    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    both = '"$0" -m harmonium chat <&- >&- & "$0" -m harmonium hi --quiet 2>&- && wait $!'
+    done = subprocess.run(["sh", "-c", both, sys.executable], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     assert done.stdout.strip()
 
@@ -308,7 +308,6 @@ def test_tokens(nano: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert re.search(r"^\d+ tokens, 3 messages$", table, flags=re.MULTILINE)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 @pytest.mark.parametrize("at", ["harmonium.cli.commands", "torch"])
 def test_ctrl_c_ends_a_question_without_a_word(at: str) -> None:
