@@ -119,9 +119,13 @@ class Endpoint:
             if not answer.is_success:
                 answer.read()
             self._check(answer, body.get("model"))
-            if not _is(answer, "text/event-stream"):
+            if _is(answer, "application/json"):
+                answer.read()
+                yield self._read(answer.text)  # it does not stream, and says all at once
+            elif _is(answer, "text/event-stream"):
+                yield from self._events(answer)
+            else:
                 raise self._no_api(answer)
-            yield from self._events(answer)
 
     def _events(self, answer: httpx2.Response) -> Iterator[Mapping[str, Any]]:
         try:
@@ -152,7 +156,9 @@ class Endpoint:
         except httpx2.TimeoutException:
             raise ServerUnreachable(f"{self.url} does not answer; check the address and whether it runs.") from None
         except httpx2.TransportError as error:
-            raise ServerUnreachable(f"{self.url} cannot be reached: {_reason(error)}. {_advice(self.url)}") from None
+            raise ServerUnreachable(
+                f"{self.url} cannot be reached: {_reason(error)}. {_advice(self.url, error)}"
+            ) from None
 
     def _check(self, answer: httpx2.Response, model: Any) -> None:
         """Raises the error that an answer is."""
@@ -162,12 +168,11 @@ class Endpoint:
             raise ServerUnreachable(
                 f"{self.url} sends us on to {answer.headers.get('location', 'elsewhere')}; give that address."
             )
-        try:
-            document = answer.json()
-        except ValueError:
-            raise self._no_api(answer) from None
-        told = _told(document)
-        status, said = answer.status_code, told or _short(answer.text) or answer.reason_phrase
+        status, document = answer.status_code, _json(answer)
+        if document is None and status < 500 and status not in (401, 403, 429):
+            raise self._no_api(answer)  # what a server says of itself, whatever speaks for it, is told below
+        text = "" if _is(answer, "text/html") else _short(answer.text)
+        said = _told(document) or text or answer.reason_phrase
         if status in (401, 403):
             if "Authorization" in answer.request.headers:
                 raise Unauthorized(f"{self.url} refuses the key: {said}")
@@ -176,13 +181,15 @@ class Endpoint:
             raise ModelNotFound(self._not_found(answer, model, said))
         if status == 429:
             wait = answer.headers.get("retry-after")
-            raise Busy(f"{self.url} is busy: {said}" + (f" Try again in {wait} s." if wait else ""))
+            raise Busy(f"{self.url} is busy: {_sentence(said)}" + (f" Try again in {wait} s." if wait else ""))
         kind: type[HarmoniumError] = BadRequest if status < 500 else RequestFailed
         if _error(document).get("code") == PromptTooLong.code:
             kind = PromptTooLong
         raise kind(f"{self.url} answers with {status}: {said}")
 
     def _not_found(self, answer: httpx2.Response, model: Any, said: str) -> str:
+        if _error(_json(answer)).get("code") == ModelNotFound.code:
+            return f"{self.url} has no model {model}: {said}"
         path = answer.request.url.path.removeprefix(httpx2.URL(self.url).path)
         asked = f"{self.url} has no {path}" if model is None else f"{self.url} has no {path}, or no model {model}"
         return f"{asked}: {said}"
@@ -195,6 +202,14 @@ class Endpoint:
             f"{answer.request.url} answered with {what} and status {answer.status_code}, not as OpenAI's API does; "
             f"check the address: it usually ends in /v1."
         )
+
+
+def _json(answer: httpx2.Response) -> Any:
+    """The document that an answer is, None where it is none."""
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 def _is(answer: httpx2.Response, kind: str) -> bool:
@@ -216,10 +231,16 @@ def _reason(error: Exception) -> str:
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)).rstrip(".") or type(error).__name__
 
 
-def _advice(url: str) -> str:
+def _advice(url: str, error: Exception) -> str:
+    if "SSL" in str(error) and "CERTIFICATE" not in str(error):
+        return "Does it speak plain http? Then give http:// in its address."
     if _is_this_machine(httpx2.URL(url).host):
         return "Is a server running there? `harmonium serve` starts one."
     return "Check the address."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _short(text: str) -> str:

@@ -149,7 +149,7 @@ class RemoteLLM:
             return {}  # some servers list none; whether it has the one that was named, the first answer shows
         entries = listed.get("data") if isinstance(listed, dict) else None
         found = [entry for entry in entries or () if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
-        return {entry["id"]: entry.get("max_model_len") or entry.get("context_length") for entry in found}
+        return {entry["id"]: _context(entry) for entry in found}
 
     def _only(self, names: Sequence[str]) -> str:
         if len(names) == 1:
@@ -216,6 +216,12 @@ class _Turn:
         result = refusal(call, self._offered) if function is None else functions.run(function, call)
         self.messages += [_message(call), call.answer(result.text)]
         return result
+
+
+def _context(entry: Mapping[str, Any]) -> int | None:
+    """Of a listed model; servers have two names for it, or none."""
+    sizes = (entry.get(name) for name in ("max_model_len", "context_length"))
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
 def _message(call: ToolCall) -> Message:

@@ -18,6 +18,7 @@ from harmonium.chat.events import (
     Usage,
 )
 from harmonium.chat.remote_api import Ask, Object, Reader, Round, chat_dicts, chosen, described, given
+from harmonium.chat.remote_reading import count_in, object_in, objects_in, text_in
 from harmonium.errors import RequestFailed
 from harmonium.harmony.messages import Message
 
@@ -26,7 +27,9 @@ _FINISH_REASONS = {
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
 }
+_FAILURES = ("content_filter", "error", "abort")
 _REASONING_KEYS = ("reasoning", "reasoning_content")
 
 
@@ -84,23 +87,23 @@ class _Reader:
         self._has_reasoned = has_reasoned
         self._reasoning: dict[str, list[str]] = {}
         self._text: list[str] = []
-        self._calls: dict[Any, _Call] = {}
+        self._calls: dict[int, _Call] = {}
         self._finish: FinishReason | None = None
         self._usage = Usage()
 
     def feed(self, data: Mapping[str, Any]) -> Iterator[Event]:
-        if usage := data.get("usage"):
+        if usage := object_in(data, "usage"):
             self._usage = _usage(usage)
-        for choice in data.get("choices") or ():
-            delta = choice.get("delta") or {}
+        for choice in objects_in(data, "choices"):
+            delta = object_in(choice, "delta") or object_in(choice, "message")  # the latter where nothing streams
             yield from self._read_reasoning(delta)
             for key in ("content", "refusal"):
-                if text := delta.get(key):
+                if text := text_in(delta, key):
                     self._text.append(text)
                     yield TextDelta(text)
-            for number, call in enumerate(delta.get("tool_calls") or ()):
-                yield from self._read_call(call, call.get("index", number))
-            if reason := choice.get("finish_reason"):
+            for number, call in enumerate(objects_in(delta, "tool_calls")):
+                yield from self._read_call(call, number if call.get("index") is None else count_in(call, "index"))
+            if reason := text_in(choice, "finish_reason"):
                 self._finish = _finish_reason(reason)
 
     def finish(self) -> Iterator[Event]:
@@ -142,14 +145,14 @@ class _Reader:
                 yield ReasoningDelta("\n")
             yield ReasoningDelta(text)
 
-    def _read_call(self, piece: Mapping[str, Any], index: Any) -> Iterator[Event]:
-        function = piece.get("function") or {}
+    def _read_call(self, piece: Mapping[str, Any], index: int) -> Iterator[Event]:
+        function = object_in(piece, "function")
         call = self._calls.get(index)
         if call is None:
             yield from self._end_calls()
-            call = _Call(piece.get("id") or f"call_{secrets.token_hex(12)}", function.get("name") or "")
+            call = _Call(text_in(piece, "id") or f"call_{secrets.token_hex(12)}", text_in(function, "name"))
             self._calls[index] = call
-        if text := function.get("arguments"):
+        if text := text_in(function, "arguments"):
             call.arguments.append(text)
             yield ToolCallDelta(call.id, call.name, text)
 
@@ -162,16 +165,17 @@ class _Reader:
 
 
 def _finish_reason(word: str) -> FinishReason:
-    if word not in _FINISH_REASONS:
+    """Servers have words of their own for an answer that ended by itself: eos, end_turn, stop_sequence."""
+    if word in _FAILURES:
         raise RequestFailed(f"The server ended the answer before its end: {word}.")
-    return _FINISH_REASONS[word]
+    return _FINISH_REASONS.get(word, FinishReason.STOP)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
-    completion, prompt = usage.get("completion_tokens_details") or {}, usage.get("prompt_tokens_details") or {}
+    completion, prompt = object_in(usage, "completion_tokens_details"), object_in(usage, "prompt_tokens_details")
     return Usage(
-        prompt=usage.get("prompt_tokens") or 0,
-        completion=usage.get("completion_tokens") or 0,
-        reasoning=completion.get("reasoning_tokens") or 0,
-        cached=prompt.get("cached_tokens") or 0,
+        prompt=count_in(usage, "prompt_tokens"),
+        completion=count_in(usage, "completion_tokens"),
+        reasoning=count_in(completion, "reasoning_tokens"),
+        cached=count_in(prompt, "cached_tokens"),
     )

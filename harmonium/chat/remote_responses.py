@@ -19,6 +19,7 @@ from harmonium.chat.events import (
     Usage,
 )
 from harmonium.chat.remote_api import Ask, Object, Reader, Round, chat_dicts, chosen, described, given
+from harmonium.chat.remote_reading import count_in, object_in, text_in
 from harmonium.errors import RequestFailed
 from harmonium.harmony.messages import Message
 
@@ -75,7 +76,7 @@ def _flat(response_format: Mapping[str, Any]) -> Object:
 class _Reader:
     def __init__(self, has_reasoned: bool) -> None:
         self._has_reasoned = has_reasoned
-        self._open: dict[str, Any] = {}  # the item that is being said
+        self._open: Mapping[str, Any] = {}  # the item that is being said
         self._reasoning_kind: str | None = None  # which of _REASONING_DELTAS tells the open item's reasoning
         self._reasoning: list[str] = []
         self._messages: list[Message] = []
@@ -87,31 +88,34 @@ class _Reader:
     def feed(self, data: Mapping[str, Any]) -> Iterator[Event]:
         kind = data.get("type")
         if kind == "response.output_item.added":
-            self._open, self._reasoning_kind = dict(data.get("item") or {}), None
+            self._open, self._reasoning_kind = object_in(data, "item"), None
             self._reasoning, self._text = [], []
         elif kind in _REASONING_DELTAS:
-            yield from self._read_reasoning(str(kind), data.get("delta") or "")
+            yield from self._read_reasoning(str(kind), text_in(data, "delta"))
         elif kind in ("response.output_text.delta", "response.refusal.delta"):
-            text = data.get("delta") or ""
+            text = text_in(data, "delta")
             self._text.append(text)
             yield TextDelta(text, "commentary" if self._is_preamble else "final")
         elif kind == "response.function_call_arguments.delta":
-            name, call_id = self._open.get("name", ""), self._open.get("call_id", "")
-            yield ToolCallDelta(call_id, name, data.get("delta") or "")
+            name, call_id = text_in(self._open, "name"), text_in(self._open, "call_id")
+            yield ToolCallDelta(call_id, name, text_in(data, "delta"))
         elif kind == "response.output_item.done":
-            yield from self._end_item(dict(data.get("item") or {}))
+            yield from self._end_item(dict(object_in(data, "item")))
         elif kind in _ENDS:
-            self._end = data.get("response") or {}
+            self._end = object_in(data, "response")
         elif kind == "error":
             raise RequestFailed(f"The server failed in the middle of its answer: {data.get('message') or data}")
+        elif kind is None and data.get("object") == "response":
+            raise RequestFailed("The server does not stream its responses; --api chat may do.")
 
     def finish(self) -> Iterator[Event]:
         if self._end is None:
             raise RequestFailed("The server's answer broke off before its end. Ask again.")
         status = self._end.get("status")
-        reason = (self._end.get("incomplete_details") or {}).get("reason")
-        if status == "failed" or (status == "incomplete" and reason != "max_output_tokens"):
-            told = (self._end.get("error") or {}).get("message") or reason or "it gave no reason."
+        reason = object_in(self._end, "incomplete_details").get("reason")
+        is_cut = status == "incomplete" and reason == "max_output_tokens"
+        if status not in ("completed", "cancelled") and not is_cut:
+            told = object_in(self._end, "error").get("message") or reason or "it gave no reason."
             raise RequestFailed(f"The server did not finish the answer: {told}")
         yield from ()
 
@@ -120,7 +124,7 @@ class _Reader:
         assert self._end is not None, "finish was called"
         reasons = {"completed": FinishReason.STOP, "incomplete": FinishReason.LENGTH, "cancelled": FinishReason.ABORT}
         reason = FinishReason.TOOL_CALLS if self._calls else reasons[str(self._end.get("status"))]
-        usage = _usage(self._end.get("usage") or {})
+        usage = _usage(object_in(self._end, "usage"))
         return Round(reason, usage, tuple(self._calls), tuple(self._messages), tuple(self._said))
 
     @property
@@ -143,7 +147,7 @@ class _Reader:
         if kind == "function_call":
             if item.get("status") == "incomplete":
                 return
-            call = ToolCall(item.get("call_id") or "", item.get("name") or "", item.get("arguments") or "")
+            call = ToolCall(text_in(item, "call_id"), text_in(item, "name"), text_in(item, "arguments"))
             self._calls.append(call)
             yield call
         elif kind == "reasoning" and self._reasoning:
@@ -155,10 +159,10 @@ class _Reader:
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
-    output, given_ = usage.get("output_tokens_details") or {}, usage.get("input_tokens_details") or {}
+    output, prompt = object_in(usage, "output_tokens_details"), object_in(usage, "input_tokens_details")
     return Usage(
-        prompt=usage.get("input_tokens") or 0,
-        completion=usage.get("output_tokens") or 0,
-        reasoning=output.get("reasoning_tokens") or 0,
-        cached=given_.get("cached_tokens") or 0,
+        prompt=count_in(usage, "input_tokens"),
+        completion=count_in(usage, "output_tokens"),
+        reasoning=count_in(output, "reasoning_tokens"),
+        cached=count_in(prompt, "cached_tokens"),
     )

@@ -95,6 +95,11 @@ def test_what_is_no_server_to_talk_to(models: Answer, kind: type[HarmoniumError]
         RemoteLLM(server.url)
 
 
+def test_a_server_without_tls_that_is_asked_for_it() -> None:
+    with other_server() as server, pytest.raises(ServerUnreachable, match="Does it speak plain http"):
+        RemoteLLM(server.url.replace("http:", "https:"))
+
+
 def failure(message: str, code: str | None, status: int, **headers: str) -> Answer:
     return document({"error": {"message": message, "type": "x", "param": None, "code": code}}, status, **headers)
 
@@ -108,14 +113,19 @@ BROKEN = events([{"choices": [{"delta": {"content": "Lim"}}]}], is_done=False)
         (
             failure("No such model.", "model_not_found", 404),
             ModelNotFound,
-            "has no /chat/completions, or no model m: No",
+            "/v1 has no model m: No such model",
         ),
+        (document({"detail": "Not Found"}, 404), ModelNotFound, "has no /chat/completions, or no model m: Not Found"),
         (failure("Too long.", "context_length_exceeded", 400), PromptTooLong, "answers with 400: Too long"),
         (failure("Unknown key.", None, 422), BadRequest, "answers with 422: Unknown key"),
         (failure("Slow down.", None, 429, **{"Retry-After": "3"}), Busy, r"is busy: Slow down\. Try again in 3 s\."),
         (failure("Oh.", None, 503), RequestFailed, "answers with 503: Oh"),
         (HTML, ServerUnreachable, "a web page"),
-        (document({"choices": []}), ServerUnreachable, r"something else \(application/json\)"),
+        (document({"choices": []}), RequestFailed, "broke off before its end"),
+        (document({"choices": "none"}), RequestFailed, 'not what OpenAI.s API has: choices is "none"'),
+        (Answer(b"<h1>Bad gateway</h1>", 502, "text/html"), RequestFailed, "answers with 502: Bad Gateway"),
+        (Answer(b"no", 403, "text/plain"), Unauthorized, "wants a key, which --api-key-env names: no"),
+        (failure("Slow", None, 429, **{"Retry-After": "3"}), Busy, r"is busy: Slow\. Try again in 3 s\."),
         (BROKEN, RequestFailed, r"The answer of http.* broke off: .*\. Ask again"),
         (events([{"choices": [{"delta": {"content": "Lim"}}]}]), RequestFailed, "broke off before its end"),
         (events([{"error": {"message": "No memory."}}]), RequestFailed, "in the middle of its answer: No memory"),

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -230,6 +231,50 @@ def test_dialects_of_the_chat_api() -> None:
     assert Reply.of(read(ChatCompletions(), chunks({"refusal": "No."})[:-1])).text == "No."
     cut = read(ChatCompletions(), chunks({"tool_calls": [CALL | {"index": 0}]}, end="length"))
     assert Reply.of(cut).tool_calls == () and Reply.of(cut).finish_reason is FinishReason.LENGTH
+
+
+def test_a_server_that_does_not_stream_is_read_all_the_same() -> None:
+    message = {"role": "assistant", "content": "Lima.", "reasoning_content": "Peru.", "tool_calls": None}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "eos"}], "usage": {"prompt_tokens": 7}}
+    with other_server(document(whole), document({"object": "response"})) as server:
+        reply = RemoteLLM(server.url).chat("What is the capital of Peru?")
+        assert (reply.text, reply.reasoning, reply.usage.prompt) == ("Lima.", "Peru.", 7)
+        assert reply.finish_reason is FinishReason.STOP, "whatever its word for that is"
+        with pytest.raises(RequestFailed, match="does not stream its responses; --api chat may do"):
+            RemoteLLM(server.url, api="responses").chat("What is the capital of Peru?")
+
+
+ODD: list[Any] = [5, "x", True, [7], {"x": 1}, [{"x": [1]}]]
+
+
+@pytest.mark.parametrize("api", list(ROUNDS))
+@given(data=st.data())
+def test_whatever_a_server_sends_instead_is_its_failure(api: ApiName, data: st.DataObject) -> None:
+    """A stream of which any part is something else is read, or is a failure that says so; nothing breaks here."""
+    stream = chunks({"content": "a", "tool_calls": [CALL | {"index": 0}]}, end="tool_calls")
+    if api == "responses":
+        stream = items(thought("a"), spoken("b"), called())
+    broken = replaced(stream, data.draw)
+    with suppress(RequestFailed):
+        Reply.of(read(ChatCompletions() if api == "chat" else Responses(), broken))
+
+
+def replaced(value: Any, draw: Callable[[st.SearchStrategy[Any]], Any]) -> Any:
+    """A part of a value, at any depth, replaced; events stay objects, as the endpoint makes sure."""
+    at = draw(st.integers(0, len(value) - 1))
+
+    def within(inner: Any) -> Any:
+        if not isinstance(inner, (dict, list)) or not inner or draw(st.integers(0, 3)) == 0:
+            return draw(st.sampled_from(ODD))
+        if isinstance(inner, list):
+            place = draw(st.integers(0, len(inner) - 1))
+            return [within(one) if number == place else one for number, one in enumerate(inner)]
+        name = draw(st.sampled_from(sorted(inner)))
+        return inner | {name: within(inner[name])}
+
+    event = value[at]
+    name = draw(st.sampled_from(sorted(event)))
+    return [*value[:at], event | {name: within(event[name])}, *value[at + 1 :]]
 
 
 def test_dialects_of_the_responses_api() -> None:
