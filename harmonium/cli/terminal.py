@@ -24,7 +24,7 @@ from harmonium.cli.markdown import MarkdownStream
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 CALL_WIDTH = 400
 ENDINGS = {
-    FinishReason.LENGTH: "The answer was cut after {0.completion:,} tokens; --max-tokens sets where, within the context.",
+    FinishReason.LENGTH: "The answer was cut after {0.completion:,} tokens; --max-tokens or the context sets where.",
     FinishReason.TOOL_ROUNDS: "The model was stopped: it called one tool after another without an answer.",
 }
 
