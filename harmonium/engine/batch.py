@@ -11,6 +11,7 @@ but its keys and values go to a page, and its id to a lane, that nobody has.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
@@ -232,10 +233,11 @@ class BatchBuilder:
             n_tokens = np.array([row.stop - row.start for row in rows], np.int64)
             row_of, ends = np.repeat(np.arange(len(rows)), n_tokens), n_tokens.cumsum()
             positions = np.arange(ends[-1]) + (lengths - ends)[row_of]
-            known = [
-                (*(row.request.tokens[row.start : row.start + row.n_tokens] or (FLYING,)), *row.drafts) for row in rows
-            ]
-            ids = np.array([token for tokens in known for token in tokens], np.int64)
+            known = array("q")
+            for row in rows:
+                known.extend(row.request.tokens[row.start : row.start + row.n_tokens] or (FLYING,))
+                known.extend(row.drafts)
+            ids = np.frombuffer(known, np.int64)
         query_starts = np.zeros(len(rows) + 1, np.int32)
         query_starts[1:] = ends
         pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE

@@ -96,6 +96,11 @@ class PagePool:
         if self.n_idle > self.n_kept:
             self._evict()
 
+    def give_all(self, pages: NDArray[np.int32]) -> None:
+        """Gives back a lane's pages, its end first: beginnings are of more use to others."""
+        for page in pages[::-1].tolist():
+            self.give(page)
+
     def forget(self, name: bytes) -> None:
         """Makes the page of that name, if there is one, unfindable."""
         page = self._page_of.pop(name, -1)
@@ -196,27 +201,27 @@ class KvCache:
 
     def extend(self, lane: int, length: int) -> None:
         """Reserves pages so that positions [0, length) have places; length is within `room`."""
-        held = self._lanes[lane]
-        for index in range(held.n_pages, pages_for(length)):
-            self.full_table[lane, index] = self.full.take()
-            self.sliding_table[lane, index] = self.sliding.take()
-            held.n_pages = index + 1
+        held, n_pages = self._lanes[lane], pages_for(length)
+        if n_new := max(0, n_pages - held.n_pages):
+            self.full_table[lane, held.n_pages : n_pages] = [self.full.take() for _ in range(n_new)]
+            self.sliding_table[lane, held.n_pages : n_pages] = [self.sliding.take() for _ in range(n_new)]
+            held.n_pages = n_pages
 
     def shrink(self, lane: int, length: int) -> None:
         """Gives back the pages that were reserved for positions from `length` on, where that is a page's begin."""
         held, n_pages = self._lanes[lane], pages_for(length)
         assert max(held.n_named, held.first) <= n_pages, "what is given back was written for nothing"
-        for index in range(held.n_pages - 1, n_pages - 1, -1):
-            self.full.give(int(self.full_table[lane, index]))
-            self.sliding.give(int(self.sliding_table[lane, index]))
+        for table, pool in ((self.full_table, self.full), (self.sliding_table, self.sliding)):
+            pool.give_all(table[lane, n_pages : held.n_pages])
         held.n_pages = min(held.n_pages, n_pages)
 
     def name(self, lane: int, names: Sequence[bytes], n_pages: int) -> None:
         """Offers the lane's pages up to n_pages, which are full of computed tokens and not yet released, to others."""
         held = self._lanes[lane]
-        for index in range(held.n_named, n_pages):
-            self.full.name(int(self.full_table[lane, index]), names[index])
-            self.sliding.name(int(self.sliding_table[lane, index]), names[index])
+        new = slice(held.n_named, n_pages)
+        for table, pool in ((self.full_table, self.full), (self.sliding_table, self.sliding)):
+            for page, name in zip(table[lane, new].tolist(), names[new], strict=True):
+                pool.name(page, name)
         held.n_named = n_pages
 
     def mark(self, lane: int, length: int) -> None:
@@ -229,17 +234,15 @@ class KvCache:
         """Gives back sliding pages that no token at position `length` or later sees: those before its window."""
         held = self._lanes[lane]
         first = min(self._first_seen(length), held.n_pages)
-        for index in range(held.first, first):
-            self.sliding.give(int(self.sliding_table[lane, index]))
+        for page in self.sliding_table[lane, held.first : first].tolist():
+            self.sliding.give(page)
         held.first = max(held.first, first)
 
     def free(self, lane: int) -> None:
-        """Gives back all that the lane holds, its end first: beginnings are of more use to others."""
+        """Gives back all that the lane holds."""
         held = self._lanes[lane]
-        for index in range(held.n_pages - 1, -1, -1):
-            self.full.give(int(self.full_table[lane, index]))
-        for index in range(held.n_pages - 1, held.first - 1, -1):
-            self.sliding.give(int(self.sliding_table[lane, index]))
+        self.full.give_all(self.full_table[lane, : held.n_pages])
+        self.sliding.give_all(self.sliding_table[lane, held.first : held.n_pages])
         self._lanes[lane] = Lane()
 
     def forget(self, names: Sequence[bytes]) -> None:
@@ -265,6 +268,11 @@ def pages_for(length: int) -> int:
 
 def extend_names(names: list[bytes], tokens: Sequence[int], n_pages: int) -> None:
     """Appends the names of the pages up to n_pages, where tokens (n_pages * PAGE_SIZE and more) begins with names."""
-    for index in range(len(names), n_pages):
-        page = array("q", tokens[index * PAGE_SIZE : (index + 1) * PAGE_SIZE]).tobytes()
-        names.append(blake2b(page, digest_size=16, key=names[-1] if names else b"").digest())
+    if len(names) >= n_pages:
+        return
+    start = len(names) * PAGE_SIZE
+    ids = memoryview(array("i", tokens[start : n_pages * PAGE_SIZE]))
+    name = names[-1] if names else b""
+    for at in range(0, len(ids), PAGE_SIZE):
+        name = blake2b(name + ids[at : at + PAGE_SIZE], digest_size=16).digest()
+        names.append(name)

@@ -154,7 +154,10 @@ class Scheduler:
             self.cache.name(request.lane, request.names, n_full)
             for name in request.names[row.start // PAGE_SIZE : n_full]:
                 self._has_computed(request, name)
-        ends = [i for i, token in enumerate(request.tokens[row.start : stop], row.start + 1) if token in self._end_ids]
+        new = request.tokens[row.start : stop]
+        ends: list[int] = []
+        if not self._end_ids.isdisjoint(new):
+            ends = [i for i, token in enumerate(new, row.start + 1) if token in self._end_ids]
         for length in [*ends, request.n_prompt] if row.start < request.n_prompt <= stop else ends:
             self.cache.mark(request.lane, length)
         self.cache.release_behind(request.lane, stop)
