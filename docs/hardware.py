@@ -24,8 +24,8 @@ sentence, and no precision changes by itself.
 ## What fits
 
 Requests at once of 8,192 tokens each / of 131,072, the whole context. Unless it is told otherwise (`n_rows`,
-`cache_bytes`), an engine takes {gpu.n_rows} on a GPU and {cpu.n_rows} on a CPU, with {gpu_cache} and {cpu_cache} for
-keys and values. Memory is what the maker states, in GB of 10**9 bytes.
+`cache_bytes`), an engine takes {gpu.n_rows} on a GPU and {cpu.n_rows} on a CPU (nano: {gpu.n_rows}), with
+{gpu_cache} and {cpu_cache} for keys and values. Memory is what the maker states, in GB of 10**9 bytes.
 
 """
 NOTES = """

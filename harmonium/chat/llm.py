@@ -68,7 +68,7 @@ class LLM:
         default what suits the device; context: by default what the model was made for, as far as memory allows.
         speculate: "ngram" guesses ids ahead from what was said, any other name or path is a model that does; answers
         are the same, and come faster where the guesses are good. batch: requests computed at once, while others wait;
-        by default 32 on a CPU, up to 256 on a GPU.
+        by default up to 256, and 32 of a large model on a CPU.
         """
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadRequest(f"batch is {batch!r}; give a whole number, 1 or more.")

@@ -60,7 +60,7 @@ class ServeOptions:
     store share it."""
 
     batch: int | None = None
-    """Requests computed at once, while others wait; by default 32 on a CPU, up to 256 on a GPU."""
+    """Requests computed at once, while others wait; by default up to 256, and 32 of a large model on a CPU."""
 
     api_key: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
     """A key that requests must have, or NAME=KEY; may be given several times. `harmonium keys` makes lasting ones."""

@@ -140,7 +140,7 @@ class Plan:
 
     def most_requests(self, context: int) -> int:
         """How many requests of that length fit at once; no more than an engine takes by default."""
-        low, high = 0, sizes.defaults_for(self.hardware.device).n_rows
+        low, high = 0, sizes.most_rows(self.config, self.hardware.device)
         while low < high:
             middle = (low + high + 1) // 2
             if replace(self, context=context, concurrency=middle).fits:

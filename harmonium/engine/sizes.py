@@ -26,6 +26,9 @@ LEFT_OVER_BYTES = {"cpu": 0, "cuda": 5 * 10**8}
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 LEAST_ROWS = 8
 """Requests at once that an engine takes on a small GPU, too."""
+MOST_ROWS = 256
+WINDOWS_SHARE = 1 / 16
+"""Of a CPU's cache: what the windows of a small model's requests may take, so that it serves more of them at once."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,26 @@ class Defaults:
 
 
 CPU = Defaults(n_rows=32, token_budget=512, cache_bytes=2**31, kept_tokens=2**15)
-ACCELERATOR = Defaults(n_rows=256, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
+ACCELERATOR = Defaults(n_rows=MOST_ROWS, token_budget=8192, cache_bytes=2**33, kept_tokens=None)
 
 
 def defaults_for(device: str) -> Defaults:
     return CPU if device == "cpu" else ACCELERATOR
+
+
+def most_rows(config: ModelConfig, device: str) -> int:
+    """Requests at once that an engine takes unless it is told otherwise, where there is memory for them.
+
+    A small model on a CPU takes as many as a GPU does: in a batch, nobody waits for somebody else's whole answer.
+    """
+    found = defaults_for(device)
+    n_rows, cached = found.n_rows, cache_dtype(device, "float32")
+    while n_rows < MOST_ROWS:
+        windows = PageCounts(0, PageCounts.needed(config, PAGE_SIZE, 2 * n_rows, found.token_budget).sliding)
+        if windows.bytes(config, cached) > found.cache_bytes * WINDOWS_SHARE:
+            break
+        n_rows *= 2
+    return n_rows
 
 
 def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: int) -> Defaults:
@@ -51,7 +69,7 @@ def defaults_within(config: ModelConfig, device: str, dtype: str, free_bytes: in
 
     free_bytes: beside the weights. dtype is that of the weights that are not packed.
     """
-    found = defaults_for(device)
+    found = replace(defaults_for(device), n_rows=most_rows(config, device))
     while device != "cpu" and found.n_rows > LEAST_ROWS:
         n_rows, budget = found.n_rows, found.token_budget
         windows = PageCounts(0, PageCounts.needed(config, PAGE_SIZE, n_rows, budget).sliding)

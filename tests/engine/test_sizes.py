@@ -112,6 +112,16 @@ def test_models_fit_the_cards_that_they_were_made_for(model: str, gb: int, rows:
     assert cache + steps + sizes.graphs_bytes(made.config, "cuda", "bfloat16", taken[0]) <= left
 
 
+def test_a_small_model_answers_more_people_at_once_on_a_cpu() -> None:
+    """Nobody waits for a whole answer of somebody else's; a large model's windows would take the others' pages."""
+    large = outline.of("20b").config
+    assert (sizes.most_rows(NANO, "cpu"), sizes.most_rows(large, "cpu"), sizes.most_rows(large, "cuda")) == (
+        256,
+        32,
+        256,
+    )
+
+
 def test_sliding_layers_cost_their_window_whatever_the_context() -> None:
     pages = [PageCounts.needed(NANO, context, 4, 512) for context in (2048, 131_072)]
     assert pages[0].sliding == pages[1].sliding and pages[1].full == 64 * pages[0].full
