@@ -100,6 +100,15 @@ class Responding:
             self.error = failure
             for fields in await self.abandon(failure):
                 yield fields
+        if self.error is not None:
+            self._note(call, self.error)
+
+    def _note(self, call: Call, error: HarmoniumError) -> None:
+        """For the metrics and the log, which a response in the background has behind it."""
+        if self._asked.background:
+            self._server.metrics.errors.labels(error.code).inc()
+        else:
+            call.notes["code"] = error.code
 
     async def abandon(self, error: HarmoniumError | None = None) -> Sequence[Fields]:
         """The events of a response that ends early: failed by an error, else cancelled."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from harmonium.errors import HarmoniumError
+from harmonium.errors import CannotWrite, HarmoniumError, Unavailable
 from harmonium.server.background import Background
 from harmonium.server.recall import Recall
 from harmonium.server.sealing import Seal, load_seal
@@ -17,6 +19,8 @@ from harmonium.server.store_conversations import ConversationStore
 from harmonium.server.store_responses import ResponseStore
 
 EXPIRE_EVERY_S = 3600.0
+CHECK_WITHIN_S = 5.0
+CHECK_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -32,6 +36,7 @@ class State:
         self._database = database
         self._tasks: set[asyncio.Task[object]] = set()
         self._expiring: asyncio.Task[None] | None = None
+        self._is_writable, self._checked_at = True, -math.inf
 
     @staticmethod
     def open(place: str | Path, key_file: Path, model: str, ttl_s: float) -> State:
@@ -56,6 +61,19 @@ class State:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def check(self) -> None:
+        """Raises Unavailable where nothing can be stored, as it was found a second ago or is now."""
+        if time.monotonic() - self._checked_at >= CHECK_EVERY_S:
+            try:
+                async with asyncio.timeout(CHECK_WITHIN_S):
+                    await self._database.check()
+                self._is_writable = True
+            except (CannotWrite, TimeoutError):
+                self._is_writable = False
+            self._checked_at = time.monotonic()
+        if not self._is_writable:
+            raise Unavailable("The server's store cannot be written now; its log says why.")
 
     async def _expire(self) -> None:
         while True:

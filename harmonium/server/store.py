@@ -10,18 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from harmonium.errors import BadRequest, CannotWrite
-from harmonium.server.store_tables import LONGEST_ID, metadata
+from harmonium.server.store_tables import LONGEST_ID, VERSION, metadata, store
 
 N_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 30_000
@@ -37,27 +45,45 @@ class Database:
     """Tables that are there, and a way to use them from asyncio."""
 
     def __init__(self, url: URL) -> None:
-        """Makes what is missing. Raises CannotWrite where the database cannot be reached or written."""
+        """Makes what is missing. Raises CannotWrite where the database cannot be reached or written, and BadRequest for
+        tables of another version.
+        """
         self._is_sqlite = url.get_backend_name() == "sqlite"
         n_threads = 1 if self._is_sqlite else N_CONNECTIONS
         self._engine = create_engine(url, pool_size=n_threads, max_overflow=0, pool_pre_ping=not self._is_sqlite)
         self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="harmonium-store")
         if self._is_sqlite:
             event.listen(self._engine, "connect", _set_up_sqlite)
+        shown = url.render_as_string(hide_password=True)
         try:
-            self._make_tables()
-        except OperationalError as error:
-            self._threads.shutdown()
-            shown = url.render_as_string(hide_password=True)
+            self._make_tables(shown)
+        except DBAPIError as error:
+            self.close()
             raise CannotWrite(f"The store {shown} cannot be opened: {str(error.orig).strip()}.") from error
+        except BadRequest:
+            self.close()
+            raise
 
-    def _make_tables(self) -> None:
+    def _make_tables(self, shown: str) -> None:
         """One process after the other, so that servers may start in the same moment."""
         with self._engine.begin() as connection:
             connection.exec_driver_sql(
                 "BEGIN IMMEDIATE" if self._is_sqlite else f"SELECT pg_advisory_xact_lock({TABLES_LOCK})"
             )
+            if inspect(connection).has_table(store.name):
+                version = connection.execute(select(store.c.version)).scalar_one()
+                if version != VERSION:
+                    raise BadRequest(
+                        f"The store {shown} has tables of version {version}, and this Harmonium reads version "
+                        f"{VERSION}; use the Harmonium that made it, or give another --store."
+                    )
+                return
             metadata.create_all(connection)
+            connection.execute(insert(store).values(version=VERSION, checked_at=time.time()))
+
+    async def check(self) -> None:
+        """Writes something. Raises CannotWrite where nothing can be."""
+        await self.run(lambda connection: connection.execute(update(store).values(checked_at=time.time())))
 
     async def run(self, action: Callable[[Connection], Found]) -> Found:
         """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing.
@@ -70,7 +96,9 @@ class Database:
         try:
             with self._engine.begin() as connection:
                 return action(connection)
-        except OperationalError as error:
+        except (DataError, IntegrityError, ProgrammingError):
+            raise  # a bug of ours
+        except DBAPIError as error:
             log.error("The store fails: %s", error.orig)
             raise CannotWrite("The server's store cannot be used now; nothing was stored. Its log says why.") from error
 

@@ -2,7 +2,8 @@
 
 `owner` is whose a row is: the name of an API key, or empty where none is asked for; nobody reads another's rows. An
 item belongs to a response, to a conversation, or to both. `said`: the harmony messages behind an item, with their exact
-ids (exact_messages.py). `beat_at`: when the process that computes a response last said that it still does.
+ids (exact_messages.py). `beat_at`: when the process that computes a response last said that it still does. `store` has
+one row, with the version of these tables; whoever changes them counts it up.
 """
 
 from __future__ import annotations
@@ -10,9 +11,17 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table
 
 LONGEST_ID = 128
+VERSION = 1
 
 metadata = MetaData()
 _Id = String(LONGEST_ID)
+
+store = Table(
+    "store",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("checked_at", Float, nullable=False),
+)
 
 responses = Table(
     "responses",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harmonium import LLM, BadRequest, RequestFailed
 from harmonium.engine.speculative import Worth
-from harmonium.server import sse
+from harmonium.server import sse, state
 from harmonium.server.calls import Call
 from harmonium.server.merging import merged
 from tests.server.conftest import Running, Start
@@ -69,6 +71,38 @@ def test_an_engine_that_has_stopped_is_not_ready(start: Start, monkeypatch: pyte
         gone = server.http.get("/ready")
         assert gone.status_code == 500 and "The engine has stopped" in gone.json()["error"]["message"]
         assert server.http.get("/health").status_code == 200
+
+
+def test_a_store_that_fails_makes_unready_and_counts(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures are counted once each, whether they come as an answer, in a stream or in the background."""
+    monkeypatch.setattr(state, "CHECK_EVERY_S", 0.0)
+    with start(store=tmp_path / "store.db") as server, sqlite3.connect(tmp_path / "store.db") as outside:
+        assert server.http.get("/ready").status_code == 200
+        outside.execute("ALTER TABLE store RENAME TO elsewhere")
+        outside.execute("ALTER TABLE items RENAME TO lost")
+        outside.commit()
+        unready = server.http.get("/ready")
+        assert (unready.status_code, unready.json()["error"]["code"]) == (503, "unavailable")
+        asked = {"input": "Hi", "max_output_tokens": 4}
+        assert server.http.post("/v1/responses", json=asked).status_code == 500
+        with server.http.stream("POST", "/v1/responses", json=asked | {"stream": True}) as answer:
+            assert answer.status_code == 200 and "event: response.failed" in [*answer.iter_lines()]
+        assert figures(server)["harmonium_errors_total[('code', 'cannot_write')]"] == 2
+        outside.execute("ALTER TABLE elsewhere RENAME TO store")
+        outside.execute("ALTER TABLE lost RENAME TO items")
+        outside.commit()
+        assert server.http.get("/ready").status_code == 200
+
+
+def test_a_failure_in_the_background_is_counted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start() as server:
+        monkeypatch.setattr(server.llm.engine, "step", lambda: 1 / 0)
+        made = server.post("/responses", input="Hi", background=True)
+        with server.http.stream("GET", f"/v1/responses/{made['id']}?stream=true") as answer:
+            assert "event: response.failed" in [*answer.iter_lines()]
+        assert figures(server)["harmonium_errors_total[('code', 'request_failed')]"] == 1
 
 
 async def written(events: AsyncGenerator[bytes, None]) -> list[bytes]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, insert, text
 
 from harmonium.errors import BadRequest, CannotWrite
 from harmonium.harmony.messages import Message
@@ -25,7 +25,8 @@ from harmonium.server.sealing import load_seal
 from harmonium.server.store import Database, open_database
 from harmonium.server.store_conversations import ConversationStore, page
 from harmonium.server.store_responses import STALE_S, Item, ResponseStore, StoredResponse
-from harmonium.server.store_tables import items, metadata, responses
+from harmonium.server.store_tables import VERSION, items, metadata, responses
+from harmonium.server.store_tables import store as versions
 
 OWNER, OTHER = "me", "you"
 
@@ -259,6 +260,42 @@ def test_a_store_that_cannot_be_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(CannotWrite, match="cannot be opened"):
         open_database(tmp_path / "taken")
+
+
+def test_a_file_that_is_no_store_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("No database, but a text that is long enough to be read as the head of one. " * 2)
+    with pytest.raises(CannotWrite, match="cannot be opened: file is not a database"):
+        open_database(tmp_path / "text")
+
+
+def test_tables_of_another_version_are_refused_and_those_of_none_are_the_first(place: Any, database: Database) -> None:
+    store = ResponseStore(database)
+
+    async def set_to(version: int | None) -> None:
+        await database.run(lambda connection: connection.execute(delete(versions)))
+        if version is not None:
+            await database.run(lambda c: c.execute(insert(versions).values(version=version, checked_at=0.0)))
+
+    asyncio.run(store.add(OWNER, response("resp_1")))
+    asyncio.run(set_to(VERSION + 1))
+    with pytest.raises(BadRequest, match=f"version {VERSION + 1}, and this Harmonium reads version {VERSION}"):
+        open_database(place)
+    asyncio.run(database.run(lambda connection: versions.drop(connection)))
+    again = open_database(place)
+    assert asyncio.run(ResponseStore(again).get(OWNER, "resp_1")) is not None
+    again.close()
+    open_database(place).close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no modes")
+def test_what_is_stored_is_its_owners_to_read(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "folder" / "store.db")
+    asyncio.run(ResponseStore(database).add(OWNER, response("resp_1")))
+    files = sorted((tmp_path / "folder").iterdir())
+    assert [file.name for file in files] == ["store.db", "store.db-shm", "store.db-wal"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
+    database.close()
 
 
 @given(st.lists(st.integers()), st.integers(1, 9), st.booleans())

@@ -25,8 +25,11 @@ async def health() -> dict[str, Any]:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(server: Server) -> dict[str, Any]:
-    """A request would be taken now. Raises RequestFailed where the engine has stopped, Busy where the queue is full."""
+    """A request would be taken now. Raises RequestFailed where the engine has stopped, Unavailable where nothing can be
+    stored, Busy where the queue is full.
+    """
     server.llm.engine.check_running()
+    await server.state.check()
     if server.llm.engine.engine.scheduler.is_full:
         raise Busy("The queue is full; come again in a second.")
     return {"status": "ready", "model": server.name}
