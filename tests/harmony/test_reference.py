@@ -30,7 +30,7 @@ from tests.harmony.oracle import ours, theirs
 from tests.harmony.schemas import tour
 
 N_DEEP, AT_LEAST = 5000, 100
-N_QUICK = 500
+N_QUICK = 700
 PHASES = (Phase.generate, Phase.shrink)
 KEEP_ALL = oh.RenderConversationConfig(auto_drop_analysis=False)
 
