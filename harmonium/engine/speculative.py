@@ -25,6 +25,9 @@ LONGEST_PAUSE = 256
 """Steps without a draft before it is tried again, where drafts earned nothing again and again."""
 
 FIRST_PAUSE = 4
+LONGEST_FIRST_PAUSE = 32
+"""Steps that a new request waits at most, where other requests' trials have earned nothing."""
+
 UNKNOWN_SHARE = 0.3
 """What one more token costs relative to a step without tokens, until it has been measured."""
 
@@ -177,7 +180,7 @@ class Speculation:
     def __init__(self, drafter: Drafter, vocab_size: int) -> None:
         self.drafter, self.costs, self.vocab_size = drafter, Costs(), vocab_size
         self.n_drafted = self.n_stood = 0
-        self._all = Record(6.0, 10.0)
+        self._all = Record(6.0, 10.0)  # its pause is that with which a new request begins
         self._worth: dict[int, Worth] = {}  # by the number of requests, in powers of two
         self._records: dict[int, Record | None] = {}  # None: its drafter failed
 
@@ -228,6 +231,7 @@ class Speculation:
         if record.wait < 0:  # it was a trial
             record.pause = FIRST_PAUSE if n_stood else min(2 * record.pause, LONGEST_PAUSE)
             record.wait = record.pause
+            self._all.pause = FIRST_PAUSE if n_stood else min(2 * self._all.pause, LONGEST_FIRST_PAUSE)
 
     def forget(self, request: Request) -> None:
         """The request has ended."""
@@ -238,7 +242,8 @@ class Speculation:
         """How many drafts earn more than they cost: those whose chance to stand, with all before, is `least`."""
         if request.id not in self._records:
             chance = min(max(self._all.chance, 0.01), 0.9)
-            self._records[request.id] = Record(2 * chance, 2.0)
+            wait = self._all.pause if self._all.pause > FIRST_PAUSE else 0
+            self._records[request.id] = Record(2 * chance, 2.0, self._all.pause, wait)
         record = self._records[request.id]
         if record is None:
             return 0
