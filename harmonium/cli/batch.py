@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext
@@ -18,6 +19,7 @@ from harmonium.errors import BadRequest
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
 
+ADDRESS = re.compile(r"/v1(/[\w-]+)+")
 RETRIED = frozenset({429, 499, 500, 502, 503, 504})
 """Statuses that another attempt may not meet again."""
 
@@ -141,10 +143,14 @@ def _id(request: dict[str, Any], seen: set[str]) -> str:
 
 
 def _check(request: dict[str, Any]) -> None:
+    from harmonium.server import plain_json
+
     url, body = request.get("url"), request.get("body")
     if not isinstance(body, dict):
         raise BadRequest('its "body" is no object, such as {"messages": [...]}.')
-    if not isinstance(url, str) or not url.startswith("/v1/") or request.get("method", "POST") != "POST":
+    plain_json.check(body)
+    is_address = isinstance(url, str) and ADDRESS.fullmatch(url)
+    if not is_address or request.get("method", "POST") != "POST":
         raise BadRequest("its url has to be one of /v1/..., and its method POST.")
     for name in ("stream", "background"):
         if body.get(name):

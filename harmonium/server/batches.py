@@ -12,6 +12,7 @@ import httpx2
 
 from harmonium.chat.llm import LLM
 from harmonium.server.app import create_app
+from harmonium.server.plain_json import dump
 from harmonium.server.settings import Settings
 
 
@@ -43,7 +44,7 @@ async def answered(
 
 
 async def _answer(client: httpx2.AsyncClient, request: Mapping[str, Any]) -> dict[str, Any]:
-    response = await client.post(request["url"], json=request["body"])
+    response = await client.post(request["url"], content=dump(request["body"]))
     told = {
         "status_code": response.status_code,
         "request_id": response.headers.get("x-request-id"),

@@ -55,9 +55,11 @@ NO_REQUESTS = (
     (line("a", "x", "/metrics"), "a", "line 4: its url has to be one of /v1/"),
     (line("b", "x", stream=True), "b", "line 5: a batch waits for whole answers; leave out stream"),
     (line("c", "x", "/v1/responses", background=True), "c", "line 6: a batch waits for whole answers; leave out back"),
-    (line("d", "What is 2 + 2?"), None, ""),
+    (line("d", "What is 2 + 2? \ud800"), None, ""),
     (line("d", "y"), None, "line 8: it needs a custom_id of its own"),
     ('{"custom_id": "e", "url": "/v1/responses"}', "e", 'line 9: its "body" is no object'),
+    (line("f", "x", temperature=float("nan")), "f", "line 10: The body has a nan"),
+    (line("g", "x", "/v1/\0"), "g", "line 11: its url has to be one of /v1/"),
 )
 
 

@@ -31,7 +31,6 @@ WITHOUT_EFFECT = frozenset(
     [
         "access_programs",
         "background_options",
-        "context_management",
         "image",
         "moderation",
         "prompt_cache_options",
