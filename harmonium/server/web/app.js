@@ -25,7 +25,12 @@ const session = new Session({ api, store, settings });
 session.addEventListener("notice", ({ detail }) => notify(detail.text));
 if (!store.isKept) notify("This browser keeps nothing for this page: conversations are lost when it is closed.");
 
-const models = new Models({ api, settings, onKey: () => dialog.open("key"), onChange: () => composer.update() });
+const models = new Models({
+  api,
+  settings,
+  onKey: (why) => dialog.open("key", why),
+  onChange: () => composer.update(),
+});
 const dialog = new SettingsDialog({ session, settings, confirm, onKey: () => models.load() });
 const scroll = new Scroll(byId("scroller"), byId("jump"));
 
@@ -60,7 +65,7 @@ const composer = new Composer({
   contextOf: () => models.context,
   onEditLast: () => thread.view(session.turn).startEdit(),
 });
-const sidebar = new Sidebar({ session, confirm });
+const sidebar = new Sidebar({ session, confirm, show: (number) => thread.show(number) });
 connectKeyboard({ session, sidebar, composer });
 showWelcome({ session, composer });
 

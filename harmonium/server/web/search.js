@@ -12,18 +12,27 @@ export function fold(text) {
 
 /** All of a conversation that search looks at, folded. */
 export function searchable(conversation) {
-  return fold([conversation.title, ...said(conversation)].join("\n"));
+  const texts = conversation.turns.flatMap((turn) => [turn.question, answerOf(turn)]);
+  return fold([conversation.title, ...texts].join("\n"));
 }
 
-/** Where one of some folded words stands that the title does not have: [before, match, after], or null. */
+/**
+ * The line with most of some folded words that the title does not have, as {turn: its number, parts: [before, match,
+ * after]}, or null where the title has all of them.
+ */
 export function excerpt(conversation, words) {
   const title = fold(conversation.title);
   const wanted = words.filter((word) => !title.includes(word));
-  for (const line of wanted.length ? said(conversation).flatMap((text) => text.split("\n")) : []) {
-    const word = wanted.find((one) => fold(line).includes(one));
-    if (word) return cut(line, word);
-  }
-  return null;
+  if (!wanted.length) return null;
+  let best = { found: [] };
+  conversation.turns.forEach((turn, number) => {
+    for (const line of [turn.question, answerOf(turn)].join("\n").split("\n")) {
+      const folded = fold(line);
+      const found = wanted.filter((word) => folded.includes(word));
+      if (found.length > best.found.length) best = { found, line, turn: number };
+    }
+  });
+  return best.found.length ? { turn: best.turn, parts: cut(best.line, best.found[0]) } : null;
 }
 
 /** Folding may change how many characters there are, so the match is found by folding one after the other. */
@@ -39,8 +48,4 @@ function cut(line, word) {
     characters.slice(start, end).join(""),
     characters.slice(end, end + AFTER).join(""),
   ];
-}
-
-function said({ turns }) {
-  return turns.flatMap((turn) => [turn.question, answerOf(turn)]);
 }

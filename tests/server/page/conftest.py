@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,11 +76,14 @@ def load(page: Page, url: str) -> None:
 
 @pytest.fixture
 def open_page(browser: Browser, server: Running) -> Open:
-    """open_page(url=..., allowed=..., **Playwright's context options): the page in a profile of its own."""
+    """open_page(url=..., allowed=..., **Playwright's context options): the page in a profile of its own.
+
+    allowed: the complaints that the test provokes.
+    """
 
     @contextmanager
-    def begin(url: str = server.url, allowed: str | None = None, **options: Any) -> Iterator[Page]:
-        complaints = Complaints(allowed=[allowed] if allowed else [])
+    def begin(url: str = server.url, allowed: str | Sequence[str] = (), **options: Any) -> Iterator[Page]:
+        complaints = Complaints(allowed=[allowed] if isinstance(allowed, str) else list(allowed))
         with profile(browser, **options) as page:
             complaints.listen(page)
             load(page, url)

@@ -187,8 +187,10 @@ def test_a_conversation_that_is_too_long_is_told_with_a_way_on(open_page: Open, 
 def test_a_server_with_keys_asks_for_one(open_page: Open, start: Start) -> None:
     with start(api_keys={"me": "sk-secret-1"}) as one, open_page(one.url, allowed="status of 401") as page:
         expect(page.locator("#key")).to_be_focused()
+        expect(page.locator("#key-state")).to_have_text("This server asks for an API key.")
         page.fill("#key", "wrong")
         page.click("#settings button[value=save]")
+        expect(page.locator("#key-state")).to_contain_text("This API key is not valid here")
         expect(page.locator("#key")).to_be_focused()
         page.fill("#key", "sk-secret-1")
         page.click("#settings button[value=save]")
@@ -205,10 +207,17 @@ def test_a_server_with_keys_asks_for_one(open_page: Open, start: Start) -> None:
         assert "Paris" in ask(page, CAPITAL)
 
 
-def test_it_works_on_a_plain_address_of_a_network(open_page: Open, server: Running) -> None:
-    url = server.url.replace("127.0.0.1", "harmonium.test")
-    with open_page(url, allowed="Cross-Origin-Opener-Policy") as page:
+def test_it_works_on_a_plain_address_of_a_network(open_page: Open, start: Start) -> None:
+    with (
+        start(api_keys={"me": "sk-secret-1"}) as one,
+        open_page(
+            one.url.replace("127.0.0.1", "harmonium.test"), allowed=("Cross-Origin-Opener-Policy", "status of 401")
+        ) as page,
+    ):
         assert not page.evaluate("isSecureContext")
+        page.fill("#key", "sk-secret-1")
+        page.click("#settings button[value=save]")
+        expect(page.locator("#model")).to_have_value("nano")
         shown = ask(page, CAPITAL)
         page.click("[aria-label='Copy the answer']")
         page.focus("#prompt")

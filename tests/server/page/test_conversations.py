@@ -35,6 +35,19 @@ def test_they_are_kept_and_found_again(page: Page) -> None:
     assert len(stored(page)) == 2
 
 
+def test_a_search_leads_to_what_it_found(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 420})
+    for question in (CAPITAL, COUNT, "What is 12 + 30?"):
+        ask(page, question)
+    page.fill("#search", "word straw")
+    assert page.locator(".found").inner_text().endswith("in the word 'strawberry'?")
+    page.click(".conversation")
+    expect(page.locator(".bubble", has_text=COUNT)).to_be_in_viewport()
+    expect(page.locator(".bubble", has_text=CAPITAL)).not_to_be_in_viewport()
+    page.press("#search", "Escape")
+    expect(page.locator(".found")).to_have_count(0)
+
+
 def test_they_go_on_where_they_were(page: Page) -> None:
     ask(page, COUNT)
     page.reload()

@@ -13,7 +13,7 @@ export class Models {
   #onChange;
   #served = [];
 
-  /** onKey(): the server wants a key. onChange(): another model is chosen. */
+  /** onKey(why): the server wants a key, and says why. onChange(): another model is chosen. */
   constructor({ api, settings, onKey, onChange }) {
     this.#api = api;
     this.#settings = settings;
@@ -32,7 +32,8 @@ export class Models {
     try {
       this.#served = await this.#api.models();
     } catch (error) {
-      if (error.status === 401) return this.#onKey();
+      if (error.status === 401)
+        return this.#onKey(this.#settings.key ? error.message : "This server asks for an API key.");
       notify(`${error.message} The page asks again until it does.`);
       setTimeout(() => this.load(), AGAIN_MS);
       return undefined;

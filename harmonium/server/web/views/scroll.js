@@ -28,8 +28,13 @@ export class Scroll {
   }
 
   toStart() {
+    this.to(this.#area.firstElementChild);
+  }
+
+  /** element: one inside the area. */
+  to(element) {
     this.#isFollowing = false;
-    this.#area.scrollTop = 0;
+    element.scrollIntoView({ block: "start" });
     this.#showJump();
   }
 

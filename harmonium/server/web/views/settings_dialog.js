@@ -29,13 +29,15 @@ export class SettingsDialog {
     this.#connectData();
   }
 
-  /** Opens the dialog, at the field of this id where one is given. */
-  open(field) {
+  /** Opens the dialog, at the field of this id where one is given. why: what the server says of the key. */
+  open(field, why = "") {
     const { instructions, temperature, longest, tools } = this.#session.current.options;
     byId("instructions").value = instructions;
     byId("longest").value = longest ?? "";
     byId("tools").value = tools.length ? JSON.stringify(tools, null, 2) : "";
     byId("key").value = this.#settings.key;
+    setText(byId("key-state"), why);
+    byId("key").setAttribute("aria-invalid", String(Boolean(why)));
     byId("key-kept").checked = this.#settings.isKeyKept;
     byId(`theme-${this.#settings.theme}`).checked = true;
     this.#setTemperature(temperature);

@@ -8,12 +8,15 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export class Sidebar {
   #session;
   #confirm;
+  #show;
   #folded = new WeakMap(); // conversation -> {updated, text} for search
   #renaming = null;
 
-  constructor({ session, confirm }) {
+  /** show(number): brings a turn of the open conversation into view. */
+  constructor({ session, confirm, show }) {
     this.#session = session;
     this.#confirm = confirm;
+    this.#show = show;
     this.element = byId("sidebar");
     this.list = byId("conversations");
     this.search = byId("search");
@@ -113,11 +116,12 @@ export class Sidebar {
       "button",
       { type: "button", class: "conversation", dir: "auto", title, "aria-current": isCurrent ? "page" : null },
       el("span", { class: "title" }, title || "Untitled"),
-      found && el("span", { class: "found", dir: "auto" }, found[0], el("mark", {}, found[1]), found[2]),
+      found && excerptOf(found),
     );
     open.addEventListener("click", () => {
       this.#session.open(id);
       this.#leave();
+      if (found) this.#show(found.turn);
     });
     const row = el("li", {
       "data-id": id,
@@ -174,6 +178,10 @@ export class Sidebar {
     });
     if (isSure) await this.#session.remove(id);
   }
+}
+
+function excerptOf({ parts: [before, match, after] }) {
+  return el("span", { class: "found", dir: "auto" }, before, el("mark", {}, match), after);
 }
 
 function dayOf({ updated }) {

@@ -28,6 +28,11 @@ export class ThreadView {
     this.#open();
   }
 
+  /** Brings a turn into view, by its number. */
+  show(number) {
+    this.#scroll.to(this.#views[number].element);
+  }
+
   view(turn) {
     return this.#views.find((view) => view.turn === turn);
   }
