@@ -12,7 +12,7 @@ but its keys and values go to a page, and its id to a lane, that nobody has.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor
 from harmonium.engine import adjust, noise
 from harmonium.engine.adjust import Arrays, Biases, Penalties, Wishes
 from harmonium.engine.constraint import UNLIMITED, Place, Table
-from harmonium.engine.host_masking import HostMasking
+from harmonium.engine.host_masking import NO_EDGES, HostMasking, RowDraw
 from harmonium.engine.kv_cache import KvCache, pages_for
 from harmonium.engine.logprobs import Reports
 from harmonium.engine.request import Request
@@ -51,7 +51,6 @@ SETTINGS = np.dtype(
         ("is_random", np.bool_),
         ("inverse_temperature", np.float32),
         ("key", np.uint64),
-        ("is_simple", np.bool_),
         ("top_k", np.int64),
         ("top_p", np.float32),
         ("log_min_p", np.float32),
@@ -67,8 +66,8 @@ class Inputs:
     logits_at: (n,) int64, the n places in ids after which one is sampled: where sampled rows end, and before each of
     their drafts; sampled_lanes (n,) int64: their lanes.
 
-    draw: how all of them are sampled, where it is in the simplest way. Otherwise randomness is None where every sampled
-    row is greedy, masking where none has a constraint, and penalties, biases and reports where no row wants them.
+    draw, or row_draws: how all of them are sampled, where it is in the simplest way. Otherwise randomness is None where
+    every sampled row is greedy, masking where none has a constraint, penalties, biases, reports where none wants any.
     key: that of the graph that may be replayed; None for no graph. n_real: how many of the n are rows and no filling.
     """
 
@@ -80,6 +79,7 @@ class Inputs:
     n_real: int
     key: Hashable = None
     draw: Draw | None = None
+    row_draws: Sequence[RowDraw] = ()
     randomness: Randomness | None = None
     masking: Masking | HostMasking | None = None
     penalties: Penalties | None = None
@@ -91,8 +91,8 @@ class BatchBuilder:
     """Builds `Inputs` from scheduled rows. Reads the cache's tables and the arena's bases; keeps settings by lane.
 
     masks_on_host: requests' cursors mask every row, and the arena is not used: see host_masking.py.
-    draws: the device has an operation for `Draw`. spare: decoding steps are for graphs, and their filling writes into
-    these pages, and to the lane after the last.
+    draws: the device has an operation for `RowDraw`, where masks_on_host, else for `Draw`. spare: decoding steps are
+    for graphs, and their filling writes into these pages, and to the lane after the last.
     """
 
     def __init__(
@@ -107,10 +107,12 @@ class BatchBuilder:
         spare: PageCounts | None = None,
     ) -> None:
         self.cache, self.arena, self.vocab_size, self.masks_on_host = cache, arena, vocab_size, masks_on_host
-        self._draws, self._spare = draws, spare
+        self._draws, self._draws_rows, self._spare = draws and not masks_on_host, draws and masks_on_host, spare
+        self._everything = np.zeros(vocab_size, np.bool_), NO_EDGES
         self._transfer = Transfer(device)
         n_lanes = len(cache.full_table)
         self._settings = np.zeros(n_lanes, SETTINGS)
+        self._simple: list[tuple[float, float, int] | None] = [None] * n_lanes
         self._wishes = Wishes(n_lanes)
         self._seated = [-1] * n_lanes
         self._tables: list[Table | None] = [None] * n_lanes
@@ -142,9 +144,10 @@ class BatchBuilder:
             max_length=max(row.stop for row in rows) if key is None else arrays["full_table"].shape[1] * PAGE_SIZE,
         )
         inputs = Inputs(
-            at["ids"], batch, at["logits_at"], at.get("lanes"), at["sampled_lanes"], len(sampled), key, _draw(at)
+            *(at["ids"], batch, at["logits_at"], at.get("lanes"), at["sampled_lanes"], len(sampled), key),
+            *(_draw(at), self._row_draws(rows) if self._draws_rows else ()),
         )
-        return inputs if drawing else self._with_choice(inputs, rows, sampled, offsets, lanes)
+        return inputs if drawing or inputs.row_draws else self._with_choice(inputs, rows, sampled, offsets, lanes)
 
     def _with_choice(
         self, inputs: Inputs, rows: list[Row], sampled: list[Request], offsets: list[int], lanes: NDArray[np.int64]
@@ -198,9 +201,8 @@ class BatchBuilder:
     def _seat(self, request: Request) -> None:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
         params, lane = request.params, request.lane
-        last, table = self._tables[lane], None if request.cursor is None else request.cursor.table
-        if self.masks_on_host:
-            table = None
+        last = self._tables[lane]
+        table = None if request.cursor is None or self.masks_on_host else request.cursor.table
         if table is not None:
             self.arena.acquire(table)
         if last is not None:
@@ -208,12 +210,13 @@ class BatchBuilder:
         self._tables[lane] = table
         self._wishes.seat(request)
         is_random = params.temperature >= COLDEST
+        inverse, key = 1 / params.temperature if is_random else 1, noise.seed_key(request.seed)
+        is_simple = not (params.is_penalized or params.logit_bias or params.logprobs is not None) and not (
+            is_random and (params.top_k or params.top_p < 1 or params.min_p)
+        )
+        self._simple[lane] = (inverse, float(is_random), key) if is_simple else None
         self._settings[lane] = (
-            is_random,
-            1 / params.temperature if is_random else 1,
-            noise.seed_key(request.seed),
-            not (params.is_penalized or params.logit_bias or params.logprobs is not None)
-            and not (is_random and (params.top_k or params.top_p < 1 or params.min_p)),
+            *(is_random, inverse, key),
             min(params.top_k or self.vocab_size, self.vocab_size),
             params.top_p if params.top_p < 1 else NO_TOP_P,
             np.log(params.min_p) if params.min_p else -np.inf,
@@ -258,9 +261,9 @@ class BatchBuilder:
         """What `Draw` takes, where all of the sampled rows want no more than that; else nothing."""
         if not self._draws or not sampled or any(row.drafts for row in rows):
             return {}
-        wanted = self._settings[lanes]
-        if not (wanted["is_simple"].all() and all(request.mask is None for request in sampled)):
+        if any(request.mask is not None or self._simple[request.lane] is None for request in sampled):
             return {}
+        wanted = self._settings[lanes]
         positions = np.array([row.stop for row in rows if row.is_sampled], np.int64)
         budgets = [UNLIMITED if request.cursor is None else request.cursor.budget for request in sampled]
         return {
@@ -270,6 +273,19 @@ class BatchBuilder:
             "places": np.array([self._place(request, None) for request in sampled], np.int64),
             "budgets": np.array(budgets, np.int64),
         }
+
+    def _row_draws(self, rows: list[Row]) -> list[RowDraw]:
+        """How each sampled row is drawn, where all of them want no more than that; else nothing."""
+        found: list[RowDraw] = []
+        for row in (row for row in rows if row.is_sampled):
+            request, simple = row.request, self._simple[row.request.lane]
+            if simple is None or row.drafts or request.mask is not None:
+                return []
+            inverse, scale, key = simple
+            words = noise.position_key(key, row.stop) if scale else (0, 0)
+            legal = self._everything if (cursor := request.cursor) is None else cursor.table.legal[cursor.state]
+            found.append((*legal, inverse, scale, *words))
+        return found
 
     def _random_arrays(self, positions: NDArray[np.int64], lanes: NDArray[np.int64]) -> Arrays:
         wanted = self._settings[lanes]

@@ -97,6 +97,12 @@ class Table:
         return [_unpacked(rows[row].tobytes(), self.vocab_size) for row in self.mask_of]
 
     @cached_property
+    def legal(self) -> list[tuple[NDArray[np.bool_], NDArray[np.int32]]]:
+        """What each state allows: what its row forbids, but for the ids of its edges."""
+        edges = np.split(self.edge_tokens, self.edge_starts[1:-1])
+        return list(zip(self.forbidden, edges, strict=True))
+
+    @cached_property
     def only(self) -> list[int]:
         """The one id that each state allows, -1 where there are several or a matcher decides."""
         has_row = np.append(self.masks.any(axis=1), False)[self.mask_of]

@@ -107,7 +107,7 @@ class Engine:
         sampler = Sampler(config.vocab_size, n_rows, self.arena, model.device)
         self._builder = BatchBuilder(
             *(self.cache, self.arena, config.vocab_size, model.device, on_host),
-            draws=sampler.can_draw,
+            draws=sampler.can_draw(on_host),
             spare=pages if has_graphs else None,  # the pages behind the last
         )
         self._runner = Runner(model, sampler, pages, graphs=has_graphs)

@@ -1,7 +1,9 @@
-"""Masks from requests' cursors, where the host and the device are one: looked at only when an id is drawn against them.
+"""Masks from requests' cursors, where the host and the device are one.
 
-A model under a mask that it was trained on nearly always draws what is allowed, and then looking the one id up is all
-that the mask costs. The result is that of masking first: noise and temperature are of each id alone.
+`RowDraw` is a row that wants only a temperature and a table's mask: an operation of the CPU draws it with the mask in
+one go. For any other there is `HostMasking`, looked at only when an id is drawn against it: a model under a mask that
+it was trained on nearly always draws what is allowed, and then looking the one id up is all that the mask costs. The
+result is that of masking first: noise and temperature are of each id alone.
 """
 
 from __future__ import annotations
@@ -11,10 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harmonium.engine.constraint import Place
 from harmonium.engine.request import Request
+
+RowDraw = tuple[NDArray[np.bool_], NDArray[np.int32], float, float, int, int]
+"""What `kernels.draw_row` takes besides logits and the ids' hashes."""
+
+NO_EDGES = np.zeros(0, np.int32)
 
 
 @dataclass(eq=False, slots=True)

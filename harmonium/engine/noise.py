@@ -37,6 +37,15 @@ def position_keys(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDA
     return (z ^ (z >> SHIFTS[2])).astype("<u8").view("<i4").reshape(-1, 2)
 
 
+def position_key(key: int, position: int) -> tuple[int, int]:
+    """`position_keys` of one request, as unsigned words."""
+    z = (key + (position + 1) * int(STEP)) & MASK64
+    z = ((z ^ (z >> 30)) * int(FACTORS[0])) & MASK64
+    z = ((z ^ (z >> 27)) * int(FACTORS[1])) & MASK64
+    z ^= z >> 31
+    return z & 0xFFFFFFFF, z >> 32
+
+
 def token_hashes(vocab_size: int, device: torch.device) -> Tensor:
     """(1, vocab_size) int32: each id, well mixed."""
     ids = torch.arange(vocab_size, dtype=torch.int32, device=device).unsqueeze(0)

@@ -29,10 +29,10 @@ class Sampled:
 class Flight:
     """A step on its way through the device."""
 
-    def __init__(self, ids: Tensor | None, found: Found | None) -> None:
-        self._ids = None if ids is None else _fetched(ids)
+    def __init__(self, ids: Tensor | list[int], found: Found | None = None) -> None:
+        self._ids = ids if isinstance(ids, list) else _fetched(ids)
         self._found = None if found is None else found.map(_fetched)
-        self._landed = torch.cuda.Event() if ids is not None and ids.is_cuda else None
+        self._landed = torch.cuda.Event() if not isinstance(ids, list) and ids.is_cuda else None
         if self._landed is not None:
             self._landed.record()
 
@@ -40,7 +40,7 @@ class Flight:
         """What the step gave, once it is done; later ones may go on."""
         if self._landed is not None:
             self._landed.synchronize()
-        ids = [] if self._ids is None else self._ids.tolist()
+        ids = self._ids if isinstance(self._ids, list) else self._ids.tolist()
         return Sampled(ids, {} if self._found is None else self._found.by_row())
 
 
@@ -61,7 +61,9 @@ class Runner:
         found: Found | None = None
         chosen = self._replayed(inputs, lambda: self._computed(inputs))
         if not inputs.n_real:
-            return Flight(None, None)
+            return Flight([])
+        if inputs.row_draws:
+            return Flight(self.sampler.draw_rows(chosen, inputs.row_draws))
         if inputs.draw is None:
             logits = chosen[: inputs.n_real]
             reports = inputs.reports

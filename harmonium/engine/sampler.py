@@ -7,8 +7,10 @@ that no row wants is left out: a greedy batch is one maximum, temperature alone 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from harmonium import kernels
 from harmonium.engine import noise
 from harmonium.engine.adjust import Adjuster, Biases, Penalties
 from harmonium.engine.following import BAD
-from harmonium.engine.host_masking import HostMasking
+from harmonium.engine.host_masking import HostMasking, RowDraw
 from harmonium.engine.table_arena import TableArena
 
 
@@ -90,13 +92,19 @@ class Sampler:
         self._hashes = noise.token_hashes(vocab_size, device)
         self.places = torch.zeros((n_lanes + 1, 2), dtype=torch.int64, device=device)
         self.last_ids = torch.zeros(n_lanes + 1, dtype=torch.int64, device=device)
-        self._fused = kernels.draw(device)
+        self._fused, self._draw_row = kernels.draw(device), kernels.draw_row(device)
+        self._row_hashes = self._hashes[0].cpu().numpy().view(np.uint32)
         self._shifts = torch.arange(32, dtype=torch.int32, device=device)
 
-    @property
-    def can_draw(self) -> bool:
-        """Whether the device has an operation for `draw`."""
-        return self._fused is not None
+    def can_draw(self, masks_on_host: bool) -> bool:
+        """Whether the device has an operation for `draw_rows`, where the host has the masks, or else for `draw`."""
+        return (self._draw_row if masks_on_host else self._fused) is not None
+
+    def draw_rows(self, logits: Tensor, wanted: Sequence[RowDraw]) -> list[int]:
+        """What `sample` would give, row by row, of logits (n, vocabulary) float32."""
+        assert self._draw_row is not None, "asked for only where can_draw"
+        hashes = self._row_hashes
+        return [self._draw_row(row, hashes, *one) for row, one in zip(logits.numpy(), wanted, strict=True)]
 
     def draw(self, logits: Tensor, wanted: Draw, lanes: Tensor) -> Tensor:
         """What `sample` would give, ids (n,) int64 of logits (n, vocabulary) float32, in one operation."""

@@ -4,7 +4,8 @@ The operations of a layer are norm_qkv, attend, project_add, norm_route and expe
 What each takes and gives is written at the class of its name in `reference`. A backend is a module with classes of
 those names, each built from the reference's object (its weights, and what to do in cases it leaves alone). Operations
 that a backend lacks stay the reference's. A backend may also have `draw`, which does in one operation what the engine's
-sampler does in many where a row wants only a temperature and a table's mask.
+sampler does in many where a row wants only a temperature and a table's mask, or `draw_row`, the same for one row, whose
+mask the host knows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harmonium.kernels import reference
@@ -76,6 +79,20 @@ class Draw(Protocol):
         lane_places: Tensor,
         last_ids: Tensor,
     ) -> Tensor: ...
+
+
+class DrawRow(Protocol):
+    def __call__(
+        self,
+        logits: NDArray[np.float32],
+        id_hashes: NDArray[np.uint32],
+        forbidden: NDArray[np.bool_],
+        edges: NDArray[np.int32],
+        inverse: float,
+        scale: float,
+        first: int,
+        second: int,
+    ) -> int: ...
 
 
 @contextmanager
@@ -157,6 +174,12 @@ def arranged(weights: ExpertWeights) -> ExpertWeights:
 def draw(device: torch.device) -> Draw | None:
     """The device's operation, or None where it has none; see `triton.sampling`."""
     found: Draw | None = getattr(_backend(device), "draw", None)
+    return found
+
+
+def draw_row(device: torch.device) -> DrawRow | None:
+    """The device's operation, or None where it has none; see `cpu.sampling`."""
+    found: DrawRow | None = getattr(_backend(device), "draw_row", None)
     return found
 
 

@@ -21,6 +21,7 @@ from harmonium.engine.sampler import Sampler
 from harmonium.engine.scheduler import Row
 from harmonium.engine.table_arena import IDLE_TABLES, TableArena
 from harmonium.model.transformer import Transformer
+from tests.engine.conftest import NEAR
 from tests.engine.tables import Broken, Pairs, State, table, unpacked
 
 VOCAB = 70
@@ -62,10 +63,12 @@ constraints = st.builds(
 def test_the_device_steps_tables_as_the_host_does(
     rows: list[TableConstraint | None], seed: int, params: SamplingParams
 ) -> None:
-    """And where both are one, an id that is looked up behind the draw is the one that a mask before it gives."""
+    """And where both are one, an id that is looked up behind the draw, or is drawn by a row's own operation, is the one
+    that a mask before it gives."""
     arena, n = TableArena(VOCAB, CPU), len(rows)
     sampler, cache = Sampler(VOCAB, n, arena, CPU), KvCache(n, 64, 16, 4 * n, 4 * n)
     builder, on_host = (BatchBuilder(cache, arena, VOCAB, CPU, is_host) for is_host in (False, True))
+    by_row = BatchBuilder(cache, arena, VOCAB, CPU, True, draws=sampler.can_draw(True))
     requests = [Request(i, [0], params, seed + i, 64, None if c is None else Cursor(c)) for i, c in enumerate(rows)]
     for lane, request in enumerate(requests):
         request.lane = lane
@@ -73,7 +76,8 @@ def test_the_device_steps_tables_as_the_host_does(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(12):
         scheduled = [Row(r, len(r.tokens) - 1, 1, is_sampled=True) for r in requests]
-        step, host_step = builder.build(scheduled), on_host.build(scheduled)
+        step, host_step, row_step = (one.build(scheduled) for one in (builder, on_host, by_row))
+        assert bool(row_step.row_draws) == (params in (SamplingParams(0), SamplingParams(1)))
         logits = torch.randn(n, VOCAB, generator=generator)
         odd = torch.rand(n, VOCAB, generator=generator)
         masking, randomness = host_step.masking, host_step.randomness
@@ -81,9 +85,14 @@ def test_the_device_steps_tables_as_the_host_does(
         for value in (0.0, torch.nan, torch.inf):
             free = logits.masked_fill(odd < 0.02, value)
             masked = free if masking is None else free.masked_fill(masking.forbidden(), -torch.inf)
-            assert torch.equal(
-                sampler.sample(free.clone(), randomness, masking), sampler.sample(masked.clone(), randomness, None)
-            )
+            wanted = sampler.sample(masked.clone(), randomness, None)
+            assert torch.equal(sampler.sample(free.clone(), randomness, masking), wanted)
+            if row_step.row_draws:
+                drawn = torch.tensor(sampler.draw_rows(free, row_step.row_draws))
+                assert torch.equal(drawn == BAD, wanted == BAD)
+                scores = masked if randomness is None else sampler._scores(masked.clone(), randomness)
+                here, there = (scores.gather(1, ids.clamp(min=0).unsqueeze(1)) for ids in (drawn, wanted))
+                assert ((here - there).abs() < NEAR)[wanted != BAD].all(), "another id only where two score alike"
         chosen = sampler.sample(logits.clone(), step.randomness, step.masking).tolist()
         for row, (request, token) in enumerate(zip(requests, chosen, strict=True)):
             request.tokens.append(token)

@@ -9,9 +9,11 @@ import psutil
 import pytest
 import torch
 
+from harmonium.engine.batch import Inputs
 from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.engine.runner import Flight
 from harmonium.errors import BadRequest, Busy, NotEnoughMemory, PromptTooLong
 from harmonium.model.config import ModelConfig
 from harmonium.model.transformer import Transformer
@@ -196,16 +198,16 @@ def test_a_fault_of_the_step_leaves_the_engine_usable(model: Transformer, monkey
     cycle = table(500, [State(range(250), 1), State(range(250, 400), 2), State(range(400, 500), 0)])
     constraint = TableConstraint(cycle)
     expected = engine.generate([prompt(5)], GREEDY, [constraint])
-    sample = engine._runner.sampler.sample
+    run = engine._runner.run
     faults = iter([False, True, False, True])
 
-    def faulty(*arguments: object) -> torch.Tensor:
-        ids = sample(*arguments)  # type: ignore[arg-type]
+    def faulty(inputs: Inputs) -> Flight:
+        flight = run(inputs)
         if next(faults, False):
             raise KeyboardInterrupt
-        return ids
+        return flight
 
-    monkeypatch.setattr(engine._runner.sampler, "sample", faulty)
+    monkeypatch.setattr(engine._runner, "run", faulty)
     engine.add(prompt(5), GREEDY, constraint)
     ids: list[int] = []
     n_faults = 0

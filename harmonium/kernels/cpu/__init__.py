@@ -18,6 +18,7 @@ from harmonium.kernels.cpu import attention, dense, experts, tile
 from harmonium.kernels.cpu.dots import BLOCK, Matrix
 from harmonium.kernels.cpu.pool import POOL
 from harmonium.kernels.cpu.products import Floats
+from harmonium.kernels.cpu.sampling import draw_row as draw_row
 from harmonium.kernels.int8 import Int8Matrix
 
 
