@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
@@ -128,6 +128,8 @@ PIECES = st.sampled_from([*SIGNS.split(), *WORDS.split(), *STARTS, *ROWS, " "])
 TEXTS = st.lists(PIECES, min_size=1, max_size=40).map("".join)
 
 
+@example(f"\\[\n{ROWS[0]}*", [], True)  # a formula's line that has just begun is no blank line
+@example(f"$$\n{ROWS[0]}  a", [], True)
 @given(TEXTS, st.lists(st.floats(0, 1), max_size=12), st.booleans())
 @settings(max_examples=120)
 def test_a_text_that_grows_ends_as_the_whole(paper: Page, text: str, shares: list[float], by_letter: bool) -> None:

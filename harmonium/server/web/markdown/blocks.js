@@ -201,14 +201,14 @@ function itemChildren({ blocks, task }, isLoose) {
   ];
 }
 
-// A formula on lines of its own, up to its closing sign or, while it is being written, the end; a blank line is in
-// none.
+// A formula on lines of its own, up to its closing sign or, while it is being written, the end. A blank line is in none;
+// the last line is not blank before it is over.
 function parseFormula(lines, at, opener) {
   const closer = opener === "$$" ? "$$" : "\\]";
   let next = at;
   let from = lines[at].indexOf(opener) + 2;
   while (next < lines.length && !lines[next].includes(closer, from)) {
-    if (isBlank(lines[next])) return parseParagraph(lines, at);
+    if (isBlank(lines[next]) && next + 1 < lines.length) return parseParagraph(lines, at);
     next += 1;
     from = 0;
   }
