@@ -15,7 +15,7 @@ from harmonium.chat.async_llm import AsyncLLM
 from harmonium.chat.events import Done, Event, Repair
 from harmonium.chat.options import ChatOptions
 from harmonium.chat.turns import Messages
-from harmonium.errors import ModelNotFound
+from harmonium.errors import BadRequest, ModelNotFound
 from harmonium.server.auth import Keyring
 from harmonium.server.calls import Call
 from harmonium.server.limits import Limits
@@ -46,8 +46,15 @@ class Serving:
         return self.names[0]
 
     def check_model(self, name: str | None) -> None:
-        """Raises ModelNotFound for a name that is not served; none at all means the model that is."""
+        """Raises ModelNotFound for a name that is not served; none at all means the model that is.
+
+        BadRequest for one behind an upstream, where what is asked goes no further.
+        """
         if name and name not in self.names:
+            if (elsewhere := self.upstreams.find(name)) is not None:
+                raise BadRequest(
+                    f"What is asked here is not sent on to {elsewhere.name}; ask {elsewhere.url} itself.", param="model"
+                )
             behind = [f"MODEL:{upstream}" for upstream in self.upstreams.names]
             served = ", ".join([*map(repr, self.names), *behind])
             model, colon, upstream = name.rpartition(":")

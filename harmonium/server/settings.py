@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Literal
 from harmonium.errors import BadRequest
 
 PORT = 8000
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+"""As browsers send it, of their extensions, too."""
 POSITIVE = {
     "max_body_bytes": "--max-body-mb",
     "requests_per_minute": "--requests-per-minute",
@@ -80,6 +83,11 @@ class Settings:
             raise BadRequest(f"--port is {self.port}; give one from 1 to 65535, or 0 for any that is free.")
         if self.reasoning_budget is not None and self.reasoning_budget < 0:
             raise BadRequest(f"--reasoning-budget is {self.reasoning_budget}; give 0 or more tokens.")
+        for origin in self.cors_origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise BadRequest(
+                    f"--cors-origin {origin} is no origin; give scheme and host alone, as in https://example.com, or *."
+                )
         if not all(self.served_names):
             raise BadRequest("--served-model-name is empty; give a name, or leave it out.")
         if not is_loopback(self.host) and not self.asks_for_keys:

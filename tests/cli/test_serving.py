@@ -112,6 +112,7 @@ def test_keys_are_made_listed_and_revoked(
         (("--max-tokens", "0"), "--max-tokens is 0"),
         (("--served-model-name", ""), "--served-model-name is empty"),
         (("--upstream", "x=http://"), "is not NAME=URL"),
+        (("--cors-origin", "https://example.com/"), "https://example.com/ is no origin; give scheme and host alone"),
         (("--port", "99999"), "give one from 1 to 65535"),
         (("--host", "192.0.2.1", "--api-key", "sk-of-mine"), "Cannot listen on 192.0.2.1"),
         (("nano", "--model", "nano"), "both name a model"),

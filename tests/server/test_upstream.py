@@ -79,6 +79,8 @@ def test_its_models_are_told_of_where_they_are(both: tuple[Running, Running]) ->
     here = front.http.get("/v1/models/nano:the-other")
     assert (here.status_code, here.json()) == (200, there.json())
     assert front.http.get("/v1/models/gpt:the-other").json()["error"]["message"].startswith("There is no model 'gpt'")
+    tokens = front.http.post("/tokenize", json={"model": "nano:the-other", "prompt": "x"})
+    assert tokens.status_code == 400 and f"ask {other.url}/v1 itself" in tokens.json()["error"]["message"]
     assert [model["id"] for model in front.http.get("/v1/models").json()["data"]] == ["front"]
 
 
