@@ -1,4 +1,4 @@
-"""How far a CPU's kernels are from float32: layer by layer, and in the log-probabilities at the end.
+"""How far each layer of a CPU's kernels is from float32; `cpu_accuracy` has all of them together.
 
 Each layer is fed the reference's input and its choice of experts, because a choice that falls otherwise changes
 everything after it; its error is that of what it adds to the residual stream, root mean square over root mean square.
@@ -7,7 +7,6 @@ everything after it; its error is that of what it adds to the residual stream, r
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import torch
@@ -74,27 +73,3 @@ def layer_errors(model: Transformer, source: Checkpoint) -> dict[str, float]:
     for name, value in worst.items():
         print(f"  {'error of ' + name + ', worst layer':<40} {value:>9.2e}")
     return {f"{name}_error": value for name, value in worst.items()}
-
-
-@torch.no_grad()
-def logit_errors(model: Transformer, source: Checkpoint) -> dict[str, float]:
-    """Of log-probabilities after random tokens: the median difference from float32, and how often the best id differs.
-
-    The same of activations in bfloat16, through the plain `forward`, as transformers computes.
-    """
-    ids = torch.randint(model.config.vocab_size, (1, N_TOKENS))
-    exact = Transformer.load(source)
-    expected = exact.forward(ids)[0].float().log_softmax(-1)
-    cache = model.new_cache(-(-N_TOKENS // PAGE_SIZE), -(-N_TOKENS // PAGE_SIZE))
-    ours = model.step(ids[0], _batch(N_TOKENS), cache, torch.arange(N_TOKENS)).log_softmax(-1)
-    exact.dtype = torch.bfloat16
-    rounded = exact.forward(ids)[0].float().log_softmax(-1)
-    found: dict[str, float] = {}
-    for name, values in (("ours", ours), ("bfloat16_activations", rounded)):
-        best = expected.argmax(-1)
-        off = (values - expected).gather(-1, best[:, None]).abs().flatten().tolist()
-        found[f"{name}_median_error"] = median(off)
-        found[f"{name}_other_best"] = float((values.argmax(-1) != best).float().mean())
-        print(f"  {name}: best id's log-probability off by {median(off):.2e} in the median, another best id", end=" ")
-        print(f"{100 * found[f'{name}_other_best']:.1f} %")
-    return found

@@ -131,10 +131,10 @@ def compare(model: Transformer, n_prompts: int, length: int, n_single: int) -> d
         others.append(distance(Way(logits, [choice.sort().values for choice in seen]), exact))
     single = [Distance(d.errors[-n_single:], d.is_other[-n_single:], d.flips[-n_single:]) for d in ours]
     named = {"ours": ours, "ours, one by one": single, "transformers, bfloat16": others}
-    return {name: _joined(distances).numbers() for name, distances in named.items()}
+    return {name: joined(distances).numbers() for name, distances in named.items()}
 
 
-def _joined(parts: list[Distance]) -> Distance:
+def joined(parts: list[Distance]) -> Distance:
     return Distance(*(torch.cat([getattr(part, name) for part in parts]) for name in ("errors", "is_other", "flips")))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harmonium.model import config_file, mxfp4
@@ -50,3 +52,21 @@ def watch_experts(made: Any) -> list[Tensor]:
     for layer in made.model.layers:
         layer.mlp.router.register_forward_hook(note)
     return seen
+
+
+@torch.no_grad()
+def layer_by_layer(model: Transformer, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """A peer's logits (tokens, vocabulary) and each layer's choice of experts, with one layer decoded at a time.
+
+    ids (tokens,) are within the window, so that layers of both kinds see the same.
+    """
+    config, seen = model.config.with_layers(1), []
+    assert len(ids) <= config.window, "a single layer is one with a window"
+    x = F.embedding(ids, model.weights.embedding)[None].bfloat16()
+    for layer in model.weights.layers:
+        made = peer(Transformer(config, replace(model.weights, layers=[layer])))
+        choices, norm = watch_experts(made), made.model.norm
+        made.model.norm = torch.nn.Identity()
+        x = made.model(inputs_embeds=x, use_cache=False).last_hidden_state
+        seen += choices
+    return made.lm_head(norm(x))[0], seen
