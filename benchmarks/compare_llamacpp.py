@@ -1,10 +1,12 @@
 """Harmonium and llama.cpp on the same random 20b on this CPU, each in a process of its own, in turn.
 
-    python -m benchmarks.compare_llamacpp --folder FOLDER [--llama-bench PATH] [--layers N] [--rounds N]
+    python -m benchmarks.compare_llamacpp --folder FOLDER [--llama-bench PATH] [--rounds N]
 
-The checkpoint (13.8 GB) and its GGUF (12.1 GB) are made in the folder where they are not there. Prompts of 512 tokens
-and answers of 32. Without a llama-bench, in --llama-bench or on the path, it says so and measures Harmonium alone.
-Prints a table and, last, one JSON line.
+The checkpoint (13.8 GB) and its GGUF (12.1 GB) are made in the folder where they are not there. Prompts of 512 tokens,
+answers of 32 for llama.cpp and of 8 after each prompt for Harmonium; each engine's file is read before its turn, so
+that both find it in memory, and a round takes llama.cpp's turn between ours. Rates are the best and the median of the
+rounds. Without a llama-bench, in --llama-bench or on the path, it says so and measures Harmonium alone. Prints a table
+and, last, one JSON line.
 """
 
 from __future__ import annotations
@@ -15,69 +17,124 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import cpu_20b
+from harmonium.cli.bench import machine
 from harmonium.model import checkpoint
 from harmonium.model.config import GPT_OSS_20B
 
 N_ANSWER = 32
+PARTS = 2**26
+BARS = {
+    "decode_tok_s": {"harmonium bfloat16": 0.85, "harmonium int8": 1.3},
+    "prefill_tok_s": {"harmonium bfloat16": 1.5, "harmonium int8": 1.5},
+}
+"""How many times llama.cpp's rate ours are to be."""
 
 
-def last_json(words: list[str]) -> Any:
-    """What a command prints last, or all of it, as JSON."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+def run(words: list[str]) -> tuple[Any, float]:
+    """What a command prints last, or all of it, as JSON; and its peak memory in GB."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(words, stdout=out, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0), errors.seek(0)
+        said, complaints = out.read(), errors.read()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{said}{complaints}")
     try:
-        return json.loads(done.stdout)
+        return json.loads(said), usage.ru_maxrss * 1024 / 1e9
     except ValueError:
-        return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(said.splitlines()[-1]), usage.ru_maxrss * 1024 / 1e9
 
 
-def harmonium(folder: Path, layers: int, dtype: str) -> dict[str, float]:
-    module = [sys.executable, "-m", "benchmarks.cpu_20b"]
-    found = last_json([*module, "--checkpoint", str(folder), "--layers", str(layers), "--dtype", dtype])[dtype]
-    return {name: found[name] for name in ("prefill_tok_s", "decode_tok_s", "read_gb_s", "peak_gb")}
+def read_through(*paths: Path) -> None:
+    """Brings files into the page cache."""
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.read(PARTS):
+                pass
+
+
+def harmonium(folder: Path, dtype: str) -> dict[str, float]:
+    read_through(*folder.glob("*.safetensors"))
+    module = [
+        sys.executable,
+        "-m",
+        "benchmarks.cpu_20b",
+        "--checkpoint",
+        str(folder),
+        "--layers",
+        str(GPT_OSS_20B.n_layers),
+    ]
+    found = run([*module, "--dtype", dtype, "--rounds", "2"])[0][dtype]
+    names = ("prefill_tok_s", "decode_tok_s", "decode_median_tok_s", "share_of_read", "command_s", "peak_gb")
+    return {name: found[name] for name in names}
 
 
 def llama_cpp(program: str, path: Path) -> dict[str, float]:
-    n_threads = str(os.cpu_count() or 1)
-    sizes = ["-p", str(cpu_20b.N_PROMPT), "-n", str(N_ANSWER), "-r", "1", "-t", n_threads]
-    rows = last_json([program, "-m", str(path), *sizes, "-ngl", "0", "-o", "json"])
+    read_through(path)
+    sizes = ["-p", str(cpu_20b.N_PROMPT), "-n", str(N_ANSWER), "-r", "1", "-t", str(os.cpu_count() or 1)]
+    started = time.perf_counter()
+    rows, peak = run([program, "-m", str(path), *sizes, "--no-warmup", "-ngl", "0", "-o", "json"])
     rates = {("prefill_tok_s" if row["n_prompt"] else "decode_tok_s"): float(row["avg_ts"]) for row in rows}
-    return {**rates, "file_gb": path.stat().st_size / 1e9}
+    busy = sum(row["avg_ns"] for row in rows) / 1e9
+    return {**rates, "load_s": time.perf_counter() - started - busy, "peak_gb": peak}
+
+
+def version(program: str) -> str:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return (said.stdout + said.stderr).splitlines()[0].removeprefix("version: ")
+
+
+def summary(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Prints all rounds, and beside llama.cpp how many times its rates ours are, best by best and median by median."""
+    for name, rounds in found.items():
+        for values in rounds:
+            print(f"  {name:<20} " + "  ".join(f"{key} {value:.2f}" for key, value in values.items()))
+    ratios: dict[str, dict[str, float]] = {}
+    for key, bars in BARS.items() if "llama.cpp" in found else ():
+        for name, bar in bars.items():
+            ours, theirs = ([values[key] for values in found[engine]] for engine in (name, "llama.cpp"))
+            ratio = {"best": max(ours) / max(theirs), "median": median(ours) / median(theirs), "bar": bar}
+            ratios[f"{name} {key}"] = ratio
+            print(f"  {name + ', ' + key:<36} " + "  ".join(f"{part} {value:.2f} x" for part, value in ratio.items()))
+    return ratios
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--llama-bench", default="llama-bench")
-    parser.add_argument("--layers", type=int, default=GPT_OSS_20B.n_layers)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    weights, path = options.folder / f"layers-{options.layers}", options.folder / f"layers-{options.layers}.gguf"
+    weights, path = options.folder / "checkpoint", options.folder / "20b.gguf"
     program = shutil.which(options.llama_bench)
+    print("  ".join(f"{name}: {value}" for name, value in machine().items()))
+    line: dict[str, Any] = machine()
     if program is None:
         print(f"SKIPPED llama.cpp: there is no {options.llama_bench} here; give its path with --llama-bench.")
+    else:
+        line["llama.cpp version"] = version(program)
+        print(f"llama.cpp {line['llama.cpp version']}")
     if not (weights / "config.json").exists():
-        cpu_20b.make_checkpoint(weights, GPT_OSS_20B.with_layers(options.layers))
+        cpu_20b.make_checkpoint(weights, GPT_OSS_20B)
     if program is not None and not path.exists():
         from benchmarks import gguf_file  # only where it is wanted: `gguf` is no dependency
 
         gguf_file.write(path, checkpoint.open(weights))
     found: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
-        for dtype in ("bfloat16", "int8"):
-            found.setdefault(f"harmonium {dtype}", []).append(harmonium(weights, options.layers, dtype))
+        found.setdefault("harmonium bfloat16", []).append(harmonium(weights, "bfloat16"))
         if program is not None:
             found.setdefault("llama.cpp", []).append(llama_cpp(program, path))
-    for name, rounds in found.items():
-        for values in rounds:
-            print(f"  {name:<20} " + "  ".join(f"{key} {value:.2f}" for key, value in values.items()))
-    best = {name: {key: max(values[key] for values in rounds) for key in rounds[0]} for name, rounds in found.items()}
-    print(json.dumps({"layers": options.layers, **best}))
+        found.setdefault("harmonium int8", []).append(harmonium(weights, "int8"))
+    print(json.dumps(line | {"ratios": summary(found), "rounds": found}))
 
 
 if __name__ == "__main__":

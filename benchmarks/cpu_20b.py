@@ -1,6 +1,6 @@
 """gpt-oss-20b with random weights on this CPU, beside the time that reading its bytes takes here.
 
-    python -m benchmarks.cpu_20b [--layers N] [--dtype bfloat16|int8] [--checkpoint FOLDER] [--numerics]
+    python -m benchmarks.cpu_20b [--layers N] [--dtype bfloat16|int8] [--checkpoint FOLDER] [--rounds N] [--numerics]
 
 Two layers by default, from which a token and a prompt of all 24 are put together; `--layers 24` measures them, with
 14 GB of memory. In rounds a prompt is computed, then tokens are decoded through `Transformer.step`, memory being read
@@ -38,7 +38,7 @@ from harmonium.model.config import GPT_OSS_20B, PAGE_SIZE, ModelConfig
 from harmonium.model.transformer import Transformer
 
 CONTEXT, N_PROMPT = 1024, 512
-ROUNDS, TOKENS = 5, 8
+TOKENS = 8
 
 
 class Stepper:
@@ -95,7 +95,7 @@ def best(call: Callable[[], object]) -> float:
         call()
         return time.perf_counter() - started
 
-    return min(timed() for _ in range(2 * ROUNDS))
+    return min(timed() for _ in range(10))
 
 
 def token_bytes(config: ModelConfig, dtype: str) -> dict[str, int]:
@@ -129,11 +129,11 @@ class Speeds:
         return median(n_bytes / 1e9 / token / read for token, read in zip(self.tokens, around, strict=True))
 
 
-def measure(model: Transformer) -> Speeds:
+def measure(model: Transformer, n_rounds: int) -> Speeds:
     stepper, memory = Stepper(model), model.weights.layers[0].experts.gate_up.view(-1).numpy()
     stepper.seconds(0, N_PROMPT)  # compiles, and brings every page into memory
     speeds = Speeds([read_rate(memory)], [], [], {})
-    for _ in range(ROUNDS):
+    for _ in range(n_rounds):
         speeds.prompts.append(stepper.seconds(0, N_PROMPT))
         speeds.reads[-1] = read_rate(memory)
         for i in range(TOKENS):
@@ -153,20 +153,19 @@ def report(speeds: Speeds, config: ModelConfig, dtype: str) -> dict[str, float]:
         n = 1 if name == "norm and head" else n_layers
         size, rate = n_bytes[name] / 1e6, n_bytes[name] / seconds / 1e9
         print(f"  {name:<32} {1e6 * seconds:>6.0f} us {size:>7.2f} MB {rate:>7.1f} {1e3 * n * seconds:>8.2f} ms")
-    layers = n_layers / config.n_layers
-    token, prompt = ((min(seconds) - head) * layers + head for seconds in (speeds.tokens, speeds.prompts))
 
     def read_by(n_layers: int) -> int:
         return sum(n * (1 if name == "norm and head" else n_layers) for name, n in n_bytes.items())
 
+    bytes_more, layers = read_by(n_layers) / read_by(config.n_layers), n_layers / config.n_layers
     found = {
         "token_gb": read_by(n_layers) / 1e9,
-        "decode_tok_s": 1 / token,
-        "decode_median_tok_s": 1 / ((median(speeds.tokens) - head) * layers + head),
+        "decode_tok_s": 1 / min(speeds.tokens) / bytes_more,
+        "decode_median_tok_s": 1 / median(speeds.tokens) / bytes_more,
         "read_gb_s": max(speeds.reads),
         "read_median_gb_s": median(speeds.reads),
         "share_of_read": speeds.share(read_by(config.n_layers)),
-        "prefill_tok_s": N_PROMPT / prompt,
+        "prefill_tok_s": N_PROMPT / ((min(speeds.prompts) - head) * layers + head),
     }
     for name, value in found.items():
         print(f"  {name:<32} {value:>9.3f}")
@@ -206,6 +205,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--dtype", choices=("bfloat16", "int8"), action="append")
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--numerics", action="store_true")
     options = parser.parse_args()
     config = GPT_OSS_20B.with_layers(options.layers)
@@ -220,7 +220,7 @@ def main() -> None:
     for dtype in options.dtype or ("bfloat16", "int8"):
         source = dummy.Dummy(config) if options.checkpoint is None else checkpoint.open(options.checkpoint)
         model = Transformer.load(source, dtype=getattr(torch, dtype))
-        results[dtype] = report(measure(model), model.config, dtype)
+        results[dtype] = report(measure(model, options.rounds), model.config, dtype)
         if options.numerics:
             results[dtype] |= layer_errors(model, source)
         del model
