@@ -1,12 +1,12 @@
 """Harmonium and llama.cpp on the same random 20b on this CPU, each in a process of its own, in turn.
 
-    python -m benchmarks.compare_llamacpp --folder FOLDER [--llama-bench PATH] [--rounds N]
+    python -m benchmarks.compare_llamacpp --folder FOLDER [--llama-bench PATH] [--layers N] [--rounds N]
 
 The checkpoint (13.8 GB) and its GGUF (12.1 GB) are made in the folder where they are not there. Prompts of 512 tokens,
-answers of 32 for llama.cpp and of 8 after each prompt for Harmonium; each engine's file is read before its turn, so
-that both find it in memory, and a round takes llama.cpp's turn between ours. Rates are the best and the median of the
-rounds. Without a llama-bench, in --llama-bench or on the path, it says so and measures Harmonium alone. Prints a table
-and, last, one JSON line.
+answers of 32; each engine's file is read before its turn, so that both find it in memory, and a round takes llama.cpp's
+turn between ours. Rates are of models of so many layers, 24 by default; ratios are best by best and median by median.
+Without a llama-bench, in --llama-bench or on the path, it says so and measures Harmonium alone. Prints a table and,
+last, one JSON line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,7 @@ def read_through(*paths: Path) -> None:
                 pass
 
 
-def harmonium(folder: Path, dtype: str) -> dict[str, float]:
+def harmonium(folder: Path, layers: int, dtype: str) -> dict[str, float]:
     read_through(*folder.glob("*.safetensors"))
     module = [
         sys.executable,
@@ -72,9 +73,9 @@ def harmonium(folder: Path, dtype: str) -> dict[str, float]:
         "--layers",
         str(GPT_OSS_20B.n_layers),
     ]
-    found = run([*module, "--dtype", dtype, "--rounds", "2"])[0][dtype]
-    names = ("prefill_tok_s", "decode_tok_s", "decode_median_tok_s", "share_of_read", "command_s", "peak_gb")
-    return {name: found[name] for name in names}
+    found = run([*module, "--dtype", dtype, "--rounds", "1", "--tokens", str(N_ANSWER)])[0][dtype]
+    rates = {"prefill_tok_s": cpu_20b.N_PROMPT / found["prompt_s"], "decode_tok_s": 1 / found["token_median_s"]}
+    return rates | {name: found[name] for name in ("share_of_read", "command_s", "peak_gb")}
 
 
 def llama_cpp(program: str, path: Path) -> dict[str, float]:
@@ -93,10 +94,7 @@ def version(program: str) -> str:
 
 
 def summary(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Prints all rounds, and beside llama.cpp how many times its rates ours are, best by best and median by median."""
-    for name, rounds in found.items():
-        for values in rounds:
-            print(f"  {name:<20} " + "  ".join(f"{key} {value:.2f}" for key, value in values.items()))
+    """How many times llama.cpp's rates ours are, printed too."""
     ratios: dict[str, dict[str, float]] = {}
     for key, bars in BARS.items() if "llama.cpp" in found else ():
         for name, bar in bars.items():
@@ -111,29 +109,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--llama-bench", default="llama-bench")
+    parser.add_argument("--layers", type=int, default=GPT_OSS_20B.n_layers)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    weights, path = options.folder / "checkpoint", options.folder / "20b.gguf"
+    weights, path = options.folder / f"layers-{options.layers}", options.folder / f"layers-{options.layers}.gguf"
     program = shutil.which(options.llama_bench)
     print("  ".join(f"{name}: {value}" for name, value in machine().items()))
-    line: dict[str, Any] = machine()
+    line: dict[str, Any] = machine() | {"layers": options.layers}
     if program is None:
         print(f"SKIPPED llama.cpp: there is no {options.llama_bench} here; give its path with --llama-bench.")
     else:
         line["llama.cpp version"] = version(program)
         print(f"llama.cpp {line['llama.cpp version']}")
     if not (weights / "config.json").exists():
-        cpu_20b.make_checkpoint(weights, GPT_OSS_20B)
+        cpu_20b.make_checkpoint(weights, GPT_OSS_20B.with_layers(options.layers))
     if program is not None and not path.exists():
         from benchmarks import gguf_file  # only where it is wanted: `gguf` is no dependency
 
         gguf_file.write(path, checkpoint.open(weights))
     found: dict[str, list[dict[str, float]]] = {}
+    turns: dict[str, Callable[[], dict[str, float]]] = {
+        "harmonium bfloat16": lambda: harmonium(weights, options.layers, "bfloat16"),
+        "llama.cpp": lambda: llama_cpp(str(program), path),
+        "harmonium int8": lambda: harmonium(weights, options.layers, "int8"),
+    }
+    if program is None:
+        del turns["llama.cpp"]
     for _ in range(options.rounds):
-        found.setdefault("harmonium bfloat16", []).append(harmonium(weights, "bfloat16"))
-        if program is not None:
-            found.setdefault("llama.cpp", []).append(llama_cpp(program, path))
-        found.setdefault("harmonium int8", []).append(harmonium(weights, "int8"))
+        for name, turn in turns.items():
+            values = turn()
+            found.setdefault(name, []).append(values)
+            print(f"  {name:<20} " + "  ".join(f"{key} {value:.2f}" for key, value in values.items()), flush=True)
     print(json.dumps(line | {"ratios": summary(found), "rounds": found}))
 
 

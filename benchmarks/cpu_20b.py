@@ -38,7 +38,6 @@ from harmonium.model.config import GPT_OSS_20B, PAGE_SIZE, ModelConfig
 from harmonium.model.transformer import Transformer
 
 CONTEXT, N_PROMPT = 1024, 512
-TOKENS = 8
 
 
 class Stepper:
@@ -129,14 +128,14 @@ class Speeds:
         return median(n_bytes / 1e9 / token / read for token, read in zip(self.tokens, around, strict=True))
 
 
-def measure(model: Transformer, n_rounds: int) -> Speeds:
+def measure(model: Transformer, n_rounds: int, n_tokens: int) -> Speeds:
     stepper, memory = Stepper(model), model.weights.layers[0].experts.gate_up.view(-1).numpy()
     stepper.seconds(0, N_PROMPT)  # compiles, and brings every page into memory
     speeds = Speeds([read_rate(memory)], [], [], {})
     for _ in range(n_rounds):
         speeds.prompts.append(stepper.seconds(0, N_PROMPT))
         speeds.reads[-1] = read_rate(memory)
-        for i in range(TOKENS):
+        for i in range(n_tokens):
             speeds.tokens.append(stepper.seconds(N_PROMPT + i, 1))
             speeds.reads.append(read_rate(memory))
     speeds.operations = stepper.operations()
@@ -144,7 +143,7 @@ def measure(model: Transformer, n_rounds: int) -> Speeds:
 
 
 def report(speeds: Speeds, config: ModelConfig, dtype: str) -> dict[str, float]:
-    """Prints a token's budget and returns the figures, of all 24 layers."""
+    """Prints a token's budget and returns the figures: seconds of these layers, the rest of all 24."""
     n_bytes, n_layers = token_bytes(config, dtype), GPT_OSS_20B.n_layers
     head = speeds.operations["norm and head"]
     print(f"\n{dtype}: {config.n_layers} layers, {POOL.n_workers + 1} threads, reads {max(speeds.reads):.1f} GB/s")
@@ -159,6 +158,9 @@ def report(speeds: Speeds, config: ModelConfig, dtype: str) -> dict[str, float]:
 
     bytes_more, layers = read_by(n_layers) / read_by(config.n_layers), n_layers / config.n_layers
     found = {
+        "token_s": min(speeds.tokens),
+        "token_median_s": median(speeds.tokens),
+        "prompt_s": min(speeds.prompts),
         "token_gb": read_by(n_layers) / 1e9,
         "decode_tok_s": 1 / min(speeds.tokens) / bytes_more,
         "decode_median_tok_s": 1 / median(speeds.tokens) / bytes_more,
@@ -206,6 +208,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "int8"), action="append")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=8, help="of a round")
     parser.add_argument("--numerics", action="store_true")
     options = parser.parse_args()
     config = GPT_OSS_20B.with_layers(options.layers)
@@ -220,7 +223,7 @@ def main() -> None:
     for dtype in options.dtype or ("bfloat16", "int8"):
         source = dummy.Dummy(config) if options.checkpoint is None else checkpoint.open(options.checkpoint)
         model = Transformer.load(source, dtype=getattr(torch, dtype))
-        results[dtype] = report(measure(model, options.rounds), model.config, dtype)
+        results[dtype] = report(measure(model, options.rounds, options.tokens), model.config, dtype)
         if options.numerics:
             results[dtype] |= layer_errors(model, source)
         del model

@@ -69,6 +69,7 @@ def _describe(writer: gguf.GGUFWriter, config: ModelConfig) -> None:
     writer.add_expert_used_count(config.experts_per_token)
     writer.add_expert_feed_forward_length(config.intermediate_size)
     writer.add_vocab_size(config.vocab_size)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_MXFP4_MOE)
     writer.add_tokenizer_model("no_vocab")
 
 
