@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from openai import InternalServerError
 
-from tests.server.conftest import Running
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
+from tests.server.conftest import Running, Start
 
 ASKED = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 1}
 
@@ -58,7 +60,6 @@ BROKEN_SCHEMA = {"type": "json_schema", "name": "a", "schema": {"type": "nothing
         ("chat/completions", ASKED | {"response_format": GRAMMAR}, "response_format"),
         ("chat/completions", ASKED | {"tool_choice": "required"}, "tool_choice"),
         ("chat/completions", {"messages": [{"role": "king", "content": ""}]}, "messages"),
-        ("chat/completions", {"messages": [{"role": "user", "content": "word " * 140_000}]}, "messages"),
         ("completions", {"prompt": [10**9]}, "prompt"),
         ("completions", {"prompt": "x", "suffix": "y"}, "suffix"),
         ("responses", {"input": "x", "presence_penalty": -3}, "presence_penalty"),
@@ -70,7 +71,6 @@ BROKEN_SCHEMA = {"type": "json_schema", "name": "a", "schema": {"type": "nothing
             {"input": "x", "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [WEATHER]}},
             "tool_choice",
         ),
-        ("responses", {"input": "word " * 140_000}, "input"),
         ("responses", {"input": "x", "min_p": 2}, "min_p"),
     ],
     ids=lambda value: str(value)[:60],
@@ -78,6 +78,18 @@ BROKEN_SCHEMA = {"type": "json_schema", "name": "a", "schema": {"type": "nothing
 def test_an_error_names_the_field_that_is_at_fault(server: Running, path: str, body: Any, param: str) -> None:
     answer = server.http.post(f"/v1/{path}", json=body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+def test_a_prompt_that_does_not_fit_is_the_messages_fault(start: Start, weights: Loaded) -> None:
+    long = "word " * 300
+    with start(LLM(weights, context=256)) as small:
+        for path, body, param in (
+            ("chat/completions", {"messages": [{"role": "user", "content": long}]}, "messages"),
+            ("completions", {"prompt": long}, "prompt"),
+            ("responses", {"input": long}, "input"),
+        ):
+            error = small.post(f"/{path}", **body)["error"]
+            assert (error["code"], error["param"]) == ("context_length_exceeded", param)
 
 
 def test_there_is_no_compaction_and_the_answer_says_what_to_do(server: Running) -> None:
