@@ -128,9 +128,22 @@ def test_who_may_be_called(server: Running) -> None:
         assert call["function"]["name"] == "get_price"
     assert "tool_calls" not in said(ask(server, MADRID, tools=[WEATHER], tool_choice="none"))
     assert said(ask(server, SUM, tools=[WEATHER], tool_choice="required"))["tool_calls"]
-    old = {"functions": [WEATHER["function"]], "function_call": {"name": "get_current_weather"}}
-    [call] = said(ask(server, MADRID, **old))["tool_calls"]
-    assert call["function"]["name"] == "get_current_weather"
+
+
+def test_functions_of_old_are_answered_in_their_own_words(server: Running) -> None:
+    old: dict[str, Any] = {
+        "functions": [WEATHER["function"]],
+        "function_call": {"name": "get_current_weather"},
+    }
+    answer = ask(server, MADRID, **old)
+    call = said(answer)["function_call"]
+    assert (answer["choices"][0]["finish_reason"], said(answer)["content"]) == ("function_call", None)
+    assert (call["name"], json.loads(call["arguments"])) == ("get_current_weather", {"city": "Madrid"})
+    with server.openai().chat.completions.stream(model="nano", messages=MADRID, **old) as stream:
+        message = stream.get_final_completion().choices[0].message
+    assert message.function_call is not None and message.function_call.model_dump() == call
+    result = {"role": "function", "name": "get_current_weather", "content": "sunny, 27 degrees"}
+    assert "27" in said(ask(server, [*MADRID, said(answer), result], functions=old["functions"]))["content"]
 
 
 def test_what_is_not_offered_is_said_and_never_refused(server: Running) -> None:

@@ -87,6 +87,7 @@ class _Answer:
             frozenset(map(name_of, tools.functions)),
             shows_reasoning=self._asked.shows_reasoning(self._server.settings),
             has_format=self._options.get("response_format") is not None,
+            is_legacy=bool(self._asked.functions) and not self._asked.tools,
         )
 
     async def _pieces(self) -> AsyncIterator[tuple[int, Piece | None]]:

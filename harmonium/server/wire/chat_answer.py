@@ -45,14 +45,18 @@ class Choice:
     """One answer as it grows. `take` gives what an event adds; finish_reason and usage are there at the end.
 
     shows_reasoning: reasoning is sent, under both of the names that clients read. has_format: the answer follows one,
-    so what is said before it would spoil it and counts as reasoning.
+    so what is said before it would spoil it and counts as reasoning. is_legacy: the client knows one function_call
+    and no tool_calls.
     """
 
-    def __init__(self, functions: Collection[str | None], *, shows_reasoning: bool, has_format: bool) -> None:
+    def __init__(
+        self, functions: Collection[str | None], *, shows_reasoning: bool, has_format: bool, is_legacy: bool = False
+    ) -> None:
         self.finish_reason: str | None = None
         self.usage = Usage()
         self.repairs: list[str] = []
         self._functions, self._shows_reasoning, self._has_format = functions, shows_reasoning, has_format
+        self._is_legacy = is_legacy
         self._calls: dict[str, int] = {}
         self._spoken: str | None = None  # the channel of the text so far
 
@@ -73,6 +77,8 @@ class Choice:
                 self.repairs.append(kind)
             case Done(reason, usage):
                 self.finish_reason, self.usage = FINISH.get(reason), usage
+                if self._is_legacy and self.finish_reason == "tool_calls":
+                    self.finish_reason = "function_call"
 
     def _reasoning(self, text: str, tokens: Sequence[TokenLogprob]) -> Iterator[Piece]:
         if self._shows_reasoning:
@@ -92,9 +98,14 @@ class Choice:
         if id_ not in self._calls:
             index = self._calls[id_] = len(self._calls)
             function = {"name": name, "arguments": ""}
+            if self._is_legacy:
+                yield Piece({"function_call": function})
+                return
             yield Piece({"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]})
 
     def _arguments(self, id_: str, text: str) -> Piece:
+        if self._is_legacy:
+            return Piece({"function_call": {"arguments": text}})
         return Piece({"tool_calls": [{"index": self._calls[id_], "function": {"arguments": text}}]})
 
 
@@ -105,6 +116,7 @@ class Message:
     content: str | None = None
     reasoning: str | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    function_call: dict[str, str] | None = None
     logprobs: Logprobs | None = None
 
     def add(self, piece: Piece) -> None:
@@ -118,6 +130,9 @@ class Message:
                 self.tool_calls.append({"id": call["id"], "type": "function", "function": dict(call["function"])})
             else:
                 self.tool_calls[call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+        if "function_call" in delta:
+            said = self.function_call or {"name": delta["function_call"]["name"], "arguments": ""}
+            self.function_call = said | {"arguments": said["arguments"] + delta["function_call"]["arguments"]}
         for name, tokens in (piece.logprobs or {}).items():
             self.logprobs = self.logprobs or {}
             self.logprobs.setdefault(name, []).extend(tokens)
@@ -125,11 +140,13 @@ class Message:
     def as_dict(self) -> dict[str, Any]:
         said: dict[str, Any] = {
             "role": "assistant",
-            "content": self.content or (None if self.tool_calls else ""),
+            "content": self.content or (None if self.tool_calls or self.function_call else ""),
             "refusal": None,
         }
         if self.reasoning is not None:
             said |= {"reasoning": self.reasoning, "reasoning_content": self.reasoning}
+        if self.function_call is not None:
+            said["function_call"] = self.function_call
         return said | ({"tool_calls": self.tool_calls} if self.tool_calls else {})
 
 
