@@ -35,7 +35,7 @@ from harmonium.errors import HarmoniumError, RequestFailed, TimedOut
 from harmonium.harmony.messages import Role
 
 READERS = 4
-"""Threads that read what is asked."""
+"""Threads that read what is asked; as many others where there is a grammar to compile, which takes longer."""
 Read = TypeVar("Read")
 
 
@@ -60,6 +60,7 @@ class AsyncLLM:
         self.engine = AsyncEngine(llm.engine)
         self._observer = observer
         self._readers = ThreadPoolExecutor(READERS, "harmonium-reader")
+        self._compilers = ThreadPoolExecutor(READERS, "harmonium-compiler")
 
     async def __aenter__(self) -> AsyncLLM:
         return self
@@ -71,6 +72,7 @@ class AsyncLLM:
         """Ends what still runs, with RequestFailed."""
         await self.engine.close()
         self._readers.shutdown(wait=False)
+        self._compilers.shutdown(wait=False)
 
     @asynccontextmanager
     async def turn(
@@ -87,7 +89,9 @@ class AsyncLLM:
         prompt is a pause for others. A max_tokens beyond the context means the context's end. Raises, when entered,
         BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
         """
-        settings, begun, wanted = await self.read(lambda: self._begin(messages, options))
+        has_grammars = bool(options.get("tools") or options.get("response_format"))
+        threads = self._compilers if has_grammars else self._readers
+        settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options))
         requests = _Requests(self, settings.params, priority, timeout_s)
         try:
             await requests.begin(wanted)
@@ -98,7 +102,10 @@ class AsyncLLM:
 
     async def read(self, work: Callable[[], Read]) -> Read:
         """What the work returns, done in a thread: for what takes long with what was asked."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        return await self._in(self._readers, work)
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], Read]) -> Read:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     async def encode(self, text: str, parse_special: bool = False) -> list[int]:
         """A text's ids. Raises PromptTooLong for one that is far too long for the context."""

@@ -77,8 +77,8 @@ class Compiler:
 
     def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
         self._vocabulary, self._vocab_size = vocabulary, vocab_size
-        grammars = grammar.Compiler(vocabulary, vocab_size)
-        self.matcher, self.prepare = grammars.compile, grammars.prepare
+        self.grammars = grammar.Compiler(vocabulary, vocab_size)
+        self.matcher, self.prepare = self.grammars.compile, self.grammars.prepare
         self.table = lru_cache(maxsize=64)(self._table)
 
     def _table(self, offer: Offer) -> tuple[Automaton, Table]:

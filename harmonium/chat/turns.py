@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harmonium.chat.loop import Turn, turn
@@ -11,6 +11,7 @@ from harmonium.chat.restraint import Compiler, Restraint
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest, at_fault
 from harmonium.harmony.convert import conversation
+from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.messages import Conversation, Message, Role
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
@@ -29,6 +30,10 @@ class Turns:
     def prepare(self) -> None:
         """Does at once what the first turn with a format or a strict tool would wait for, and others with it."""
         self._compiler.prepare()
+
+    def try_grammars(self, trial: Callable[[Grammar], None] | None) -> None:
+        """From now on a new grammar is compiled only where the trial does not raise; None for every one."""
+        self._compiler.grammars.trial = trial
 
     def settings(self, options: Mapping[str, Any]) -> ChatSettings:
         """Raises BadRequest for an option that does not exist or cannot be."""

@@ -181,9 +181,13 @@ class Matcher:
 
 
 class Compiler:
-    """Compiles grammars for one vocabulary and logits of vocab_size rows, and remembers them."""
+    """Compiles grammars for one vocabulary and logits of vocab_size rows, and remembers them.
+
+    trial: is called with every new grammar before that, and may refuse it by raising BadRequest.
+    """
 
     def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
+        self.trial: Callable[[Grammar], None] | None = None
         self._vocabulary, self._vocab_size = vocabulary, vocab_size
         self.compile = lru_cache(maxsize=256)(self._compile)
 
@@ -202,6 +206,8 @@ class Compiler:
         """What starts a matcher. Raises BadRequest for what cannot be compiled, and for what nothing can match."""
         from llguidance import LLMatcher, LLParserLimits
 
+        if self.trial is not None:
+            self.trial(grammar)
         tokenizer, n_ids, text = self._tokenizer, self._vocabulary.size, text_mask(self._vocabulary, self._vocab_size)
         limits = LLParserLimits(verbose_errors=False, max_items_in_row=MOST_ITEMS)
         first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=limits)

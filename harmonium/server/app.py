@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from harmonium import __version__
 from harmonium.chat.async_llm import AsyncLLM
 from harmonium.chat.llm import LLM
+from harmonium.harmony.trial import Trial
 from harmonium.server.auth import Keyring
 from harmonium.server.calls import Calls
 from harmonium.server.errors import handle_errors
@@ -40,19 +41,21 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
             llm.engine.scheduler.queue_limit = settings.queue_limit
         llm.turns.prepare()
         upstreams = Upstreams(settings.upstreams, settings.timeout_s)
-        async with AsyncLLM(llm, metrics) as running, upstreams, state:
-            app.state.serving = Serving(
-                settings=settings,
-                llm=running,
-                names=settings.served_names or (llm.name,),
-                metrics=metrics,
-                keys=keys,
-                limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
-                upstreams=upstreams,
-                started=int(time.time()),
-                state=state,
-            )
-            yield
+        with Trial() as trial:
+            llm.turns.try_grammars(trial)
+            async with AsyncLLM(llm, metrics) as running, upstreams, state:
+                app.state.serving = Serving(
+                    settings=settings,
+                    llm=running,
+                    names=settings.served_names or (llm.name,),
+                    metrics=metrics,
+                    keys=keys,
+                    limits=Limits(settings.requests_per_minute, settings.concurrent_requests),
+                    upstreams=upstreams,
+                    started=int(time.time()),
+                    state=state,
+                )
+                yield
 
     app = FastAPI(title="Harmonium", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     handle_errors(app)

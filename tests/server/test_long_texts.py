@@ -1,17 +1,21 @@
-"""Texts that cannot fit are refused wherever they stand, before they cost anything."""
+"""Texts that cannot fit are refused wherever they stand, before they cost anything; grammars without end, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
+from harmonium.harmony.trial import Trial
 from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW
+from harmonium.server import app
 from harmonium.server.settings import Settings
-from tests.server.conftest import Running, running
+from tests.harmony.test_trial import ENDLESS
+from tests.server.conftest import Running, Start, running
 
 RUN = "x" * (LONGEST_RUN + 1)
 TEXT = "What is 12 + 30? " * 6_000
@@ -56,3 +60,15 @@ def test_tools_count(short: Running) -> None:
     asked = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
     error = short.post("/chat/completions", **asked)["error"]
     assert error["code"] == "context_length_exceeded", error
+
+
+def test_a_grammar_that_takes_for_ever_is_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "Trial", partial(Trial, 1.0))
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+    wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": ENDLESS}}
+    with start() as server:
+        error = server.post("/chat/completions", **asked, response_format=wanted)["error"]
+        assert (error["code"], error["param"]) == ("invalid_request_error", "response_format")
+        assert "more than 1 s to compile" in error["message"]
+        wanted["json_schema"] = {"name": "it", "schema": {"type": "string", "pattern": "^[a-z]{2}$"}}
+        assert "choices" in server.post("/chat/completions", **asked, response_format=wanted)
