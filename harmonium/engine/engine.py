@@ -17,11 +17,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from harmonium import hardware
-from harmonium.engine import sizes
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.following import constrain, follow_all
-from harmonium.engine.kv_cache import KvCache, pages_for
+from harmonium.engine.interrupts import Interrupts
+from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import (
     FinishReason,
     Generation,
@@ -29,16 +29,16 @@ from harmonium.engine.request import (
     SamplingParams,
     StepOutput,
     TokenLogprob,
+    check_wishes,
     checked,
 )
 from harmonium.engine.runner import Flight, Runner, Sampled
 from harmonium.engine.sampler import Sampler
 from harmonium.engine.scheduler import Row, Scheduler
-from harmonium.engine.sizes import PageCounts
+from harmonium.engine.sizes import Allotment
 from harmonium.engine.speculative import Drafter, Speculation
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
-from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
 
 Given = TypeVar("Given")
@@ -53,7 +53,7 @@ class Engine:
     context: tokens of one request, prompt and answer; n_rows: requests that run at once; token_budget: tokens computed
     in one step; cache_bytes: keys and values of all, which a CPU only spends as they fill; queue_limit: requests that
     may wait; kept_tokens: tokens whose keys and values stay when nobody runs with them, for requests that begin alike.
-    Left out, they are modest ones for the device and what is free on it (`sizes.cache_bytes`), and context is the
+    Left out, they are modest ones for the device and what is free on it (`sizes.Allotment`), and context is the
     model's or what cache_bytes allow.
     end_ids: ids after which requests that began alike tend to part; what is needed to go on there is kept the longest.
     masks_on_host: constraints are stepped on the host alone, not on the device too; left out, where the two are one.
@@ -79,26 +79,21 @@ class Engine:
         overlap: bool | None = None,
         graphs: bool | None = None,
     ) -> None:
-        config = model.config
-        for name, size in {"n_rows": n_rows, "token_budget": token_budget, "queue_limit": queue_limit}.items():
-            if size is not None and size < 1:
-                raise BadRequest(f"{name} is {size}; give 1 or more.")
-        if context is not None and not 1 < context <= config.context:
-            raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
-        device, stored = model.device.type, str(model.weights.embedding.dtype).removeprefix("torch.")
-        free = hardware.free_bytes(str(model.device)) - sizes.LEFT_OVER_BYTES[device]
-        dtype = sizes.cache_dtype(device, stored)
-        defaults = sizes.defaults_within(config, device, stored, free)
-        n_rows = n_rows or defaults.n_rows
-        token_budget = max(token_budget or defaults.token_budget, n_rows)
-        if cache_bytes is None:
-            cache_bytes = sizes.cache_bytes(config, device, stored, context, n_rows, token_budget, free)
-        pages = PageCounts.fitting(config, dtype, context, n_rows, token_budget, cache_bytes)
-        self.context = min(context or config.context, pages.full * PAGE_SIZE)
-        kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
-        n_kept = None if kept_tokens is None else pages_for(kept_tokens)
-        self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding, n_kept)
-        self.scheduler = Scheduler(self.cache, n_rows, token_budget, queue_limit, end_ids)
+        config, device = model.config, model.device.type
+        if queue_limit < 1:
+            raise BadRequest(f"queue_limit is {queue_limit}; give 1 or more.")
+        allotted = Allotment.of(
+            *(config, device, str(model.weights.embedding.dtype).removeprefix("torch.")),
+            hardware.free_bytes(str(model.device)),
+            context=context,
+            n_rows=n_rows,
+            token_budget=token_budget,
+            cache_bytes=cache_bytes,
+            kept_tokens=kept_tokens,
+        )
+        n_rows, pages, self.context = allotted.n_rows, allotted.pages, allotted.context
+        self.cache = KvCache(n_rows, self.context, config.window, pages.full, pages.sliding, allotted.n_kept)
+        self.scheduler = Scheduler(self.cache, n_rows, allotted.token_budget, queue_limit, end_ids)
         self.arena = TableArena(config.vocab_size, model.device)
         is_gpu = device != "cpu"
         self._overlaps = drafter is None and not masks_on_host and (is_gpu if overlap is None else overlap)
@@ -113,6 +108,7 @@ class Engine:
         self._runner = Runner(model, sampler, pages, graphs=has_graphs)
         self.speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
         self._launched: Launched | None = None
+        self._interrupts = Interrupts()
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
         self._deadlines: list[tuple[float, int]] = []  # a heap, with the ids of their requests
@@ -159,22 +155,26 @@ class Engine:
         if n < 1:
             raise BadRequest(f"n is {n}; ask for at least one answer.")
         tokens = self.check(prompt_ids, params)
+        check_wishes(priority, timeout_s)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         self.scheduler.check_room(n)
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         ids = []
-        for i in range(n):
-            seed = secrets.randbits(64) if params.seed is None else params.seed + i
-            request = Request(self._next_id, list(tokens), params, seed, max_length, priority=priority)
-            ids.append(request.id)
-            self.scheduler.add(request)
-            self._next_id += 1
-            self._requests[request.id] = request
-            if deadline is not None:
-                heapq.heappush(self._deadlines, (deadline, request.id))
-            if constraint is not None and (error := constrain(request, constraint, jumps=self._builder.masks_on_host)):
-                self._end(request, FinishReason.ERROR, error)
+        with self._interrupts.held():
+            for i in range(n):
+                seed = secrets.randbits(64) if params.seed is None else params.seed + i
+                request = Request(self._next_id, list(tokens), params, seed, max_length, priority=priority)
+                ids.append(request.id)
+                self.scheduler.add(request)
+                self._next_id += 1
+                self._requests[request.id] = request
+                if deadline is not None:
+                    heapq.heappush(self._deadlines, (deadline, request.id))
+                if constraint is None:
+                    continue
+                if error := constrain(request, constraint, jumps=self._builder.masks_on_host):
+                    self._end(request, FinishReason.ERROR, error)
         return ids
 
     def abort(self, request_id: int) -> bool:
@@ -185,7 +185,8 @@ class Engine:
         request = self._requests.get(request_id)
         if request is None:
             return False
-        self._end(request, FinishReason.ABORT)
+        with self._interrupts.held():
+            self._end(request, FinishReason.ABORT)
         return True
 
     def step(self) -> list[StepOutput]:
@@ -193,11 +194,14 @@ class Engine:
 
         What fails in a step is run again request by request, and ends those that fail alone; the others go on.
         """
-        self._expire()
-        if self.speculation is None:
-            self._advance()
-        else:
-            self._speculate(self.speculation)
+        with self._interrupts.held():
+            self._expire()
+            if self.speculation is None:
+                self._advance()
+            else:
+                self._speculate(self.speculation)
+            if self._launched is not None and not self._requests:
+                self._launched[0].clear()  # a step for nothing, which is waited for when the next one begins
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -216,30 +220,18 @@ class Engine:
         for prompt, wanted in zip(prompts, each, strict=True):
             self.check(prompt, wanted)
         todo = list(zip(prompts, each, constraints or [None] * len(prompts), strict=True))[::-1]
-        ids: dict[int, list[int]] = {}
-        logprobs: dict[int, list[TokenLogprob]] = {}
-        answers: dict[int, Generation] = {}
+        outputs: dict[int, list[StepOutput]] = {}
         try:
             while todo or self.has_work:
                 while todo and not self.scheduler.is_full:
-                    request_id = self.add(*todo.pop())
-                    ids[request_id], logprobs[request_id] = [], []
+                    outputs[self.add(*todo.pop())] = []
                 for output in self.step():
-                    ids[output.request_id] += output.ids
-                    logprobs[output.request_id] += output.logprobs
-                    if output.finish_reason is not None:
-                        answers[output.request_id] = Generation(
-                            tuple(ids[output.request_id]),
-                            output.finish_reason,
-                            output.error,
-                            output.n_cached,
-                            tuple(logprobs[output.request_id]),
-                        )
+                    outputs[output.request_id].append(output)
         finally:
             for request_id in list(self._requests):
                 self.abort(request_id)
             self._outputs = []
-        return [answers[request_id] for request_id in sorted(answers)]
+        return [Generation.of(its) for its in outputs.values()]
 
     def check(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
         """The prompt as a list of its own. Raises what `add` raises for it."""
@@ -312,7 +304,7 @@ class Engine:
 
     def _run_alone(self, rows: list[Row], failed: str) -> None:
         """Runs rows of a step that failed one by one, then without drafts; ends one that fails nevertheless."""
-        alive = [row for row in rows if row.request.id in self._requests]
+        alive = [row for row in rows if self._is_served(row)]
         if len(rows) > 1:
             for i, row in enumerate(alive):
                 try:
@@ -333,7 +325,8 @@ class Engine:
 
     def _told(self, rows: list[Row], act: Callable[[], Given]) -> Given | str:
         try:
-            return act()
+            with self._interrupts.allowed():
+                return act()
         except BaseException as error:
             if self._launched is not None:  # it goes on from these rows
                 self._withdraw(self._launched[0])
@@ -348,15 +341,19 @@ class Engine:
     def _withdraw(self, rows: list[Row]) -> None:
         for row in rows:
             row.request.forget_device()
-            if row.request.id in self._requests:
+            if self._is_served(row):
                 self.scheduler.withdraw(row)
+
+    def _is_served(self, row: Row) -> bool:
+        """Its request has neither ended nor been begun anew."""
+        return self._requests.get(row.request.id) is row.request
 
     def _hand_out(self, rows: list[Row], found: Sampled) -> None:
         """Gives each request that is still there what its row brought."""
         place = 0
         for row in rows:
             n_places = 1 + len(row.drafts) if row.is_sampled else 0
-            if row.request.id in self._requests:
+            if self._is_served(row):
                 if row.is_sampled:
                     ids = found.ids[place : place + n_places]
                     self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places)])
@@ -377,8 +374,10 @@ class Engine:
         ids = tuple(request.tokens[n_before:])
         n_top = request.params.logprobs
         logprobs = tuple(replace(one, top=one.top[:n_top]) for one in reported[: len(ids)] if one is not None)
-        if outcome is not None:
-            reason, error, is_faulty = outcome
+        reason, error, is_faulty = outcome or (None, None, False)
+        if is_faulty and request.n_taken:  # perhaps by pages that it took over
+            self._requests[request.id] = self.scheduler.begin_anew(request)
+        elif reason is not None:
             return self._end(request, reason, error, ids=ids, logprobs=logprobs, is_faulty=is_faulty)
         self._outputs.append(StepOutput(request.id, ids, n_cached=request.n_cached, logprobs=logprobs))
 

@@ -46,6 +46,12 @@ class Graphs:
         known.graph.replay()
         return known.result
 
+    def forget(self) -> None:
+        """Lets go of all graphs, once the device has done what they were asked for."""
+        torch.cuda.synchronize()
+        self._captured.clear()
+        self._pool = torch.cuda.graph_pool_handle()  # nobody may use a pool again that has lost its graphs
+
     def _capture_if_it_fits(self, compute: Callable[[], Tensor]) -> Captured | None:
         if hardware.unreserved_bytes() < ROOM_BYTES:
             torch.cuda.empty_cache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -138,6 +139,14 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
     return tokens
 
 
+def check_wishes(priority: int, timeout_s: float | None) -> None:
+    """Raises BadRequest for a priority that is no whole number and a time that is none."""
+    if not isinstance(priority, Integral):
+        raise BadRequest(f"priority is {priority!r}; give a whole number.")
+    if timeout_s is not None and (not isinstance(timeout_s, Real) or math.isnan(timeout_s)):
+        raise BadRequest(f"timeout_s is {timeout_s!r}; give seconds, or None for no limit.")
+
+
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """An id and the natural logarithm of the chance that the model gave it; top: the likeliest ids with theirs."""
@@ -176,6 +185,15 @@ class Generation:
     n_cached: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
 
+    @classmethod
+    def of(cls, outputs: Sequence[StepOutput]) -> Generation:
+        """All outputs of a request that has ended, in one."""
+        last = outputs[-1]
+        assert last.finish_reason is not None, "the last one tells why"
+        ids = tuple(id_ for output in outputs for id_ in output.ids)
+        logprobs = tuple(one for output in outputs for one in output.logprobs)
+        return cls(ids, last.finish_reason, last.error, last.n_cached, logprobs)
+
 
 @dataclass(eq=False, slots=True)
 class Request:
@@ -191,6 +209,7 @@ class Request:
     cursor: its place in its constraint, and mask the ids allowed next where a matcher decides. synced_at: the arena's
     generation in which the device last had the cursor's place, and n_counted the tokens that it has counted for
     penalties, -1 where it must be sent all. drafts: ids guessed to follow its tokens, for the next step to try.
+    n_taken: tokens in pages of others that it took over when it got its lane; none where it is_alone.
     """
 
     id: int
@@ -211,9 +230,22 @@ class Request:
     synced_at: int = -1
     n_counted: int = -1
     drafts: tuple[int, ...] = ()
+    n_taken: int = 0
+    is_alone: bool = False
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.tokens)
+
+    def anew(self) -> Request:
+        """The request as far as it has come, with nothing computed, that takes over nobody's pages."""
+        fresh = Request(
+            *(self.id, self.tokens, self.params, self.seed, self.max_length, self.cursor, self.priority),
+            n_cached=0,
+            mask=self.mask,
+            is_alone=True,
+        )
+        fresh.n_prompt = self.n_prompt
+        return fresh
 
     @property
     def n_pending(self) -> int:

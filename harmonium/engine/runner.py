@@ -54,6 +54,7 @@ class Runner:
         self.model, self.sampler = model, sampler
         self.cache = model.new_cache(pages.full + graphs, pages.sliding + graphs)
         self._graphs = Graphs() if graphs else None
+        self._version = 0
 
     @torch.no_grad()
     def run(self, inputs: Inputs) -> Flight:
@@ -85,7 +86,12 @@ class Runner:
         return self.sampler.draw(logits, inputs.draw, inputs.sampled_lanes)
 
     def _replayed(self, inputs: Inputs, compute: Callable[[], Tensor]) -> Tensor:
-        return compute() if self._graphs is None or inputs.key is None else self._graphs(inputs.key, compute)
+        if self._graphs is None or inputs.key is None:
+            return compute()
+        if self._version != self.sampler.arena.version:  # its tables have moved, and no graph knows where
+            self._version = self.sampler.arena.version
+            self._graphs.forget()
+        return self._graphs(inputs.key, compute)
 
 
 def _fetched(tensor: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from operator import attrgetter
 
-from harmonium.engine.kv_cache import KvCache, extend_names, pages_for
+from harmonium.engine.kv_cache import KvCache, PagePool, extend_names, pages_for
 from harmonium.engine.request import Request
 from harmonium.errors import Busy
 from harmonium.model.config import PAGE_SIZE
@@ -70,7 +70,9 @@ class Scheduler:
         self._end_ids = frozenset(end_ids)
         self._may_preempt = True
         self._is_short = False  # of pages, which only a preemption could have brought
-        self._refused = (-1, -1)  # the request that found no place last, and how many pages had been given back then
+        self._refused: tuple[int, PagePool, int] | None = (
+            None  # who found no place, where, and what was given back then
+        )
         self._computing: dict[bytes, Request] = {}  # pages that running requests have yet to fill with known tokens
 
     @property
@@ -98,6 +100,13 @@ class Scheduler:
             self._vacate(request)
         if is_faulty:
             self.cache.forget(request.names)
+
+    def begin_anew(self, request: Request) -> Request:
+        """Puts a request back that ran on pages which may be wrong, and forgets those; returns what takes its place."""
+        self.remove(request, is_faulty=True)
+        fresh = request.anew()
+        insort(self.waiting, fresh, key=RANK)
+        return fresh
 
     def schedule(self, *, is_ahead: bool = False) -> list[Row]:
         """The next step's rows, with pages reserved for them; none when nothing is left to do.
@@ -194,10 +203,10 @@ class Scheduler:
         if request is None:
             return None
         names = request.names[: self._n_cached(request)]
-        while not self._has_place(request, names):
+        while (lacking := self._lacks(request, names)) is not None:
             last = self.running[-1]
             if last.priority >= request.priority:
-                self._refused = request.id, self.cache.full.n_given
+                self._refused = request.id, lacking, lacking.n_given
                 return None
             if not self._may_preempt:
                 self._is_short = True
@@ -208,7 +217,7 @@ class Scheduler:
         request.lane = self._lanes.pop()
         request.forget_device()
         self.cache.share(request.lane, names)
-        request.n_computed = len(names) * PAGE_SIZE
+        request.n_computed = request.n_taken = len(names) * PAGE_SIZE
         if request.n_cached < 0:
             request.n_cached = request.n_computed
         for name in request.names[len(names) :]:
@@ -223,7 +232,7 @@ class Scheduler:
         for request in self.waiting:
             if request.waits_for and self._computes_ahead(request, request.waits_for):
                 continue
-            if self.running and self._refused == (request.id, self.cache.full.n_given):
+            if self.running and self._is_refused(request):
                 return None
             extend_names(request.names, request.tokens, len(request.tokens) // PAGE_SIZE)
             n_cached = self._n_cached(request)
@@ -240,18 +249,25 @@ class Scheduler:
 
     def _n_reusable(self, request: Request) -> int:
         """Pages that a request may take over at most: its last token is computed, for what comes after it."""
-        return (len(request.tokens) - 1) // PAGE_SIZE
+        return 0 if request.is_alone else (len(request.tokens) - 1) // PAGE_SIZE
 
     def _n_cached(self, request: Request) -> int:
         return self.cache.match(request.names[: self._n_reusable(request)])
 
-    def _has_place(self, request: Request, names: list[bytes]) -> bool:
-        """There are a lane and pages for all the known tokens, beside what others still need for theirs.
+    def _is_refused(self, request: Request) -> bool:
+        """It found no place, and none of the pages that it lacked has been given back since."""
+        if self._refused is None:
+            return False
+        request_id, lacking, n_given = self._refused
+        return request_id == request.id and lacking.n_given == n_given
 
-        names: of the pages that it can take over.
+    def _lacks(self, request: Request, names: list[bytes]) -> PagePool | None:
+        """The group that has too few pages for all the known tokens, beside what others still need for theirs; or None.
+
+        names: of the pages that it can take over. Where there is no lane it is the full pages: they come back with one.
         """
         if not self._lanes:
-            return False
+            return self.cache.full
         promised = sum(
             pages_for(len(other.tokens)) - self.cache.n_held(other.lane)[0]
             for other in self.running
@@ -259,7 +275,9 @@ class Scheduler:
         )
         n_wanted = min(pages_for(len(request.tokens) + 1), self.cache.full_table.shape[1]) - len(names)
         n_full, n_sliding = self.cache.n_idle(names)
-        return self.cache.full.n_free - n_full - promised >= n_wanted and self.cache.sliding.n_free > n_sliding
+        if self.cache.full.n_free - n_full - promised < n_wanted:
+            return self.cache.full
+        return self.cache.sliding if self.cache.sliding.n_free <= n_sliding else None
 
     def _preempt(self, request: Request, chosen: dict[Request, int]) -> None:
         chosen.pop(request, None)

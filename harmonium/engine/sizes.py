@@ -145,6 +145,52 @@ class PageCounts:
         return self.full * full_bytes + self.sliding * sliding_bytes
 
 
+@dataclass(frozen=True)
+class Allotment:
+    """What an engine has: tokens of one request, requests at once, tokens in a step, pages, and how many stay idle."""
+
+    context: int
+    n_rows: int
+    token_budget: int
+    pages: PageCounts
+    n_kept: int | None
+
+    @classmethod
+    def of(
+        cls,
+        config: ModelConfig,
+        device: str,
+        dtype: str,
+        free_bytes: int,
+        *,
+        context: int | None,
+        n_rows: int | None,
+        token_budget: int | None,
+        cache_bytes: int | None,
+        kept_tokens: int | None,
+    ) -> Allotment:
+        """What was asked for, and the device's modest defaults for what was not, within free_bytes beside the weights.
+
+        dtype is that of the weights that are not packed. Raises BadRequest for sizes that mean nothing, NotEnoughMemory
+        where the context does not fit.
+        """
+        for name, size in {"n_rows": n_rows, "token_budget": token_budget}.items():
+            if size is not None and size < 1:
+                raise BadRequest(f"{name} is {size}; give 1 or more.")
+        if context is not None and not 1 < context <= config.context:
+            raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
+        free_bytes -= LEFT_OVER_BYTES[device]
+        defaults = defaults_within(config, device, dtype, free_bytes)
+        n_rows = n_rows or defaults.n_rows
+        token_budget = max(token_budget or defaults.token_budget, n_rows)
+        if cache_bytes is None:
+            cache_bytes = default_cache_bytes(config, device, dtype, context, n_rows, token_budget, free_bytes)
+        pages = PageCounts.fitting(config, cache_dtype(device, dtype), context, n_rows, token_budget, cache_bytes)
+        kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
+        n_kept = None if kept_tokens is None else pages_for(kept_tokens)
+        return cls(min(context or config.context, pages.full * PAGE_SIZE), n_rows, token_budget, pages, n_kept)
+
+
 def page_bytes(config: ModelConfig, dtype: str) -> tuple[int, int]:
     """Keys and values of a full and of a sliding page, in all layers of its group."""
     one = 2 * config.n_kv_heads * PAGE_SIZE * config.head_dim * BYTES[dtype]
@@ -176,7 +222,7 @@ def graphs_bytes(config: ModelConfig, device: str, dtype: str, n_rows: int) -> i
     return n_rows * (_token_bytes(config, dtype) + 2 * config.vocab_size * BYTES["float32"])
 
 
-def cache_bytes(
+def default_cache_bytes(
     config: ModelConfig, device: str, dtype: str, context: int | None, n_rows: int, token_budget: int, free_bytes: int
 ) -> int:
     """What an engine may take for keys and values, of the memory that is free once the weights are there.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import signal
 import time
 from collections.abc import Callable
 
@@ -107,6 +110,65 @@ def test_logits_that_are_no_numbers_end_their_request_and_leave_no_trace(
     audit(engine.cache)
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_who_took_over_pages_that_are_no_numbers_is_computed_anew(model: Transformer, overlap: bool) -> None:
+    """An id that breaks the model can break keys before it, in pages that others take over before that is seen."""
+    prompts = [PROMPTS[0], [*PROMPTS[0][:36], 9], PROMPTS[1]]
+    expected = [Engine(model, context=80).generate([prompt], PARAMS)[0].ids for prompt in prompts]
+    engine = Engine(model, context=80, overlap=overlap)
+    assert engine.generate(prompts[:1], PARAMS)[0].ids == expected[0]
+    pages = [engine.cache.full.find(name) for name in list(engine.cache.full._page_of)[:2]]
+    for layer, keys in enumerate(engine._runner.cache.k):
+        if not model.config.is_sliding(layer):
+            keys[pages] = torch.nan
+    answers = engine.generate(prompts, PARAMS)
+    assert [answer.ids for answer in answers] == expected and answers[1].error is None
+    assert [answer.n_cached for answer in answers] == [0, 0, 0]
+    assert [answer.n_cached for answer in engine.generate(prompts, PARAMS)] == [32, 32, 32], "it is right now"
+    audit(engine.cache)
+
+
+PLACES = ("cache.extend", "cache.share", "scheduler.complete", "scheduler.remove", "_runner.run", "_builder.build")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("overlap", [False, True])
+def test_an_interrupt_finds_the_books_right(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, place: str, overlap: bool
+) -> None:
+    expected = Engine(model, context=80).generate(PROMPTS, PARAMS)
+    engine = Engine(model, context=80, n_rows=3, token_budget=30, overlap=overlap)
+    *path, name = place.split(".")
+    owner = functools.reduce(getattr, path, engine)
+    act, calls = getattr(owner, name), itertools.count(1)
+    due = {3, 8, 13}
+
+    def interrupted(*arguments: object, **named: object) -> object:
+        if next(calls) in due:
+            signal.raise_signal(signal.SIGINT)
+        return act(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    got: dict[int, list[int]] = {engine.add(prompt, PARAMS): [] for prompt in PROMPTS}
+    n_interrupts = 0
+    while engine.has_work:
+        try:
+            for output in engine.step():
+                assert output.error is None
+                got[output.request_id] += output.ids
+        except KeyboardInterrupt:
+            n_interrupts += 1
+            audit(engine.cache)
+    assert [tuple(ids) for ids in got.values()] == [answer.ids for answer in expected]
+    assert n_interrupts and engine.cache.full.n_free == engine.cache.full.n_pages
+    due.clear()
+    due.add(next(calls) + 1)
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(PROMPTS, PARAMS)
+    assert not engine.has_work and engine.cache.full.n_free == engine.cache.full.n_pages
+    assert [answer.ids for answer in engine.generate(PROMPTS, PARAMS)] == [answer.ids for answer in expected]
+
+
 def bytes_for(model: Transformer, n_rows: int, token_budget: int) -> int:
     """Few pages, so that those of ended requests are written again."""
     one = model.new_cache(1, 1)
@@ -139,6 +201,9 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
     engine.add_several(PROMPTS[1], PARAMS, 3)
     with pytest.raises(BadRequest, match="n is 0"):
         engine.add_several(PROMPTS[1], PARAMS, 0)
+    for wish in ({"priority": float("nan")}, {"priority": 0.5}, {"timeout_s": float("nan")}, {"timeout_s": "1"}):
+        with pytest.raises(BadRequest, match=r"give (a whole number|seconds)"):
+            engine.add(PROMPTS[0], PARAMS, **wish)  # type: ignore[arg-type]
     for prompt in ([1.5] * 20, ["a"], [None]):
         with pytest.raises(BadRequest, match="whole numbers"):
             engine.add(prompt, PARAMS)  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ class Replays:
 
     def __init__(self) -> None:
         self.keys: dict[Hashable, Callable[[], Tensor]] = {}
-        self.n_replayed = 0
+        self.n_replayed = self.n_forgotten = 0
 
     def __call__(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
         if key not in self.keys:
@@ -82,6 +82,10 @@ class Replays:
             return result
         self.n_replayed += 1
         return self.keys[key]()
+
+    def forget(self) -> None:
+        self.n_forgotten += len(self.keys)
+        self.keys.clear()
 
 
 @pytest.fixture
@@ -142,6 +146,26 @@ def test_graphs_give_what_steps_do(model: Transformer, replays: list[Replays]) -
         assert [joined(one) for one in served(engine, arriving)] == expected
         sizes = {key[0] for key in replays[-1].keys}  # type: ignore[index]
         assert replays[-1].n_replayed > len(sizes) and max(sizes) >= 10 and 9 not in sizes
+
+
+def test_graphs_of_tables_that_have_moved_are_let_go(model: Transformer, replays: list[Replays]) -> None:
+    large = table(VOCAB, [State(range(i % 9, 500), (i + 1) % 2000) for i in range(2000)])
+    asked = [(DRAWN, TableConstraint(CYCLE)), (DRAWN, TableConstraint(large)), (DRAWN, None)]
+    expected, found = list[object](), list[object]()
+    for graphs, ids in ((False, expected), (True, found)):
+        engine = Engine(model, context=256, overlap=True, graphs=graphs)
+        for params, constraint in asked:
+            ids += [one.ids for one in engine.generate([prompt(9)] * 2, params, [constraint] * 2)]
+    assert found == expected
+    assert replays[-1].n_forgotten and len(replays[-1].keys) <= 2, "of the newest tables alone"
+
+
+def test_an_idle_engine_holds_no_request(model: Transformer) -> None:
+    engine = Engine(model, context=256, overlap=True)
+    [alone] = engine.generate([prompt(30)], DRAWN)
+    engine.generate([prompt(30)], replace(DRAWN, stop_ids=(alone.ids[5],)))  # with a step behind its end
+    assert engine._launched is not None and not engine._launched[0]
+    assert engine.generate([prompt(30)], DRAWN)[0].ids == alone.ids
 
 
 def test_the_next_step_is_on_its_way_before_this_one_is_waited_for(

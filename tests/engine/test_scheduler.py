@@ -66,6 +66,16 @@ def test_a_long_prompt_holds_up_no_shorter_one() -> None:
     assert step(plan)[0] == {0: 29, 1: 1, 2: 1, 3: 1}
 
 
+def test_who_lacked_sliding_pages_is_looked_at_when_some_come_back() -> None:
+    plan = scheduler(n_sliding=3)
+    plan.add(request(0, 32, 100))
+    step(plan), step(plan)
+    plan.add(request(1, 16, 5))
+    computed = [step(plan)[0] for _ in range(15)]
+    assert computed[0] == {0: 1} and computed[-1] == {0: 1, 1: 16}, "once the window has left a page"
+    assert not plan.cache.full.n_given
+
+
 def test_requests_are_admitted_in_order_and_only_with_pages_for_their_prompt() -> None:
     plan = scheduler(n_full=12)
     plan.add(request(0, 150, 5))

@@ -106,7 +106,7 @@ def test_models_fit_the_cards_that_they_were_made_for(model: str, gb: int, rows:
     defaults = sizes.defaults_within(made.config, "cuda", "bfloat16", left)
     assert defaults.n_rows == rows and made.token_budget == defaults.token_budget
     taken = (defaults.n_rows, defaults.token_budget)
-    cache = sizes.cache_bytes(made.config, "cuda", "bfloat16", None, *taken, left)
+    cache = sizes.default_cache_bytes(made.config, "cuda", "bfloat16", None, *taken, left)
     assert PageCounts.fitting(made.config, "bfloat16", None, *taken, cache).full * PAGE_SIZE >= 8192
     steps = sizes.workspace_bytes(made.config, "cuda", "bfloat16", *taken)
     assert cache + steps + sizes.graphs_bytes(made.config, "cuda", "bfloat16", taken[0]) <= left
@@ -135,11 +135,11 @@ def test_an_engine_takes_what_is_left() -> None:
     need = PageCounts.needed(NANO, 131_072, 1, 0).full * sum(sizes.page_bytes(NANO, "float32")[:1])
 
     def cache(context: int | None, free: int) -> int:
-        return sizes.cache_bytes(NANO, "cpu", "float32", context, free_bytes=free, **wanted)
+        return sizes.default_cache_bytes(NANO, "cpu", "float32", context, free_bytes=free, **wanted)
 
     assert cache(None, 2**40) == cache(1024, 2**40) == sizes.CPU.cache_bytes
     large = replace(NANO, n_kv_heads=64)
-    grown = sizes.cache_bytes(large, "cpu", "float32", 131_072, free_bytes=2**40, **wanted)
+    grown = sizes.default_cache_bytes(large, "cpu", "float32", 131_072, free_bytes=2**40, **wanted)
     assert grown >= 32 * need > sizes.CPU.cache_bytes
     assert 0 < cache(None, 2**30) < 2**30
     assert cache(None, 10**6) == 0
