@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, Unpack
 
 from harmonium.chat import functions
-from harmonium.chat.driver import generated
+from harmonium.chat.driver import failure, generated
 from harmonium.chat.events import Done, Event, FinishReason, ToolResult
 from harmonium.chat.functions import Function
 from harmonium.chat.llm import LLM
@@ -31,7 +31,7 @@ from harmonium.chat.turns import Messages
 from harmonium.engine.async_engine import AsyncEngine, Stream
 from harmonium.engine.request import FinishReason as EngineReason
 from harmonium.engine.request import SamplingParams, StepOutput
-from harmonium.errors import HarmoniumError, RequestFailed, TimedOut
+from harmonium.errors import BadRequest, HarmoniumError, TimedOut
 from harmonium.harmony.messages import Role
 
 READERS = 4
@@ -228,11 +228,11 @@ class _Requests:
             stream, self._stream = self._stream, None
             await stream.__aexit__()
 
-    def failure(self, error: str | None) -> HarmoniumError:
+    def failure(self, error: str | BadRequest | None) -> HarmoniumError:
         """Why a request ended with an error."""
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return TimedOut("The request did not end within its time; ask for less, or allow more time.")
-        return RequestFailed(error or "The request failed.")
+        return failure(error)
 
 
 async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:

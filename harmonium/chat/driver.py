@@ -11,7 +11,7 @@ from harmonium.chat.functions import Function
 from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn
 from harmonium.chat.shared_engine import Requests, SharedEngine
 from harmonium.engine.request import SamplingParams, StepOutput
-from harmonium.errors import HarmoniumError, RequestFailed
+from harmonium.errors import BadRequest, HarmoniumError, RequestFailed
 
 Events = Generator[tuple[int, Event | HarmoniumError], None, None]
 """Events, each with the number of its turn; an error is the last thing that a turn gives."""
@@ -41,6 +41,11 @@ def generated(output: StepOutput) -> Generated:
     return Generated(output.ids, ended, output.n_cached, output.logprobs)
 
 
+def failure(error: str | BadRequest | None) -> HarmoniumError:
+    """What a request that ended with an error is told."""
+    return error if isinstance(error, BadRequest) else RequestFailed(error or "The request failed.")
+
+
 class _Driver:
     def __init__(
         self, turns: Sequence[Turn], requests: Requests, params: Sequence[SamplingParams], tools: Mapping[str, Function]
@@ -56,7 +61,7 @@ class _Driver:
         for _, said in self.advance(number, generated(output)):
             yield number, said
             if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:
-                yield number, RequestFailed(output.error or "The request failed.")
+                yield number, failure(output.error)
 
     def advance(self, number: int, answer: Generated | ToolResult | None) -> Events:
         """Lets a turn go on until it needs ids that are not there yet, or ends."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 import torch
 
 from harmonium.chat import loading
+from harmonium.chat.completing import Continuation
 from harmonium.chat.driver import drive
 from harmonium.chat.events import Event
 from harmonium.chat.loop import Turn, longest_read
@@ -24,13 +25,14 @@ from harmonium.chat.options import (
     SamplingOptions,
     check,
     prompt_settings,
+    stop_strings,
 )
 from harmonium.chat.reply import Reply
 from harmonium.chat.shared_engine import SharedEngine
 from harmonium.chat.turns import Messages, Turns
 from harmonium.engine.draft_model import ModelDrafter
 from harmonium.engine.engine import Engine
-from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.engine.request import FinishReason, SamplingParams, StepOutput
 from harmonium.engine.speculative import Drafter, NgramDrafter
 from harmonium.errors import BadRequest, HarmoniumError, RequestFailed
 from harmonium.harmony.messages import Conversation, Role
@@ -146,26 +148,51 @@ class LLM:
         return self._events(self._turn(messages, settings), settings)
 
     @overload
-    def complete(self, prompt: str, *, parse_special: bool = ..., **options: Unpack[CompletionOptions]) -> str: ...  # type: ignore[overload-overlap]
+    def complete(  # type: ignore[overload-overlap]
+        self,
+        prompt: str,
+        *,
+        parse_special: bool = ...,
+        stop: str | Sequence[str] | None = ...,
+        **options: Unpack[CompletionOptions],
+    ) -> str: ...
     @overload
     def complete(
-        self, prompt: Sequence[str], *, parse_special: bool = ..., **options: Unpack[CompletionOptions]
+        self,
+        prompt: Sequence[str],
+        *,
+        parse_special: bool = ...,
+        stop: str | Sequence[str] | None = ...,
+        **options: Unpack[CompletionOptions],
     ) -> list[str]: ...
     def complete(
-        self, prompt: str | Sequence[str], *, parse_special: bool = False, **options: Unpack[CompletionOptions]
+        self,
+        prompt: str | Sequence[str],
+        *,
+        parse_special: bool = False,
+        stop: str | Sequence[str] | None = None,
+        **options: Unpack[CompletionOptions],
     ) -> str | list[str]:
         """How a text goes on, without a conversation around it; several texts run in one batch.
 
         parse_special reads the names of control tokens in the prompt as these, for prompts rendered elsewhere, and
-        then shows those of the answer too. Raises as `generate` does.
+        then shows those of the answer too. stop: a string, or up to 16, before which the text ends. Raises as
+        `generate` does.
         """
         check(options, CompletionOptions)
         what = None if isinstance(prompt, str) else "Prompt"
         prompts = [prompt] if isinstance(prompt, str) else _listed(prompt)
         most = longest_read(self.context)
         ids = _each(what, prompts, lambda text: self.vocabulary.encode(text, parse_special, most))
-        answers = self._generate(what, ids, options)
-        texts = [self.vocabulary.decode(answer, skip_special=not parse_special) for answer in answers]
+        stops = stop_strings(stop)
+        going_on = [Continuation(self.vocabulary, stops, shows_special=parse_special) for _ in ids]
+        texts = ["" for _ in ids]
+
+        def take(number: int, output: StepOutput) -> bool:
+            texts[number] += going_on[number].take(output)[0]
+            return going_on[number].is_over
+
+        self._generate(what, ids, options, take)
         return texts[0] if isinstance(prompt, str) else texts
 
     def generate(
@@ -178,7 +205,15 @@ class LLM:
         where the engine had to give up on one.
         """
         check(options, SamplingOptions)
-        return self._generate("Prompt", _each("Prompt", _listed(prompts), _ids), {"params": params, **options})
+        ids = _each("Prompt", _listed(prompts), _ids)
+        answers: list[list[int]] = [[] for _ in ids]
+
+        def take(number: int, output: StepOutput) -> bool:
+            answers[number] += output.ids
+            return False
+
+        self._generate("Prompt", ids, {"params": params, **options}, take)
+        return answers
 
     @overload
     def render(
@@ -259,24 +294,31 @@ class LLM:
         return [Reply.of(said, errors.get(number)) for number, said in enumerate(events)]
 
     def _generate(
-        self, what: str | None, prompts: Sequence[Sequence[int]], options: Mapping[str, Any]
-    ) -> list[list[int]]:
-        """what: what a prompt is called where one of several is at fault."""
+        self,
+        what: str | None,
+        prompts: Sequence[Sequence[int]],
+        options: Mapping[str, Any],
+        take: Callable[[int, StepOutput], bool],
+    ) -> None:
+        """what: what a prompt is called where one of several is at fault. take: is given each output and the number of
+        its prompt, and says whether that prompt needs no more."""
         params = self.turns.params(options)
         _each(what, prompts, lambda prompt: self._shared.check(prompt, params))
-        answers: list[list[int]] = [[] for _ in prompts]
         failed: list[str] = []
         with self._shared.requests() as requests:
             number_of = {requests.add(prompt, params): number for number, prompt in enumerate(prompts)}
             while requests.running:
                 for output in requests.take():
-                    number = number_of[output.request_id]
-                    answers[number] += output.ids
+                    number = number_of.get(output.request_id)
+                    if number is None:
+                        continue  # made before it was dropped
                     if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
                         failed.append(f"Prompt {number} failed: {output.error or 'it was aborted.'}")
+                    if take(number, output) and output.finish_reason is None:
+                        requests.drop([output.request_id])
+                        del number_of[output.request_id]
         if failed:
             raise RequestFailed(failed[0])
-        return answers
 
 
 def _drafter(speculate: str | Path | None, target: Transformer) -> Drafter | None:

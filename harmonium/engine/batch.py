@@ -283,7 +283,7 @@ class BatchBuilder:
                 return []
             inverse, scale, key = simple
             words = noise.position_key(key, row.stop) if scale else (0, 0)
-            legal = self._everything if (cursor := request.cursor) is None else cursor.table.legal[cursor.state]
+            legal = self._everything if (cursor := request.cursor) is None else cursor.legal
             found.append((*legal, inverse, scale, *words))
         return found
 

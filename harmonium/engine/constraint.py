@@ -97,12 +97,6 @@ class Table:
         return [_unpacked(rows[row].tobytes(), self.vocab_size) for row in self.mask_of]
 
     @cached_property
-    def legal(self) -> list[tuple[NDArray[np.bool_], NDArray[np.int32]]]:
-        """What each state allows: what its row forbids, but for the ids of its edges."""
-        edges = np.split(self.edge_tokens, self.edge_starts[1:-1])
-        return list(zip(self.forbidden, edges, strict=True))
-
-    @cached_property
     def only(self) -> list[int]:
         """The one id that each state allows, -1 where there are several or a matcher decides."""
         has_row = np.append(self.masks.any(axis=1), False)[self.mask_of]
@@ -121,16 +115,20 @@ class Table:
         return found
 
     @cached_property
-    def steps(self) -> tuple[list[int], list[int], list[int]]:
-        """default_next, exits and matcher_of, for the host, which steps one state at a time."""
-        return self.default_next.tolist(), self.exits.tolist(), self.matcher_of.tolist()
+    def steps(self) -> tuple[list[int], list[int], list[int], list[int]]:
+        """default_next, exits, matcher_of and edge_starts, for the host, which steps one state at a time."""
+        arrays = self.default_next, self.exits, self.matcher_of, self.edge_starts
+        default_next, exits, matcher_of, edge_starts = (array.tolist() for array in arrays)
+        return default_next, exits, matcher_of, edge_starts
 
     @property
     def n_bytes(self) -> int:
-        """What the table takes on the host: its arrays and what steps it there. `forbidden` is every table's."""
+        """What the table takes on the host: its arrays and what steps it there. What `forbidden` lists is shared."""
         arrays = [getattr(self, field.name) for field in fields(self)]
         held = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-        held += sys.getsizeof(self.edges) + sum(map(sys.getsizeof, (*self.edges, *self.steps, self.only)))
+        held += sys.getsizeof(self.edges) + sum(
+            map(sys.getsizeof, (*self.edges, *self.steps, self.only, self.forbidden))
+        )
         return held + 2 * sys.getsizeof(2**20) * len(self.edge_tokens)
 
 
@@ -202,7 +200,7 @@ class Cursor:
         self.is_moved = False
         self._matchers, self._watch, self._jumps = constraint.matchers, constraint.watch, jumps
         self._edges, self._forbidden, self._only = self.table.edges, self.table.forbidden, self.table.only
-        self._default, self._exits, self._matcher_of = self.table.steps
+        self._default, self._exits, self._matcher_of, self._starts = self.table.steps
         self.matcher: HostMatcher | None = None
         self.state = constraint.start
         exit_state = self._exits[self.state]
@@ -254,6 +252,12 @@ class Cursor:
         words = (table.masks[row] if row >= 0 else np.zeros(n_words(table.vocab_size), np.uint32)).view(np.int32).copy()
         set_bits(words, tokens, is_allowed=True)
         return words
+
+    @property
+    def legal(self) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """What its state allows, where no matcher decides: what the row forbids, but for the ids of the edges."""
+        first, stop = self._starts[self.state], self._starts[self.state + 1]
+        return self._forbidden[self.state], self.table.edge_tokens[first:stop]
 
     def allows(self, token: int, state: int | None = None) -> bool:
         """Is it allowed now, where no matcher decides? state: as in `forbid`."""

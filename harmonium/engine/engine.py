@@ -385,7 +385,7 @@ class Engine:
         self,
         request: Request,
         reason: FinishReason,
-        error: str | None = None,
+        error: str | BadRequest | None = None,
         *,
         ids: tuple[int, ...] = (),
         logprobs: tuple[TokenLogprob, ...] = (),

@@ -7,21 +7,23 @@ from collections import deque
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.request import FinishReason, Request
 from harmonium.engine.scheduler import Row
+from harmonium.errors import BadRequest
 
 BAD = -1
 """Sampled where logits are not finite or a constraint allows nothing."""
 
-Outcome = tuple[FinishReason, str | None, bool]
+Failure = str | BadRequest | None
+Outcome = tuple[FinishReason, Failure, bool]
 """Why a request ends, what failed, and whether what it computed may be wrong."""
 
 
-def constrain(request: Request, constraint: TableConstraint, *, jumps: bool = False) -> str | None:
+def constrain(request: Request, constraint: TableConstraint, *, jumps: bool = False) -> Failure:
     """Begins the request's constraint, as `Cursor` has it; returns what went wrong."""
     try:
         request.cursor = Cursor(constraint, jumps=jumps)
         request.mask = request.cursor.mask() if request.cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
-        return f"The constraint failed: {error!r}"
+        return _told(error)
     return None
 
 
@@ -44,7 +46,7 @@ def follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
     return None, n_stood
 
 
-def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | None]:
+def _follow(request: Request, token: int) -> tuple[FinishReason | None, Failure]:
     """Appends a sampled id and what is forced after it; returns why the request ends, if it does, and what failed."""
     tokens, cursor, n_before = request.tokens, request.cursor, len(request.tokens)
     following = deque((token,))
@@ -63,8 +65,13 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, str | No
             return None, None
         request.mask = cursor.mask() if cursor.needs_host else None
     except Exception as error:  # noqa: BLE001 - whatever a matcher raises ends its own request and no other
-        return FinishReason.ERROR, f"The constraint failed: {error!r}"
+        return FinishReason.ERROR, _told(error)
     if cursor.is_moved or len(tokens) > n_before + 1:
         request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
         cursor.is_moved = False
     return None, None
+
+
+def _told(error: Exception) -> str | BadRequest:
+    """What went wrong, without the step's memory that a traceback would keep."""
+    return error.with_traceback(None) if isinstance(error, BadRequest) else f"The constraint failed: {error!r}"

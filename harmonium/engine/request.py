@@ -158,7 +158,8 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """New ids of one request after a step; finish_reason is set on its last output, error where that is ERROR.
+    """New ids of one request after a step; finish_reason is set on its last output, error where that is ERROR: in
+    words, or as a BadRequest where it is the fault of what was asked for.
 
     n_cached: tokens of its prompt that were in the cache when it began, and were not computed anew. logprobs: one for
     each of ids, where the request asked for them.
@@ -167,21 +168,21 @@ class StepOutput:
     request_id: int
     ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
-    error: str | None = None
+    error: str | BadRequest | None = None
     n_cached: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A whole answer: every id produced, the stop id included, and why it ended; error where that is ERROR.
+    """A whole answer: every id produced, the stop id included, and why it ended; error as in `StepOutput`.
 
     n_cached: tokens of its prompt that were in the cache. logprobs: one for each of ids, if asked for.
     """
 
     ids: tuple[int, ...]
     finish_reason: FinishReason
-    error: str | None = None
+    error: str | BadRequest | None = None
     n_cached: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
 

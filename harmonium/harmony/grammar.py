@@ -44,6 +44,7 @@ SLICES = (
 """Kinds of tokens that a mask takes whole where all of a kind may follow: measured by benchmarks/schema_mask.py, texts
 of bounded length and patterns of letters, names and words gain. Each costs a tenth of a second, once for a vocabulary.
 """
+SIMPLER = "Write it so that a text can be read in fewer ways: bounds for what repeats, no repeats inside of repeats."
 MOST_ITEMS = 20_000
 """Of a parser's row. An object takes four for each property that may be left out; llguidance's default ends at 500."""
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
@@ -146,7 +147,7 @@ def _is_loose(given: ResponseFormat | Mapping[str, Any] | None) -> bool:
 
 
 class Matcher:
-    """One body, id by id: the engine's HostMatcher. Raises RuntimeError where the grammar outgrows its limits."""
+    """One body, id by id: the engine's HostMatcher. Raises BadRequest where the grammar outgrows its limits."""
 
     def __init__(self, matcher: LLMatcher, text: NDArray[np.uint32], n_ids: int) -> None:
         """matcher: at its beginning, over ids below n_ids; text: the ids that a body may have at all, packed."""
@@ -177,7 +178,8 @@ class Matcher:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise RuntimeError(one_line(self._matcher.get_error()))
+            reason = one_line(self._matcher.get_error())
+            raise BadRequest(f"The grammar cannot be followed any further: {reason} {SIMPLER}")
 
 
 class Compiler:
@@ -223,7 +225,7 @@ def _any_mask(matcher: Matcher) -> bool:
     """Does anything follow?"""
     try:
         return bool(matcher.mask().any())
-    except RuntimeError:
+    except BadRequest:
         return False
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from harmonium import LLM, Reply, SamplingParams
 from harmonium.chat.events import Done, FinishReason
+from harmonium.errors import BadRequest
 from harmonium.harmony.messages import Channel
 from harmonium.harmony.parse import parse
 
@@ -146,3 +147,9 @@ def test_one_seed_and_one_prompt_give_one_answer(llm: LLM) -> None:
     replies = llm.chat(["What is the capital of Australia?"] * 4, temperature=1.0, seed=1)
     assert len({reply.token_ids for reply in replies}) == 1
     assert replies[0].finish_reason is FinishReason.STOP and replies[0].text
+
+
+def test_a_grammar_that_outgrows_its_limits_is_the_callers(llm: LLM) -> None:
+    format_ = {"type": "grammar", "syntax": "regex", "definition": "(.*[aeio].{0,60}){9}x"}
+    with pytest.raises(BadRequest, match=r"any further: .*Write it so that"):
+        llm.chat("Write a long poem.", response_format=format_, max_tokens=200, temperature=0)

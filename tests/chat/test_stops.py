@@ -10,6 +10,7 @@ from harmonium import LLM
 from harmonium.chat.events import Done, FinishReason, Repair, TextDelta
 from harmonium.chat.loop import turn
 from harmonium.chat.stops import StopMatcher
+from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
@@ -98,6 +99,22 @@ def test_calls_are_left_alone_and_preambles_are_not(vocabulary: Vocabulary) -> N
     assert (played.reply.stop, played.reply.tool_calls, played.n_stops) == (",", (), 1)
     assert "".join(event.text for event in played.events if isinstance(event, TextDelta)) == "Wait"
     assert not any(isinstance(event, Repair) for event in played.events)
+
+
+def test_completions_end_before_a_stop_string(llm: LLM) -> None:
+    prompts = ["Monday, Tuesday, ", "The capital of France is"]
+    whole = llm.complete(prompts, max_tokens=40, temperature=0)
+    assert whole == [
+        llm.vocabulary.decode(ids[0], skip_special=True)
+        for ids in (llm.generate([llm.vocabulary.encode(prompt)], max_tokens=40, temperature=0) for prompt in prompts)
+    ]
+    stop = whole[0][7:11]
+    expected = [text.partition(stop)[0] for text in whole]
+    assert llm.complete(prompts, max_tokens=40, temperature=0, stop=["\0never", stop]) == expected != whole
+    assert llm.complete(prompts[0], max_tokens=40, temperature=0, stop=stop) == expected[0]
+    assert not llm.engine.has_work or not llm.engine.scheduler.running
+    with pytest.raises(BadRequest, match="stop is"):
+        llm.complete("a", stop=[""])
 
 
 def test_the_engine_is_stopped(llm: LLM, say: Callable[..., None]) -> None:

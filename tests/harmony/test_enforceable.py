@@ -31,7 +31,7 @@ def is_valid(nano: Path) -> Is:
         try:
             for id_ in vocabulary.encode(text):
                 matcher.accept(id_)
-        except RuntimeError:
+        except BadRequest:
             return False
         return matcher.can_end()
 

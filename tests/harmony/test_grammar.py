@@ -110,7 +110,7 @@ def test_whitespace_ends(vocabulary: Vocabulary) -> None:
     [space] = vocabulary.encode(" ")
     for _ in range(40):
         matcher.accept(space)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(BadRequest, match="cannot be followed"):
         matcher.accept(space)
 
 
