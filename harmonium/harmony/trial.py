@@ -61,11 +61,17 @@ class Trial:
         if self._process is None or self._process.poll() is not None:
             self._end()
             command = [sys.executable, "-m", __name__]
-            pipe = subprocess.PIPE
-            # A session of its own: Ctrl-C is for the server, which ends this when it has ended.
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # how it ends at its limit of memory is told by who asked
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the server, which ends this when it has ended
+            )
             assert self._process.stdout is not None
-            self._process.stdout.readline()  # it is there, and its time begins
+            if not self._process.stdout.readline():  # it is there, and its time begins
+                raise RuntimeError(f"{' '.join(command)} does not start.")
         return self._process
 
     def _end(self) -> None:

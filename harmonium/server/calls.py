@@ -30,6 +30,10 @@ from harmonium.server.origins import check_local
 log = logging.getLogger("harmonium.requests")
 STOPPED = "the server was told to stop at once"
 """What a request's task is cancelled with, so that its client can be told."""
+VALUES, MOST_VALUES = (b",", b"[", b"{"), 500_000
+"""What begins a value in JSON, and how many there may be: nobody else is served while they are read. What has more of
+them in its text has too many tokens.
+"""
 NOT_BEGUN = 499
 """The status of a request that nothing was answered to, since its client had gone."""
 SANE_ID = re.compile(r"[\w.:/-]{1,128}")
@@ -136,10 +140,11 @@ class Calls:
 
 
 class _Body:
-    """A request's body, up to a size and within a time, both measured as it comes."""
+    """A request's body, up to a size, with so many values and within a time, all measured as it comes."""
 
     def __init__(self, receive: Receive, limit: int, within_s: float) -> None:
-        self._receive, self._limit, self._within_s, self._n_bytes = receive, limit, within_s, 0
+        self._receive, self._limit, self._within_s = receive, limit, within_s
+        self._n_bytes = self._n_values = 0
         self._deadline = asyncio.get_running_loop().time() + within_s
         self._is_whole = False
 
@@ -158,9 +163,13 @@ class _Body:
         except TimeoutError:
             raise TooSlow(f"The body was not here within {self._within_s:g} s; send it faster, or send less.") from None
         self._is_whole = not message.get("more_body", False)
-        self._n_bytes += len(message.get("body", b""))
+        piece = message.get("body", b"")
+        self._n_bytes += len(piece)
         if self._n_bytes > self._limit:
             raise self._too_large()
+        self._n_values += sum(map(piece.count, VALUES))
+        if self._n_values > MOST_VALUES:
+            raise TooLarge(f"The body has more than {MOST_VALUES:,} values, which no request needs; send fewer.")
         return message
 
     def _too_large(self) -> TooLarge:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from harmonium.chat.events import Done, FinishReason
 from harmonium.chat.options import ChatOptions, prompt_settings
@@ -20,7 +21,7 @@ from harmonium.server.calls import Call
 from harmonium.server.errors import internal
 from harmonium.server.serving import Serving
 from harmonium.server.state import State
-from harmonium.server.store_responses import Item, StoredResponse
+from harmonium.server.store_responses import Item, Known, StoredResponse
 from harmonium.server.wire.fields import RESPONSES, told_of
 from harmonium.server.wire.response_events import Writer
 from harmonium.server.wire.response_history import ids_of, messages, recollect, unread
@@ -159,8 +160,7 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
     bodies = asked.items
     earlier = await _earlier(asked, server.state, owner)
     known = await server.state.recall.known(owner, *ids_of(bodies))
-    given = recollect(bodies, earlier, known, server.state.seal)
-    said = messages([*earlier, *given], server.state.model)
+    given, said = await server.llm.read(lambda: _read(bodies, earlier, known, server.state))
     if asked.instructions is not None:
         said.insert(0, Message.developer(DeveloperContent(instructions=asked.instructions)))
     options = asked.options(tools, choice, server.settings)
@@ -175,6 +175,14 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
         functions=frozenset(name for name in map(name_of, tools.functions) if name is not None),
         notes=Notes(not_offered=tools.others, not_read=unread(given), ignored=asked.ignored),
     )
+
+
+def _read(
+    bodies: Sequence[Mapping[str, Any]], earlier: Sequence[Item], known: Known, state: State
+) -> tuple[list[Item], list[Message]]:
+    """The items of a request, and what they and the earlier ones say; there may be very many."""
+    given = recollect(bodies, earlier, known, state.seal)
+    return given, messages([*earlier, *given], state.model)
 
 
 async def _earlier(asked: ResponseRequest, state: State, owner: str) -> list[Item]:

@@ -13,6 +13,7 @@ from harmonium.chat.loading import Loaded
 from harmonium.harmony.trial import Trial
 from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW
 from harmonium.server import app
+from harmonium.server.calls import MOST_VALUES
 from harmonium.server.settings import Settings
 from tests.harmony.test_trial import ENDLESS
 from tests.server.conftest import Running, Start, running
@@ -60,6 +61,14 @@ def test_tools_count(short: Running) -> None:
     asked = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
     error = short.post("/chat/completions", **asked)["error"]
     assert error["code"] == "context_length_exceeded", error
+
+
+@pytest.mark.parametrize("values", ["1,", "[1],", '{"a":[]},'])
+def test_a_body_of_very_many_values_is_not_read(short: Running, values: str) -> None:
+    n = MOST_VALUES // sum(map(values.count, ",[{")) + 1
+    answer = short.http.post("/v1/completions", content=f'{{"prompt":[{values * n}1]}}'.encode())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+    assert "values" in answer.json()["error"]["message"]
 
 
 def test_a_grammar_that_takes_for_ever_is_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
