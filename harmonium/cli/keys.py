@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,10 @@ def keys(action: Literal["list", "add", "revoke"] = "list", name: str | None = N
     if name is None:
         raise BadRequest(f"`harmonium keys {action}` needs a name, as in: harmonium keys {action} team")
     if action == "add":
+        is_first = not path.exists()
         made = auth.add(path, name)
+        if is_first:
+            print("Servers of this machine that need no key yet ask for one from now on.", file=sys.stderr)
         print_json({"name": name, "key": made}) if json else print(made)
     else:
         auth.revoke(path, name)

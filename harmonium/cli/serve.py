@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -144,7 +145,7 @@ def settings_of(options: ServeOptions) -> Settings:
         host=options.host,
         port=options.port,
         served_names=options.served_model_name,
-        api_keys=dict(_named_key(key, number) for number, key in enumerate(options.api_key, 1)),
+        api_keys=_named_keys(options.api_key),
         keys_file=keys_file(),
         cors_origins=options.cors_origin,
         max_body_bytes=_bytes(options.max_body_mb),
@@ -168,12 +169,21 @@ def _bytes(megabytes: float) -> int:
     return math.ceil(megabytes * 1e6)
 
 
-def _named_key(text: str, number: int) -> tuple[str, str]:
-    name, equals, key = text.partition("=")
-    name, key = (name, key) if equals and key else (f"key-{number}", text)
-    if len(key) < 8:
-        raise BadRequest("An --api-key has fewer than 8 characters, which is quickly guessed; give a longer one.")
-    return name, key
+def _named_keys(given: tuple[str, ...]) -> dict[str, str]:
+    """By name. A key without one is called after itself: what it has stored must not be another's by its place here."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, key = text.partition("=")
+        if not key:
+            name, key = f"key-{sha256(text.encode()).hexdigest()[:8]}", text
+        if len(key) < 8:
+            raise BadRequest("An --api-key has fewer than 8 characters, which is quickly guessed; give a longer one.")
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise BadRequest("An --api-key has characters that no header can carry; give letters, digits and signs.")
+        if name in found:
+            raise BadRequest(f"Two --api-key are named {name!r}; give each a name of its own.")
+        found[name] = key
+    return found
 
 
 def _upstream(text: str) -> tuple[str, str]:

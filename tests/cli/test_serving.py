@@ -15,6 +15,7 @@ import pytest
 
 from harmonium.cli.batch import keep_answers
 from harmonium.cli.main import main
+from harmonium.cli.serve import ServeOptions, settings_of
 
 
 def line(id_: str, text: str, url: str = "/v1/chat/completions", **more: Any) -> str:
@@ -90,11 +91,20 @@ def test_keys_are_made_listed_and_revoked(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert main(["keys"]) == 0 and "There are no keys" in capfd.readouterr().out
     assert main(["keys", "add", "team"]) == 0
-    key = capfd.readouterr().out.strip()
+    made = capfd.readouterr()
+    key = made.out.strip()
+    assert "need no key yet ask for one from now on" in made.err
     assert key.startswith("sk-harmonium-") and key not in (tmp_path / "harmonium" / "keys.json").read_text()
     assert main(["keys", "revoke", "team"]) == 0 and main(["keys"]) == 0
     assert re.search(r"team +made \d{4}-\d\d-\d\d, revoked \d{4}", capfd.readouterr().out)
     assert main(["keys", "revoke", "team"]) == main(["keys", "add"]) == 2
+
+
+def test_keys_without_names_are_called_the_same_in_any_order() -> None:
+    both = settings_of(ServeOptions(api_key=("sk-first", "sk-second"))).api_keys
+    [(name, key)] = settings_of(ServeOptions(api_key=("sk-second",))).api_keys.items()
+    assert both[name] == key == "sk-second"
+    assert settings_of(ServeOptions(api_key=("me=sk-first",))).api_keys == {"me": "sk-first"}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +112,8 @@ def test_keys_are_made_listed_and_revoked(
     [
         (("--host", "0.0.0.0"), "has no API key"),
         (("--api-key", "short"), "fewer than 8 characters"),
+        (("--api-key", "sk-of mine"), "no header can carry"),
+        (("--api-key", "me=sk-of-mine", "--api-key", "me=sk-of-yours"), "Two --api-key are named 'me'"),
         (("--upstream", "x"), "is not NAME=URL"),
         (("--queue", "0"), "--queue is 0; give a positive number"),
         (("--timeout", "0"), "--timeout is 0; give a positive number"),
