@@ -127,6 +127,13 @@ def test_arguments_follow_their_schema_where_a_tool_does_not_say_strict(server: 
         assert json.loads(call["arguments"]) == {"n": 17}
 
 
+def test_a_limit_of_tool_calls_is_one_of_builtin_tools(server: Running) -> None:
+    """Functions are the client's to call, and OpenAI does not count them."""
+    response = server.post("/responses", input="What is the weather in Oslo?", tools=[WEATHER], max_tool_calls=0)
+    assert (response["status"], response["max_tool_calls"]) == ("completed", 0)
+    assert response["output"][-1]["type"] == "function_call"
+
+
 def test_another_server_behind_this_one_is_asked(server: Running, start: Start) -> None:
     with start(upstreams={"other": f"{server.url}/v1"}) as front:
         assert timeless(front.post("/responses", model="nano:other", input=CAPITAL)) == timeless(
