@@ -23,7 +23,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._late: asyncio.TimerHandle | None = None
-        self._is_in_head, self._n_head_bytes = True, 0
+        self._is_in_head, self._n_head_bytes, self._n_heads = True, 0, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,9 +34,9 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_in_head = self._is_in_head
+        was_in_head, n_heads = self._is_in_head, self._n_heads
         super().data_received(data)
-        if was_in_head and self._is_in_head:
+        if was_in_head and self._is_in_head and n_heads == self._n_heads:  # else a whole request came with its body
             self._n_head_bytes += len(data)
             if self._n_head_bytes > MOST_HEAD_BYTES:
                 self.transport.write(REFUSAL)
@@ -49,6 +49,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        self._n_heads += 1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -254,7 +254,7 @@ def test_rules(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
 def test_a_cut_answer_and_a_prompt_past_the_context(nano: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([QUESTION, "--max-tokens", "3", "--temperature", "0"]) == 0
     assert "cut after 3 tokens" in capfd.readouterr().err
-    assert main(["word " * 300, "--context", "128"]) == 4
+    assert main(["word " * 150, "--context", "128"]) == 4
     out, err = capfd.readouterr()
     assert out == ""
     assert "128" in err

@@ -201,8 +201,8 @@ function itemChildren({ blocks, task }, isLoose) {
   ];
 }
 
-// A formula on lines of its own, up to its closing sign or, while it is being written, the end. A blank line is in none;
-// the last line is not blank before it is over.
+// A formula on lines of its own, up to its closing sign or, while it is being written, the end. A blank line is in
+// none; the last line is not blank before it is over.
 function parseFormula(lines, at, opener) {
   const closer = opener === "$$" ? "$$" : "\\]";
   let next = at;
