@@ -152,10 +152,8 @@ class Engine:
 
         Where params has a seed, the i-th from 0 uses seed + i, and the first gets what it would get from `add`.
         """
-        if n < 1:
-            raise BadRequest(f"n is {n}; ask for at least one answer.")
+        check_wishes(n, priority, timeout_s)
         tokens = self.check(prompt_ids, params)
-        check_wishes(priority, timeout_s)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         self.scheduler.check_room(n)
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens

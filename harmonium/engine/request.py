@@ -139,8 +139,10 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
     return tokens
 
 
-def check_wishes(priority: int, timeout_s: float | None) -> None:
-    """Raises BadRequest for a priority that is no whole number and a time that is none."""
+def check_wishes(n: int, priority: int, timeout_s: float | None) -> None:
+    """Raises BadRequest for a number of answers or a priority that is no whole number, and for a time that is none."""
+    if not isinstance(n, Integral) or n < 1:
+        raise BadRequest(f"n is {n!r}; ask for at least one answer, by a whole number.")
     if not isinstance(priority, Integral):
         raise BadRequest(f"priority is {priority!r}; give a whole number.")
     if timeout_s is not None and (not isinstance(timeout_s, Real) or math.isnan(timeout_s)):

@@ -199,8 +199,9 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
         engine.add_several(PROMPTS[1], PARAMS, 4)
     assert len(engine.scheduler.waiting) == 1
     engine.add_several(PROMPTS[1], PARAMS, 3)
-    with pytest.raises(BadRequest, match="n is 0"):
-        engine.add_several(PROMPTS[1], PARAMS, 0)
+    for n in (0, 1.5, float("nan")):
+        with pytest.raises(BadRequest, match=f"n is {n}"):
+            engine.add_several(PROMPTS[1], PARAMS, n)  # type: ignore[arg-type]
     for wish in ({"priority": float("nan")}, {"priority": 0.5}, {"timeout_s": float("nan")}, {"timeout_s": "1"}):
         with pytest.raises(BadRequest, match=r"give (a whole number|seconds)"):
             engine.add(PROMPTS[0], PARAMS, **wish)  # type: ignore[arg-type]

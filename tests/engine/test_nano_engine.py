@@ -13,6 +13,7 @@ import pytest
 
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
+from harmonium.engine.speculative import NgramDrafter
 from harmonium.harmony.vocabulary import Vocabulary
 from harmonium.model import checkpoint
 from harmonium.model.transformer import Transformer
@@ -50,9 +51,7 @@ def prompts(nano: Path) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("params", PARAMS, ids=["greedy", "seeded", "filtered and penalized"])
-def test_together_chunked_cached_and_preempted_are_alone(
-    model: Transformer, prompts: list[list[int]], same: Same, params: SamplingParams
-) -> None:
+def test_every_way_is_alone(model: Transformer, prompts: list[list[int]], same: Same, params: SamplingParams) -> None:
     alone = Engine(model, context=400, n_rows=1)
     expected = []
     for ids in prompts:
@@ -62,13 +61,32 @@ def test_together_chunked_cached_and_preempted_are_alone(
     chunked = Engine(model, context=400, n_rows=5, token_budget=37)
     scarce = Engine(model, context=400, n_rows=8, kept_tokens=100)
     scarce.cache.full._free = scarce.cache.full._free[-25:]  # as if there were no more
-    for engine in (together, together, chunked, scarce):  # the second time out of the cache
+    ahead = Engine(model, context=400, n_rows=8, overlap=True)
+    guessing = Engine(model, context=400, n_rows=4, drafter=NgramDrafter())
+    for engine in (together, together, chunked, scarce, ahead, guessing):  # the second time out of the cache
         is_cached = engine.cache.full.n_idle > 0
         answers = engine.generate(prompts, params)
         assert not is_cached or sum(answer.n_cached for answer in answers) == sum((n - 1) // 16 * 16 for n in LENGTHS)
         for ids, one, answer in zip(prompts, expected, answers, strict=True):
             same(ids, params, one, answer.ids)
     assert scarce.scheduler.n_preemptions > 0
+    assert guessing.speculation is not None and (guessing.speculation.n_drafted > 0) == (not params.is_penalized)
+    for ids, one, found in zip(prompts, expected, among_aborts(ahead, prompts, params), strict=True):
+        same(ids, params, one, found)
+
+
+def among_aborts(engine: Engine, prompts: list[list[int]], params: SamplingParams) -> list[list[int]]:
+    """Answers while as many others come and are aborted, one after each step."""
+    doomed, said = list[int](), dict[int, list[int]]()
+    for ids in prompts:
+        doomed.append(engine.add(ids[1:], params))
+        said[engine.add(ids, params)] = []
+    while engine.has_work:
+        for output in engine.step():
+            said.get(output.request_id, []).extend(output.ids)
+        if doomed:
+            assert engine.abort(doomed.pop(0))
+    return list(said.values())
 
 
 @pytest.mark.deep
