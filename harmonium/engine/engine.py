@@ -35,7 +35,7 @@ from harmonium.engine.request import (
 from harmonium.engine.runner import Flight, Runner, Sampled
 from harmonium.engine.sampler import Sampler
 from harmonium.engine.scheduler import Row, Scheduler
-from harmonium.engine.sizes import Allotment
+from harmonium.engine.sizes import Allotment, check_whole
 from harmonium.engine.speculative import Drafter, Speculation
 from harmonium.engine.table_arena import TableArena
 from harmonium.errors import BadRequest
@@ -80,8 +80,7 @@ class Engine:
         graphs: bool | None = None,
     ) -> None:
         config, device = model.config, model.device.type
-        if queue_limit < 1:
-            raise BadRequest(f"queue_limit is {queue_limit}; give 1 or more.")
+        check_whole("queue_limit", queue_limit)
         allotted = Allotment.of(
             *(config, device, str(model.weights.embedding.dtype).removeprefix("torch.")),
             hardware.free_bytes(str(model.device)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Sized
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Integral, Real
@@ -84,7 +84,7 @@ class SamplingParams:
                 raise BadRequest(f"{name} is {getattr(self, name)!r}; give a number.", param=name)
         for name, is_optional in (("top_k", False), ("seed", True), ("max_tokens", True), ("logprobs", True)):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) or (is_optional and value is None)):
+            if isinstance(value, bool) or not (isinstance(value, Integral) or (is_optional and value is None)):
                 raise BadRequest(f"{name} is {value!r}; give a whole number.", param=name)
         ids = self.stop_ids
         if not isinstance(ids, Collection) or not all(isinstance(id_, Integral) for id_ in ids):
@@ -109,6 +109,8 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
 
     Raises BadRequest for an empty one or ids that the model lacks, PromptTooLong where the answer too has no room.
     """
+    if not isinstance(prompt_ids, Sized):
+        raise BadRequest(f"The prompt is {prompt_ids!r}; give a list of token ids.")
     n_prompt, n_wanted = len(prompt_ids), params.max_tokens or 0
     if not n_prompt:
         raise BadRequest("The prompt is empty; give at least one token.", param="prompt")
@@ -142,9 +144,9 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
 def check_wishes(n: int, priority: int, timeout_s: float | None) -> None:
     """Raises BadRequest for a number of answers or a priority that is no whole number, and for a time that is none."""
     if not isinstance(n, Integral) or n < 1:
-        raise BadRequest(f"n is {n!r}; ask for at least one answer, by a whole number.")
+        raise BadRequest(f"n is {n!r}; ask for at least one answer, by a whole number.", param="n")
     if not isinstance(priority, Integral):
-        raise BadRequest(f"priority is {priority!r}; give a whole number.")
+        raise BadRequest(f"priority is {priority!r}; give a whole number.", param="priority")
     if timeout_s is not None and (not isinstance(timeout_s, Real) or math.isnan(timeout_s)):
         raise BadRequest(f"timeout_s is {timeout_s!r}; give seconds, or None for no limit.")
 

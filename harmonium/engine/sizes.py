@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from math import prod
+from numbers import Integral
 
 from harmonium.engine.kv_cache import pages_for
 from harmonium.errors import BadRequest, NotEnoughMemory
@@ -174,9 +175,12 @@ class Allotment:
         dtype is that of the weights that are not packed. Raises BadRequest for sizes that mean nothing, NotEnoughMemory
         where the context does not fit.
         """
-        for name, size in {"n_rows": n_rows, "token_budget": token_budget}.items():
-            if size is not None and size < 1:
-                raise BadRequest(f"{name} is {size}; give 1 or more.")
+        for name, size, least in (
+            *(("n_rows", n_rows, 1), ("token_budget", token_budget, 1), ("context", context, 2)),
+            *(("cache_bytes", cache_bytes, 0), ("kept_tokens", kept_tokens, 0)),
+        ):
+            if size is not None:
+                check_whole(name, size, least)
         if context is not None and not 1 < context <= config.context:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
         free_bytes -= LEFT_OVER_BYTES[device]
@@ -189,6 +193,14 @@ class Allotment:
         kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
         n_kept = None if kept_tokens is None else pages_for(kept_tokens)
         return cls(min(context or config.context, pages.full * PAGE_SIZE), n_rows, token_budget, pages, n_kept)
+
+
+def check_whole(name: str, size: object, least: int = 1) -> None:
+    """Raises BadRequest for what is no whole number, or less than least."""
+    if not isinstance(size, Integral):
+        raise BadRequest(f"{name} is {size!r}; give a whole number.")
+    if size < least:
+        raise BadRequest(f"{name} is {size}; give {least} or more.")
 
 
 def page_bytes(config: ModelConfig, dtype: str) -> tuple[int, int]:

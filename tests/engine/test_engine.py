@@ -158,6 +158,7 @@ def test_refusals_cost_nothing(model: Transformer) -> None:
         ([], GREEDY, BadRequest, "prompt is empty"),
         ([500], GREEDY, BadRequest, "0 to 499"),
         ([-1], GREEDY, BadRequest, "0 to 499"),
+        (None, GREEDY, BadRequest, "give a list of token ids"),
         (prompt(64), SamplingParams(), PromptTooLong, "64 tokens.*shorten the prompt[.]$"),
         (prompt(41), GREEDY, PromptTooLong, "may take 24.*max_tokens"),
     ):
@@ -183,6 +184,10 @@ def test_sizes(model: Transformer, small: ModelConfig) -> None:
         Engine(model, context=131_072, cache_bytes=2**24, n_rows=4)
     with pytest.raises(BadRequest, match="2 to 131072"):
         Engine(model, context=200_000)
+    for name, size in (("context", 1), ("context", 2.5), ("n_rows", "8"), ("token_budget", 0), ("cache_bytes", 1e9),
+                       ("kept_tokens", -1), ("queue_limit", None)):  # fmt: skip
+        with pytest.raises(BadRequest, match=f"{name} is {size!r}; give"):
+            Engine(model, **{name: size})  # type: ignore[arg-type]
 
 
 def test_a_cache_takes_memory_as_it_fills(model: Transformer) -> None:

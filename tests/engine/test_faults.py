@@ -213,4 +213,6 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
             SamplingParams(logit_bias=bias)  # type: ignore[arg-type]
     with pytest.raises(BadRequest, match="queue_limit is 0"):
         Engine(model, context=80, queue_limit=0)
+    with pytest.raises(BadRequest, match="logprobs is True; give a whole number"):
+        SamplingParams(logprobs=True)
     assert len(serve(engine)) == 4
