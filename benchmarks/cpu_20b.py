@@ -1,13 +1,13 @@
 """gpt-oss-20b with random weights on this CPU, beside the time that reading its bytes takes here.
 
-    python -m benchmarks.cpu_20b [--layers N] [--dtype bfloat16|int8] [--checkpoint FOLDER] [--rounds N] [--numerics]
+    python -m benchmarks.cpu_20b [--layers N] [--dtype bfloat16|int8] [--checkpoint FOLDER] [--start] [--numerics]
 
 Two layers by default, from which a token and a prompt of all 24 are put together; `--layers 24` measures them, with
 14 GB of memory. In rounds a prompt is computed, then tokens are decoded through `Transformer.step`, memory being read
 before and after each: how fast it is read changes from second to second where machines share it. Times are the best,
-the share of the memory's speed is the median of the tokens'. A checkpoint, which is made where the folder has none, is
-opened by `harmonium` in a process of its own: seconds from the command to its end after one token, and its peak memory.
-`--numerics` compares each layer with float32. Prints the machine, tables and, last, one JSON line.
+the share of the memory's speed is the median of the tokens'. A checkpoint is made where the folder has none. With
+`--start` it is opened by `harmonium` in a process of its own, too: seconds from the command to its end after one token,
+and its peak memory. `--numerics` compares each layer with float32. Prints the machine, tables and, last, one JSON line.
 """
 
 from __future__ import annotations
@@ -209,8 +209,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=8, help="of a round")
+    parser.add_argument("--start", action="store_true")
     parser.add_argument("--numerics", action="store_true")
     options = parser.parse_args()
+    if options.start and options.checkpoint is None:
+        parser.error("--start opens a checkpoint; give its folder with --checkpoint")
     config = GPT_OSS_20B.with_layers(options.layers)
     print("  ".join(f"{name}: {value}" for name, value in machine().items()))
     results: dict[str, dict[str, float]] = {}
@@ -227,7 +230,7 @@ def main() -> None:
         if options.numerics:
             results[dtype] |= layer_errors(model, source)
         del model
-        if options.checkpoint is not None:
+        if options.start:
             results[dtype] |= first_token(options.checkpoint, dtype)
     print(json.dumps(machine() | {"layers": options.layers, **results}))
 
