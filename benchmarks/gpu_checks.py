@@ -178,24 +178,26 @@ def check_grouping(n_experts: int, n_pairs: int, n: int) -> None:
 
 
 def check_expert_tiles(model: Transformer) -> None:
-    """Every width of tile over uneven groups, two also with overlapped launches: relative errors."""
+    """Every width of tile over uneven groups, some also launched otherwise: relative errors."""
     layer, weights, columns = model._layers[1].experts, model.weights.layers[1].experts, Tiles.columns
     x = torch.randn(600, model.config.hidden_size, device="cuda").bfloat16()
     indices = (torch.rand(600, 4, device="cuda") ** 2 * 31).long()
     shares = torch.rand(600, 4, device="cuda")
     exact = reference.experts(x.float(), indices, shares, weights)
     assert isinstance(layer, backend.ExpertsAdd)
-    options = layer.options
+    options, hopper = layer.options, layer.hopper
     for n in (8, 16, 32, 64, 128):
-        errors = []
-        for its in (options, launch_options(True))[: 2 if n in (8, 128) else 1]:
-            layer.options, Tiles.columns = its, staticmethod(lambda pairs, n=n: n)  # type: ignore[method-assign]
+        ways = {"": (options, hopper), "overlapped": (launch_options(True), hopper), "in Triton": (options, None)}
+        kept = ways if n == 128 else dict(list(ways.items())[: 2 if n == 8 else 1])
+        errors = {}
+        for way, (layer.options, layer.hopper) in kept.items():
+            Tiles.columns = staticmethod(lambda pairs, n=n: n)  # type: ignore[method-assign]
             with poisoned():
-                errors.append(relative(layer(torch.zeros_like(x), x, indices, shares), exact))
+                errors[way] = relative(layer(torch.zeros_like(x), x, indices, shares), exact)
         RESULTS.setdefault("expert tiles' errors", {})[n] = errors
-        verdict = "right" if max(errors) < 1e-2 else "WRONG"
-        print(f"  {n} columns: {', with overlapped launches '.join(f'{error:.1e}' for error in errors)}: {verdict}")
-    layer.options, Tiles.columns = options, columns  # type: ignore[method-assign]
+        verdict = "right" if max(errors.values()) < 1e-2 else "WRONG"
+        print(f"  {n} columns: {', '.join(f'{way} {error:.1e}'.strip() for way, error in errors.items())}: {verdict}")
+    layer.options, layer.hopper, Tiles.columns = options, hopper, columns  # type: ignore[method-assign]
 
 
 def check(model: Transformer) -> None:

@@ -71,6 +71,22 @@ for floats, columns in (("*bf16", Tiles.skinny_columns), ("*fp32", Tiles.skinny_
     shared(f"project {floats}", skinny.project_add, constants, floats=floats, **options)
 constants = dict(BLOCK=Tiles.draw_columns, BLOCKS=256, EDGES=Tiles.draw_edges)
 shared("draw", sampling.draw, constants, out="*i64")
+if target.arch == 90:
+    from triton.experimental.gluon._runtime import GluonASTSource
+    from harmonium.kernels.triton import hopper
+
+    names = hopper.product.arg_names
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if name.endswith("_ptr")}
+    for gated in (False, True):
+        constants = dict(K=4, WIDTH=2880, OUT=2880, GATED=gated, N=Tiles.hopper_pairs, GROUP=Tiles.hopper_group,
+                         STAGES=Tiles.hopper_stages)
+        kinds = {a: KINDS.get(a) or ("*bf16" if a.endswith("_ptr") else "i32") for a in names}
+        source = GluonASTSource(hopper.product, kinds | dict.fromkeys(constants, "constexpr"), constants, aligned)
+        done = compile(source, target=target, options=dict(num_warps=hopper.WARPS))
+        found[f"hopper {gated}"] = done.metadata.shared
+        sass = done.asm["sass"]
+        assert 2 * sass.count("WARPGROUP.DEPBAR") < sass.count("HGMMA"), "ptxas runs the products one by one"
+        assert "STL" not in sass, "registers go to memory"
 print(json.dumps(found))
 """
 

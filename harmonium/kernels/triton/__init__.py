@@ -6,8 +6,10 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.kernels.triton import attention, experts, linear, rows, sampling, skinny
-from harmonium.kernels.triton.packed import ArrangedExperts, Packed
+from harmonium.kernels.triton.packed import TILE, ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
 # Machine code stays for the next process. Triton asks for the folder when it first compiles.
@@ -41,6 +43,18 @@ def launch_options(device: torch.device) -> dict[str, Any]:
     """Those of the experts' kernels: whether they start while the one ahead of them ends."""
     is_able = Tiles.is_overlapped and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
+
+
+def hopper_kernels(device: torch.device, widths: list[int]) -> ModuleType | None:
+    """Those of prompts' experts, where the device is Hopper and they take the widths, and where Triton has Gluon."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] != 9:
+        return None
+    if any(width % (TILE * Tiles.hopper_group) for width in widths):
+        return None
+    try:
+        return importlib.import_module("harmonium.kernels.triton.hopper")
+    except ImportError:  # Gluon is experimental: without it, prompts run on the kernels of all devices
+        return None
 
 
 def skinny_block(tokens: int) -> int:
@@ -204,8 +218,10 @@ class ExpertsAdd:
         weights = arranged(plain.weights)
         self.plain, self.options = reference.ExpertsAdd(weights), launch_options(weights.device)
         self.packed: tuple[Packed, Packed] | None = None
+        self.hopper: ModuleType | None = None
         if isinstance(weights, ArrangedExperts):
             self.packed = weights.packed
+            self.hopper = hopper_kernels(weights.device, [packed.width for packed in self.packed])
             n_tiles = self.packed[0].words.shape[1]
             self.arrived = torch.zeros(FEW_PAIRS * n_tiles, dtype=torch.int32, device=weights.device)
 
@@ -227,22 +243,27 @@ class ExpertsAdd:
             experts.group[(n_experts, triton.cdiv(n_pairs, block))](
                 *(indices, order, places, tiles, n_pairs, n, block), **self.options, num_warps=4 if block <= 1024 else 8
             )
-        size = 0 if is_direct else n
-        grid, shape, options = self._launch(first, Tiles.exact if is_exact else Tiles.gate_up[size], n_tiles)
-        experts.gate_up[grid](
-            *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
-            *(k, first.width, inner, n, *shape, is_direct),
-            **options,
-        )
-        grid, shape, options = self._launch(second, Tiles.exact if is_exact else Tiles.down[size], n_tiles)
-        splits = grid[2]
-        parts_dtype = torch.float32 if is_direct else x.dtype
-        parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
-        experts.down[grid](
-            *(between, indices, tiles, second.words, second.scales, second.bias, weights, parts, x),
-            *(self.arrived, second.unit, k, second.width, hidden, n, *shape, splits, is_direct),
-            **options,
-        )
+        if self.hopper is not None and n == Tiles.hopper_pairs and x.dtype == torch.bfloat16:
+            parts = torch.empty((n_pairs, hidden), dtype=x.dtype, device=device)
+            self.hopper.launch(first, normed, order, tiles, between, k, n)
+            self.hopper.launch(second, between, order, tiles, parts, k, n)
+        else:
+            size = 0 if is_direct else n
+            grid, shape, options = self._launch(first, Tiles.exact if is_exact else Tiles.gate_up[size], n_tiles)
+            experts.gate_up[grid](
+                *(normed, indices, order, tiles, first.words, first.scales, first.bias, between, first.unit),
+                *(k, first.width, inner, n, *shape, is_direct),
+                **options,
+            )
+            grid, shape, options = self._launch(second, Tiles.exact if is_exact else Tiles.down[size], n_tiles)
+            splits = grid[2]
+            parts_dtype = torch.float32 if is_direct else x.dtype
+            parts = torch.empty((splits, n_pairs, hidden), dtype=parts_dtype, device=device)
+            experts.down[grid](
+                *(between, indices, tiles, second.words, second.scales, second.bias, weights, parts, x),
+                *(self.arrived, second.unit, k, second.width, hidden, n, *shape, splits, is_direct),
+                **options,
+            )
         if not is_direct:
             experts.sum_add[(tokens, triton.cdiv(hidden, Tiles.sum_columns))](
                 x, parts, places, weights, k, hidden, Tiles.sum_columns, **self.options

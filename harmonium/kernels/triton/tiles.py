@@ -32,6 +32,8 @@ class Tiles:
     many_queries, many_keys, many_warps, many_stages = 128, 64, 8, 3
     one_columns, exact_columns, sum_columns = 8, 16, 1024
     draw_columns, draw_edges = 1024, 64
+    hopper_pairs, hopper_group, hopper_stages = 128, 3, 2
+    """Of `hopper`: pairs of a tile from which it is used, column tiles of a group, groups in its ring."""
     gate_up: ClassVar[dict[int, ExpertTile]] = {
         0: ExpertTile(1, 5, 4, 4),
         8: ExpertTile(2, 3, 4, 3),
