@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from openai import InternalServerError
+from openai import NotFoundError
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
@@ -93,9 +93,9 @@ def test_a_prompt_that_does_not_fit_is_the_messages_fault(start: Start, weights:
 
 
 def test_there_is_no_compaction_and_the_answer_says_what_to_do(server: Running) -> None:
-    with pytest.raises(InternalServerError, match="truncation: auto") as refused:
+    with pytest.raises(NotFoundError, match="truncation: auto") as refused:
         server.openai().responses.compact(model="nano", input="Hi")
-    assert (refused.value.status_code, refused.value.code) == (501, "unsupported")
+    assert (refused.value.status_code, refused.value.code) == (404, "not_found")
 
 
 def test_curl_needs_no_header_and_web_pages_no_trick(server: Running) -> None:

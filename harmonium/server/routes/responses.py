@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from harmonium.errors import BadRequest, NotFound, Unsupported
+from harmonium.errors import BadRequest, NotFound
 from harmonium.server import sse
 from harmonium.server.calls import Call
 from harmonium.server.guarded import Guarded
@@ -57,8 +57,8 @@ async def count_input_tokens(asked: ResponseRequest, server: Server, call: Admit
 
 @router.post("/compact")
 async def compact(_: Known) -> None:
-    """There is no compaction here. Raises Unsupported, which says what does its work."""
-    raise Unsupported(
+    """There is no compaction here. Raises NotFound, which says what does its work."""
+    raise NotFound(
         "Conversations are not compacted here. Send truncation: auto to leave out the oldest turns where they do not "
         "fit any more, or ask the model for a summary and go on from that."
     )
