@@ -109,11 +109,13 @@ class Background:
 
     async def _run(self, run: Run, call: Call) -> None:
         responding = run.responding
-        beating = asyncio.create_task(self._beat(run))
+        beating: asyncio.Task[None] | None = None
         try:
             with call.closing.pop_all():
                 async with aclosing(responding.events(call)) as events:
                     async for event in events:
+                        if beating is None:  # not before the first event: until then it is not in the store
+                            beating = asyncio.create_task(self._beat(run))
                         await run.put(event)
         except asyncio.CancelledError:
             if not responding.is_over:
@@ -121,7 +123,8 @@ class Background:
         except Exception as error:  # noqa: BLE001 - raised by `begin`, where the client is still there
             run.failed_to_begin = error
         finally:
-            beating.cancel()
+            if beating is not None:
+                beating.cancel()
             await run.end()
 
     async def _beat(self, run: Run) -> None:
