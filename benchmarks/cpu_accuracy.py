@@ -10,36 +10,48 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from benchmarks.gpu_accuracy import Distance, Way, by_kernels, distance, in_float32, joined
+from benchmarks.gpu_accuracy import Way, by_kernels, distance, in_float32, joined
 from benchmarks.transformers_peer import layer_by_layer
 from harmonium.cli.bench import machine
 from harmonium.model import checkpoint, dummy
 from harmonium.model.checkpoint import Checkpoint
 from harmonium.model.transformer import Transformer
 
-LENGTH, N_SINGLE = 64, 16
+LENGTH, N_SINGLE = 48, 12
 
 
 def compare(source: Checkpoint, n_prompts: int) -> dict[str, dict[str, float]]:
+    """Prints a line for each way as soon as it is there, the slowest last."""
     prompts = [torch.randint(source.config.vocab_size, (LENGTH,)) for _ in range(n_prompts)]
-    model = Transformer.load(source)
-    exact = [in_float32(model, ids) for ids in prompts]
-    found: dict[str, list[Distance]] = {}
-    for ids, expected in zip(prompts, exact, strict=True):
-        logits, choices = layer_by_layer(model, ids)
-        theirs = Way(logits, [choice.sort().values for choice in choices])
-        found.setdefault("transformers, bfloat16", []).append(distance(theirs, expected))
-    for dtype in (torch.bfloat16, torch.int8):
+    stored = Transformer.load(source)
+    exact = [in_float32(stored, ids) for ids in prompts]
+
+    def by_transformers(ids: Tensor) -> Way:
+        logits, choices = layer_by_layer(stored, ids)
+        return Way(logits, [choice.sort().values for choice in choices])
+
+    def ours(dtype: torch.dtype) -> Callable[[Tensor], Way]:
         model = Transformer.load(source, dtype=dtype)
-        name = f"ours, {str(dtype).removeprefix('torch.')}"
-        found[name] = [
-            distance(by_kernels(model, ids, N_SINGLE), expected) for ids, expected in zip(prompts, exact, strict=True)
-        ]
-    return {name: joined(distances).numbers() for name, distances in found.items()}
+        return lambda ids: by_kernels(model, ids, N_SINGLE)
+
+    ways: dict[str, Callable[[], Callable[[Tensor], Way]]] = {
+        "ours, bfloat16": lambda: ours(torch.bfloat16),
+        "ours, int8": lambda: ours(torch.int8),
+        "transformers, bfloat16": lambda: by_transformers,
+    }
+    found = {}
+    for name, made in ways.items():
+        way = made()
+        distances = [distance(way(ids), expected) for ids, expected in zip(prompts, exact, strict=True)]
+        found[name] = joined(distances).numbers()
+        print(f"  {name:<24}" + "  ".join(f"{key} {value:.2e}" for key, value in found[name].items()), flush=True)
+    return found
 
 
 def main() -> None:
@@ -57,10 +69,8 @@ def main() -> None:
         else dummy.Dummy(dummy.parse(options.dummy, options.layers))
     )
     print("  ".join(f"{name}: {value}" for name, value in machine().items()))
-    print(f"{options.prompts} prompts of {LENGTH} ids, {source.config.n_layers} layers, against float32")
+    print(f"{options.prompts} prompts of {LENGTH} ids, {source.config.n_layers} layers, against float32", flush=True)
     found = compare(source, options.prompts)
-    for name, numbers in found.items():
-        print(f"  {name:<24}" + "  ".join(f"{key} {value:.2e}" for key, value in numbers.items()))
     print(json.dumps(machine() | {"layers": source.config.n_layers, **found}))
 
 
