@@ -96,18 +96,12 @@ def turn(
     said = Said(conversation, vocabulary, new_call_id, stop)
     offered = Tools.of(conversation)
     for n_rounds in count():
-        try:
-            prompt = said.next_prompt(None if context is None else longest_read(context))
-        except PromptTooLong:
-            if not n_rounds:
-                raise
+        prompt = _prompt(said, context, is_first=not n_rounds)
+        if prompt is None:
             reason = FinishReason.LENGTH
             break
         left = None if max_tokens is None else max_tokens - len(said.ids)
         if context is not None and n_rounds:
-            if len(prompt) >= context:
-                reason = FinishReason.LENGTH
-                break
             left = None if left is None else min(left, context - len(prompt))
         constraint = None if restraint is None else restraint.constraint(n_rounds, said.n_thought)
         reason = yield from _round(said, Generate(prompt, left, constraint))
@@ -136,6 +130,21 @@ def turn(
         is_loop = restraint.has_stopped_a_loop
         is_cut = is_loop or restraint.is_spent(said.n_thought)
     yield Done(reason, usage, tuple(said.messages), tuple(said.ids), is_cut, is_loop, said.stop)
+
+
+def _prompt(said: Said, context: int | None, *, is_first: bool) -> list[int] | None:
+    """The next round's; None where the context has no room for it. Raises PromptTooLong for a first one that is far too
+    long.
+    """
+    if context is None:
+        return said.next_prompt()
+    try:
+        prompt = said.next_prompt(longest_read(context))
+    except PromptTooLong:
+        if is_first:
+            raise
+        return None
+    return prompt if is_first or len(prompt) < context else None
 
 
 def longest_read(context: int) -> int:
