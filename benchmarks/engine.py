@@ -32,7 +32,7 @@ from harmonium.engine.speculative import NgramDrafter
 from harmonium.harmony.grammar import Compiler, Grammar
 
 N_PROMPT, N_ANSWER = 64, 64
-N_FEW = 48
+N_FEW = 32
 """Ids that even text is drawn of: a guess stands once in so many times."""
 REPEATS, PAIRS = 3, 10
 WORDS = ("grey", "sea", "old", "ship", "red", "stone", "green", "water", "small", "house", "garden", "hill", "road")
@@ -144,10 +144,10 @@ def texts(llm: LLM, n: int, n_ids: int) -> list[Text]:
         return [llm.render(f"Repeat exactly: {text}, {text}", effort="high") for text in words]
 
     few = random.sample(range(n_ids), N_FEW)
-    even = SamplingParams(temperature=100, logit_bias=tuple((id_, 1e4) for id_ in few), max_tokens=2 * N_ANSWER)
+    even = SamplingParams(temperature=100, logit_bias=tuple((id_, 1e4) for id_ in few), max_tokens=N_ANSWER)
     return [
         Text("copying", SamplingParams(temperature=0, max_tokens=2 * N_ANSWER), copying),
-        Text("even", even, lambda: [random.choices(few, k=8 * N_PROMPT) for _ in range(n)]),
+        Text("even", even, lambda: [random.choices(few, k=4 * N_PROMPT) for _ in range(n)]),
     ]
 
 
@@ -168,6 +168,8 @@ def main() -> None:
     llm = LLM(*sys.argv[1:2])
     n_ids, vocab_size = llm.vocabulary.size - 100, llm.engine._runner.model.config.vocab_size
     engine = Engine(llm.engine._runner.model, n_rows=64)
+    where = machine() | {"model": llm.name, "device": str(engine.arena.device)}
+    print("  ".join(f"{name}: {value}" for name, value in where.items()), flush=True)
     matcher = Compiler(llm.vocabulary, vocab_size).compile(Grammar.json_schema(STRINGS))
     step_ms, share = host_share(engine, 64, n_ids)
     cost = schema_cost(engine, 32, n_ids, lambda: body(matcher, vocab_size, sorted(llm.vocabulary.stop_ids)))
@@ -179,13 +181,17 @@ def main() -> None:
         "host_share_64_percent": round(100 * share, 2),
         "schema_cost_percent": round(100 * cost, 2),
     }
+    show(figures)
     for n in (1, 8, 32):
-        figures |= guesses(llm, n, n_ids)
-    where = machine() | {"model": llm.name, "device": str(engine.arena.device)}
-    print("  ".join(f"{name}: {value}" for name, value in where.items()))
-    for name, value in figures.items():
-        print(f"  {name:<34} {value:>10,.2f}")
+        found = guesses(llm, n, n_ids)
+        show(found)
+        figures |= found
     print(json.dumps(where | figures))
+
+
+def show(figures: dict[str, float]) -> None:
+    for name, value in figures.items():
+        print(f"  {name:<34} {value:>10,.2f}", flush=True)
 
 
 if __name__ == "__main__":
