@@ -21,7 +21,16 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from harmonium.chat import functions
 from harmonium.chat.driver import failure, generated
-from harmonium.chat.events import Done, Event, FinishReason, ToolResult
+from harmonium.chat.events import (
+    Done,
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolResult,
+    joined,
+)
 from harmonium.chat.functions import Function
 from harmonium.chat.llm import LLM
 from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn, longest_read
@@ -239,12 +248,20 @@ async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]
     """Of a turn whose first request was queued."""
     output = await requests.next()
     answer: Generated | ToolResult | None = generated(output)
+    held: Event | None = None  # to which what follows may be joined, as long as nobody has to wait for it
     while True:
         try:
             said = turn.send(answer)
         except StopIteration:
             return
         answer = None
+        if held is not None:
+            both = joined(held, said)
+            if both is None:
+                yield held
+            held = both
+            if both is not None:
+                continue
         match said:
             case Generate() | More():
                 if isinstance(said, Generate):
@@ -256,6 +273,8 @@ async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]
                 await requests.leave()
             case Run(call):
                 answer = await asyncio.to_thread(functions.run, tools[call.name], call)
+            case ReasoningDelta() | TextDelta() | ToolCallDelta():
+                held = said
             case _:
                 yield said
                 if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:

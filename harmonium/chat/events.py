@@ -137,3 +137,17 @@ class Done:
 
 
 Event = ReasoningDelta | TextDelta | ToolCallDelta | ToolCall | ToolResult | Repair | Done
+
+
+def joined(one: object, other: object) -> Event | None:
+    """Two pieces of the same text as one; None where they are anything else, or one is the line break between two
+    analyses, which readers may leave out.
+    """
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta() if "\n" not in (one.text, other.text):
+            return ReasoningDelta(one.text + other.text, one.logprobs + other.logprobs)
+        case TextDelta(), TextDelta() if one.channel == other.channel:
+            return TextDelta(one.text + other.text, one.channel, one.logprobs + other.logprobs)
+        case ToolCallDelta(), ToolCallDelta() if one.call_id == other.call_id:
+            return ToolCallDelta(one.call_id, one.name, one.text + other.text, one.logprobs + other.logprobs)
+    return None

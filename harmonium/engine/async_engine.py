@@ -8,6 +8,9 @@ Leaving a stream, by its end, an error or its task's cancellation, aborts its re
 computed its pages are free. The engine waits for no reader: ids that come while a stream is not read are joined to one
 output, so what is buffered for a slow reader is the answer's ids at most, and its request ends as early as any other.
 
+A stream's first ids and its end are there at once. In between, a reader is woken some thirty times a second and gets
+the ids since then together: nobody reads faster, and to wake one costs as much as several ids.
+
 Streams of several event loops may share an engine; each belongs to the loop, and the one task, that entered it.
 """
 
@@ -26,6 +29,9 @@ from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams, StepOutput, TokenLogprob
 from harmonium.errors import RequestFailed
 
+PAUSE_S = 1 / 30
+"""Between two outputs of a stream, unless the latter is its last."""
+
 
 class Stream:
     """One request's outputs in order, the last with a finish reason. Entering it queues the request."""
@@ -34,6 +40,8 @@ class Stream:
         self.request_id = -1
         self._serving, self._add = serving, add
         self._is_over = False
+        self._due_s = 0.0  # when its reader may be woken again, in its loop's time
+        self._reader: asyncio.Future[None] | None = None  # waits; a bare future, for there is one for every token
         self._lock = threading.Lock()  # for what the engine's thread fills in
         self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
@@ -43,7 +51,6 @@ class Stream:
     async def __aenter__(self) -> Stream:
         """Raises what Engine.add raises, and RequestFailed where the engine has stopped."""
         self.loop = asyncio.get_running_loop()
-        self._arrived = asyncio.Event()
         try:
             await asyncio.wrap_future(self._serving._ask(lambda: self._serving._begin(self)))
         except BaseException:
@@ -63,23 +70,29 @@ class Stream:
         """The ids since the last one. Raises RequestFailed where the engine stops before the request ends."""
         if self._is_over:
             raise StopAsyncIteration
-        await self._arrived.wait()
-        self._arrived.clear()
+        while self._last is None:
+            if self._error is not None:
+                self._is_over = True
+                raise RequestFailed(self._error or "The request failed.")
+            self._reader = self.loop.create_future()
+            await self._reader
         with self._lock:
             last, self._last = self._last, None
             ids, self._ids = self._ids, []
             logprobs, self._logprobs = self._logprobs, []
-        if last is None:
-            self._is_over = True
-            raise RequestFailed(self._error or "The request failed.")
-        if self._error is not None:
-            self._arrived.set()  # which is told next
         self._is_over = last.finish_reason is not None
         return last if len(ids) == len(last.ids) else replace(last, ids=tuple(ids), logprobs=tuple(logprobs))
 
-    def wake(self) -> None:
+    def due_s(self) -> float:
+        """In the loop: when what there is to read may be read."""
+        is_end = self._error is not None or (self._last is not None and self._last.finish_reason is not None)
+        return 0.0 if is_end else self._due_s
+
+    def wake(self, now_s: float) -> None:
         """In the loop: there is something to read."""
-        self._arrived.set()
+        self._due_s = now_s + PAUSE_S
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     def put(self, output: StepOutput) -> bool:
         """In the engine's thread: adds an output, and says whether the reader has to be woken for it."""
@@ -88,7 +101,7 @@ class Stream:
             self._ids += output.ids
             self._logprobs += output.logprobs
             self._last = output
-        return is_first
+        return is_first or output.finish_reason is not None
 
     def fail(self, error: str) -> None:
         """In the engine's thread: nothing comes any more."""
@@ -237,5 +250,13 @@ def _wake(loop: asyncio.AbstractEventLoop, streams: Sequence[Stream]) -> bool:
 
 
 def _wake_here(streams: Sequence[Stream]) -> None:
+    """Wakes those of one loop's streams that are due, and the others together when the last of them is."""
+    loop = streams[0].loop
+    now_s, early = loop.time(), []
     for stream in streams:
-        stream.wake()
+        if stream.due_s() > now_s:
+            early.append(stream)
+        else:
+            stream.wake(now_s)
+    if early:
+        loop.call_at(max(stream.due_s() for stream in early), _wake_here, early)

@@ -83,6 +83,7 @@ class Responding:
                 for fields in self.writer.begin():
                     yield fields
                 async for event in said:
+                    self._server.note(call, event)
                     if isinstance(event, Done) and event.finish_reason is FinishReason.ERROR:
                         continue  # why is raised next
                     new = list(self.writer.take(event))

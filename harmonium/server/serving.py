@@ -75,23 +75,22 @@ class Serving:
     async def turn(
         self, call: Call, messages: Messages, **options: Unpack[ChatOptions]
     ) -> AsyncIterator[AsyncIterator[Event]]:
-        """`AsyncLLM.turn`, whose calls are handed out, within the server's time, noted in metrics and log."""
+        """`AsyncLLM.turn`, whose calls are handed out, within the server's time. Each event goes to `note`, too."""
         timeout_s = self.settings.timeout_s
         if self.settings.logs_prompts:
             call.notes["messages"] = repr(messages)
         options["run_tools"] = False
         async with self.llm.turn(messages, timeout_s=timeout_s, **options) as events:
-            yield self._noted(call, events)
+            yield events
 
-    async def _noted(self, call: Call, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-        async for event in events:
-            if isinstance(event, Repair):
-                self.metrics.repaired(event)
-            elif isinstance(event, Done):
-                call.add(event.usage)
-                if self.settings.logs_prompts:
-                    call.notes["answer"] = self.llm.llm.decode(event.ids)
-            yield event
+    def note(self, call: Call, event: Event) -> None:
+        """Keeps what metrics and log tell of an event of `turn`."""
+        if isinstance(event, Repair):
+            self.metrics.repaired(event)
+        elif isinstance(event, Done):
+            call.add(event.usage)
+            if self.settings.logs_prompts:
+                call.notes["answer"] = self.llm.llm.decode(event.ids)
 
 
 def serving(request: Request) -> Serving:

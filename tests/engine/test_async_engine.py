@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harmonium.chat.llm import LLM
-from harmonium.engine.async_engine import AsyncEngine
+from harmonium.engine.async_engine import PAUSE_S, AsyncEngine
 from harmonium.engine.constraint import TableConstraint, body
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams
@@ -255,6 +255,18 @@ def test_a_failing_constraint_ends_its_own_stream(model: Transformer) -> None:
                 [end] = [output async for output in outputs]
             assert end.finish_reason is FinishReason.ERROR and "no such grammar" in str(end.error)
             assert len(await good) == 40
+
+    asyncio.run(main())
+
+
+def test_ids_of_one_pause_come_together(model: Transformer) -> None:
+    """However fast they are computed; the first and the last wait for nothing."""
+
+    async def main() -> None:
+        async with AsyncEngine(Engine(model, context=500)) as serving, serving.stream(prompt(20), LONG) as outputs:
+            started = time.monotonic()
+            counts = [len(output.ids) async for output in outputs]
+        assert sum(counts) == 400 and len(counts) <= 3 + (time.monotonic() - started) / PAUSE_S
 
     asyncio.run(main())
 

@@ -59,6 +59,7 @@ class _Answer:
         self._options = asked.options(self._tools, choice, server.settings)
         self._head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), server.name)
         self._choices = [self._choice(self._tools) for _ in range(asked.n or 1)]
+        self._made: dict[int, ToolCall] = {}  # each choice's last call
 
     async def whole(self) -> dict[str, Any]:
         messages = [Message() for _ in self._choices]
@@ -99,7 +100,7 @@ class _Answer:
                 yield number, Piece({"role": "assistant", "content": ""})
             if len(begun) == 1:
                 async for event in begun[0]:
-                    for piece in self._choices[0].take(event):
+                    for piece in self._take(0, event):
                         yield 0, piece
                 yield 0, None
                 return
@@ -107,7 +108,7 @@ class _Answer:
                 if one is None:
                     yield number, None
                 else:
-                    for piece in self._choices[number].take(one):
+                    for piece in self._take(number, one):
                         yield number, piece
 
     async def _messages(self) -> Sequence[Mapping[str, Any] | HarmonyMessage]:
@@ -131,17 +132,18 @@ class _Answer:
             options["seed"] = self._asked.seed + number
         turn = self._server.turn(self._call, messages, **cast(ChatOptions, options))
         with told_of(CHAT):
-            return self._remembered(await stack.enter_async_context(turn))
+            return await stack.enter_async_context(turn)
 
-    async def _remembered(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-        """The events; a turn that goes on with a call's result is remembered, for clients lose its reasoning."""
-        made: ToolCall | None = None
-        async for event in events:
-            if isinstance(event, ToolCall):
-                made = event
-            elif isinstance(event, Done) and event.finish_reason is FinishReason.TOOL_CALLS and made is not None:
-                self._server.state.recall.remember_turn(self._owner, made, event.messages)
-            yield event
+    def _take(self, number: int, event: Event) -> Sequence[Piece]:
+        """What a choice says by an event. A turn that goes on with a call's result is remembered, for clients lose its
+        reasoning.
+        """
+        self._server.note(self._call, event)
+        if isinstance(event, ToolCall):
+            self._made[number] = event
+        elif isinstance(event, Done) and event.finish_reason is FinishReason.TOOL_CALLS and number in self._made:
+            self._server.state.recall.remember_turn(self._owner, self._made[number], event.messages)
+        return self._choices[number].take(event)
 
     def _usage(self) -> CompletionUsage:
         return completion_usage([[choice.usage for choice in self._choices]])

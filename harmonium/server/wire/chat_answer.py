@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic_core import to_json
 
 from harmonium.chat.events import (
     Done,
@@ -22,6 +22,7 @@ from harmonium.chat.events import (
     ToolCallDelta,
     Usage,
 )
+from harmonium.server import plain_json
 from harmonium.server.wire.logprobs import reported
 
 FINISH = {
@@ -30,6 +31,7 @@ FINISH = {
     FinishReason.TOOL_ROUNDS: "tool_calls",
     FinishReason.LENGTH: "length",
 }
+CHUNK = b'%b"choices":[{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}%b'
 Delta = dict[str, Any]
 Logprobs = dict[str, list[dict[str, Any]]]
 
@@ -60,48 +62,47 @@ class Choice:
         self._calls: dict[str, int] = {}
         self._spoken: str | None = None  # the channel of the text so far
 
-    def take(self, event: Event) -> Iterator[Piece]:
+    def take(self, event: Event) -> Sequence[Piece]:
         match event:
             case ReasoningDelta(text, tokens):
-                yield from self._reasoning(text, tokens)
+                return self._reasoning(text, tokens)
             case TextDelta(text, channel, tokens):
-                yield from self._text(text, channel, tokens)
+                return self._text(text, channel, tokens)
             case ToolCallDelta(id_, name, text) if name in self._functions:
-                yield from self._call(id_, name)
-                yield self._arguments(id_, text)
+                return (*self._call(id_, name), self._arguments(id_, text))
             case ToolCall(id_, name, arguments) if name in self._functions:
-                yield from self._call(id_, name)
-                if not arguments:
-                    yield self._arguments(id_, "{}")
+                begun = self._call(id_, name)
+                return begun if arguments else (*begun, self._arguments(id_, "{}"))
             case Repair(kind):
                 self.repairs.append(kind)
             case Done(reason, usage):
                 self.finish_reason, self.usage = FINISH.get(reason), usage
                 if self._is_legacy and self.finish_reason == "tool_calls":
                     self.finish_reason = "function_call"
+        return ()
 
-    def _reasoning(self, text: str, tokens: Sequence[TokenLogprob]) -> Iterator[Piece]:
-        if self._shows_reasoning:
-            logprobs = {"reasoning": reported(tokens)} if tokens else None
-            yield Piece({"reasoning": text, "reasoning_content": text}, logprobs)
+    def _reasoning(self, text: str, tokens: Sequence[TokenLogprob]) -> Sequence[Piece]:
+        if not self._shows_reasoning:
+            return ()
+        logprobs = {"reasoning": reported(tokens)} if tokens else None
+        return (Piece({"reasoning": text, "reasoning_content": text}, logprobs),)
 
-    def _text(self, text: str, channel: str, tokens: Sequence[TokenLogprob]) -> Iterator[Piece]:
+    def _text(self, text: str, channel: str, tokens: Sequence[TokenLogprob]) -> Sequence[Piece]:
         if self._has_format and channel != "final":
-            yield from self._reasoning(text, tokens)
-            return
-        if self._spoken not in (None, channel):
-            yield Piece({"content": "\n\n"})
-        self._spoken = channel
-        yield Piece({"content": text}, {"content": reported(tokens)} if tokens else None)
+            return self._reasoning(text, tokens)
+        said = Piece({"content": text}, {"content": reported(tokens)} if tokens else None)
+        is_new, self._spoken = self._spoken not in (None, channel), channel
+        return (Piece({"content": "\n\n"}), said) if is_new else (said,)
 
-    def _call(self, id_: str, name: str) -> Iterator[Piece]:
-        if id_ not in self._calls:
-            index = self._calls[id_] = len(self._calls)
-            function = {"name": name, "arguments": ""}
-            if self._is_legacy:
-                yield Piece({"function_call": function})
-                return
-            yield Piece({"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]})
+    def _call(self, id_: str, name: str) -> Sequence[Piece]:
+        """The beginning of a call that has not begun."""
+        if id_ in self._calls:
+            return ()
+        index = self._calls[id_] = len(self._calls)
+        function = {"name": name, "arguments": ""}
+        if self._is_legacy:
+            return (Piece({"function_call": function}),)
+        return (Piece({"tool_calls": [{"index": index, "id": id_, "type": "function", "function": function}]}),)
 
     def _arguments(self, id_: str, text: str) -> Piece:
         if self._is_legacy:
@@ -182,27 +183,18 @@ class Chunks:
     def __init__(self, head: Head, *, has_usage: bool) -> None:
         fields = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
         self._empty = ChatCompletionChunk.model_validate(fields | {"choices": []})
-        text = self._empty.model_dump_json(exclude_unset=True)
-        before, _, after = text.rpartition('"choices":[]')
-        self._before, self._after = f'{before}"choices":[', f"]{after}"
-        if has_usage:
-            self._after = f'],"usage":null{after}'
+        before, _, after = self._empty.model_dump_json(exclude_unset=True).encode().rpartition(b'"choices":[]')
+        self._before, self._after = before, b"]%b%b" % (b',"usage":null' if has_usage else b"", after)
 
-    def piece(self, index: int, piece: Piece) -> str:
-        delta, logprobs = _json(piece.delta), "null" if piece.logprobs is None else _json(piece.logprobs)
-        return self._chunk(f'{{"index":{index},"delta":{delta},"logprobs":{logprobs},"finish_reason":null}}')
+    def piece(self, index: int, piece: Piece) -> bytes:
+        logprobs = b"null" if piece.logprobs is None else to_json(piece.logprobs)
+        return CHUNK % (self._before, index, to_json(piece.delta), logprobs, b"null", self._after)
 
-    def finish(self, index: int, reason: str | None, extra: dict[str, Any]) -> str:
+    def finish(self, index: int, reason: str | None, extra: dict[str, Any]) -> bytes:
         """The last of a choice."""
-        end = self._chunk(f'{{"index":{index},"delta":{{}},"logprobs":null,"finish_reason":{_json(reason)}}}')
-        return f"{end[:-1]},{_json(extra)[1:]}" if extra else end
+        end = CHUNK % (self._before, index, b"{}", b"null", to_json(reason), self._after)
+        return b"%b,%b" % (end[:-1], plain_json.dump(extra)[1:]) if extra else end
 
     def usage(self, usage: CompletionUsage) -> str:
         """The very last, where it was asked for."""
         return self._empty.model_copy(update={"usage": usage}).model_dump_json(exclude_none=True)
-
-    def _chunk(self, choice: str) -> str:
-        return f"{self._before}{choice}{self._after}"
-
-
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
