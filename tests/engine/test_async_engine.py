@@ -272,7 +272,7 @@ def test_ids_of_one_pause_come_together(model: Transformer) -> None:
 
 
 def test_a_loop_that_stands_still_is_called_once(model: Transformer) -> None:
-    """A reader that has been woken and has not read yet is not woken again."""
+    """A reader that has been woken and has not read yet is not woken again, but for the end."""
     calls: list[tuple[Callable[[object], None], object]] = []
 
     async def main() -> None:
@@ -284,7 +284,7 @@ def test_a_loop_that_stands_still_is_called_once(model: Transformer) -> None:
             for wake, streams in calls:
                 wake(streams)
             assert len((await anext(outputs)).ids) > 1
-        assert len(calls) <= 1, "none, where the first ids came before"
+        assert len(calls) <= 2, "for hundreds of ids"
 
     asyncio.run(main())
 
