@@ -21,9 +21,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from harmonium.kernels.cpu.simd import (
+    BYTES,
     F32,
     F32S,
     I8,
+    I8S,
     I32,
     I32S,
     I64,
@@ -50,9 +52,8 @@ MOST = 127 << LIMB_BITS * (N_LIMBS - 1)
 """The integer of a block's largest activation."""
 OFFSET = 12
 
-I8S, I8X64 = ir.VectorType(I8, LANES), ir.VectorType(I8, LINE_BYTES)
+I8X64 = ir.VectorType(I8, LINE_BYTES)
 CODES = ir.Constant(I8X64, [*(int(2 * value) + OFFSET for value in E2M1)] * 4)
-BYTES = I8.as_pointer()
 
 Line = tuple[ir.Value, ir.Value, ir.Value]
 """Weights of even and of odd positions, bytes in 16 lanes of 32 bits, and the scales of their blocks in all lanes."""
