@@ -14,22 +14,33 @@ from itertools import combinations
 from typing import Any
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.bounds import hold_bounds
+from harmonium.harmony.endless import is_endless
+from harmonium.harmony.references import referent
 
 _ONE = ("items", "additionalItems", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_AT_THE_ROOT = ("$defs", "definitions", "$schema", "$id")
+_AT_THE_ROOT = ("$defs", "definitions", "components", "$schema", "$id")
 _NOT_ONLY = re.compile(r"\^?\(\?!\^?\[([^\[\]\\^]+)\]\*\$\)\^?")
 """A pattern's beginning that says: not these characters alone. So does pydantic of Decimal."""
 MOST_VARIANTS = 64
 """Of a oneOf, that are compared pair by pair where no property tells them apart."""
+MOST_COMPARED = 20_000
+"""Pairs of schemas, and of their values, in a document; what is not compared does not count as exclusive."""
 REMEDY = 'leave it out, or say "strict": false'
 
 
 def enforceable(schema: Mapping[str, Any], is_strict: bool = True) -> dict[str, Any]:
     """The schema with the same meaning for llguidance; less where not is_strict. Raises BadRequest by name of what
     cannot be enforced, and RecursionError for a schema that contains itself."""
-    return _Translation(schema, is_strict).of_mapping(schema, is_root=True)
+    translated = _Translation(schema, is_strict).of_mapping(schema, is_root=True)
+    if is_endless(schema):
+        raise BadRequest(
+            "No value of it ever ends, for every one requires another inside; make the property that leads back "
+            "optional, or let it be null."
+        )
+    return translated
 
 
 @lru_cache(maxsize=1024)
@@ -46,6 +57,7 @@ class _Translation:
 
     def __init__(self, root: Mapping[str, Any], is_strict: bool) -> None:
         self._root, self._is_strict = root, is_strict
+        self._n_compared = 0
 
     def of(self, schema: Any) -> Any:
         return self.of_mapping(schema) if isinstance(schema, Mapping) else schema
@@ -61,6 +73,12 @@ class _Translation:
         for key in _MAPS:
             if isinstance(told.get(key), Mapping):
                 told[key] = {name: self.of(part) for name, part in told[key].items()}
+        if is_root and isinstance(components := told.get("components"), Mapping):
+            told["components"] = {
+                name: {key: self.of(part) for key, part in parts.items()} if isinstance(parts, Mapping) else parts
+                for name, parts in components.items()
+            }
+        self._move_bounds(told)
         if told.get("uniqueItems") is False:
             del told["uniqueItems"]
         if isinstance(told.get("format"), str) and problem("format", told["format"]):
@@ -72,6 +90,14 @@ class _Translation:
         if isinstance(told.get("oneOf"), list) and "anyOf" not in told and self._exclude_one_another(told["oneOf"]):
             told["anyOf"] = told.pop("oneOf")
         return _or_null(told, is_root) if schema.get("nullable") is True else told
+
+    def _move_bounds(self, told: dict[str, Any]) -> None:
+        types = told.get("type")
+        beyond = hold_bounds(told, is_integer="integer" in (types if isinstance(types, list) else [types]))
+        if beyond and self._is_strict:
+            raise BadRequest(
+                f"A {beyond[0]} beyond 64 bits cannot be enforced; choose one nearer to zero, or {REMEDY}."
+            )
 
     def _mend_pattern(self, told: dict[str, Any]) -> None:
         pattern = told["pattern"]
@@ -118,11 +144,16 @@ class _Translation:
     def _exclude(self, one: Any, other: Any, depth: int) -> bool:
         """Is there surely no value that both allow?"""
         one, other = self._target(one), self._target(other)
+        self._n_compared += 1
         if not isinstance(one, Mapping) or not isinstance(other, Mapping) or depth > 8:
             return one is False or other is False
         if one.get("nullable") or other.get("nullable"):
             return False
         values, others = _values(one), _values(other)
+        if values is not None and others is not None:
+            self._n_compared += len(values) * len(others)
+        if self._n_compared > MOST_COMPARED:
+            return False
         if values is not None and others is not None:
             return not any(value == another for value in values for another in others)
         types, other_types = _types(one), _types(other)
@@ -139,10 +170,8 @@ class _Translation:
         for _ in range(8):
             if not isinstance(schema, Mapping) or not isinstance(ref := schema.get("$ref"), str):
                 return schema
-            place: Any = self._root
-            for name in ref.removeprefix("#").split("/")[1:]:
-                place = place.get(name) if isinstance(place, Mapping) else None
-            if not ref.startswith("#/") or not isinstance(place, Mapping):
+            place = referent(self._root, ref) if ref.startswith("#/") else None
+            if not isinstance(place, Mapping):
                 return None
             schema = place
         return None

@@ -12,13 +12,15 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.references import referent
 
 Schema = Mapping[str, Any]
 MAX_DEPTH = 64
 MAX_CHARACTERS = 400_000  # about the model's whole context
+MAX_TYPES = 50_000  # as many as fit into them; references can ask for more, which then are written for nothing
+MAX_WRITTEN = MAX_DEPTH * MAX_CHARACTERS  # in all, with those of types within types counted again
 _SCALARS = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
 _OBJECT_KEYWORDS = ("properties", "additionalProperties", "patternProperties")
 _ARRAY_KEYWORDS = ("items", "prefixItems")
@@ -58,6 +60,8 @@ class _Writer:
         self._open_refs: list[str] = []
         self._depth = 0
         self._n_characters = 0
+        self._n_types = 0
+        self._n_written = 0
 
     def type(self, schema: Any, indent: str) -> Type:
         if self._depth == MAX_DEPTH:
@@ -67,10 +71,13 @@ class _Writer:
         written = self._type(schema, indent)
         self._depth -= 1
         self._n_characters = before + len(written.text)
-        if self._n_characters > MAX_CHARACTERS:
+        self._n_types += 1
+        self._n_written += len(written.text)
+        is_too_much = self._n_types > MAX_TYPES or self._n_written > MAX_WRITTEN  # equal variants vanish, but cost
+        if is_too_much or self._n_characters > MAX_CHARACTERS:
             raise BadRequest(
                 f"A JSON Schema comes to more than {MAX_CHARACTERS:,} characters when its references are written out, "
-                "which no prompt can hold. Give it fewer properties, or describe them in words."
+                "which no prompt can hold. Give it fewer properties or references, or describe them in words."
             )
         return written
 
@@ -131,20 +138,10 @@ class _Writer:
             name = ref.rsplit("/", 1)[-1].replace("*/", "")
             return Type(f"any /* {'the whole' if name == '#' else name}, as above */")
         self._open_refs.append(ref)
-        written = self.type(self._target(ref), indent)
+        target = referent(self._root, ref)
+        written = self._nullable(target, self.type(target, indent))
         self._open_refs.pop()
         return written
-
-    def _target(self, ref: str) -> Any:
-        """What a reference within the document leads to, or None."""
-        target: Any = self._root if ref.startswith("#") else None
-        for step in ref.removeprefix("#").split("/")[1:]:
-            key = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(target, list):
-                target = target[int(key)] if key.isdecimal() and int(key) < len(target) else None
-            else:
-                target = target.get(key) if isinstance(target, Mapping) else None
-        return target
 
     def _union_lines(self, variants: list[Any], indent: str) -> Type:
         """Variants one a line: the type, then description and default."""
@@ -210,7 +207,7 @@ class _Writer:
     def _with_description(self, value: Schema) -> Schema:
         """A bare reference is described by what it leads to; objects show their own description."""
         ref = value.get("$ref")
-        target = self._target(ref) if isinstance(ref, str) and "description" not in value else None
+        target = referent(self._root, ref) if isinstance(ref, str) and "description" not in value else None
         if isinstance(target, Mapping) and target.get("type") != "object" and "description" in target:
             return {**value, "description": target["description"]}
         return value

@@ -182,3 +182,53 @@ def test_unknown_formats_are_notes(is_valid: Is) -> None:
     for name in ("path", "binary", "password", "uuid4", "what ever"):
         assert is_valid(Grammar.json_schema({**TEXT, "format": name, "contentEncoding": "base64"}), '"a"')
     assert not is_valid(Grammar.json_schema({**TEXT, "format": "date"}), '"a"')
+
+
+def _requiring(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _requiring(a={"$ref": "#"}),
+        {"$defs": {"N": {"$ref": "#/$defs/N"}}, "$ref": "#/$defs/N"},
+        {"$defs": {"N": _requiring(n={"allOf": [{"$ref": "#/$defs/N"}]})}, **_requiring(a={"$ref": "#/$defs/N"})},
+        _requiring(a={"type": "array", "minItems": 1, "items": {"$ref": "#"}}),
+        _requiring(a={"anyOf": [{"$ref": "#"}, _requiring(b={"$ref": "#"})]}),
+    ],
+    ids=str,
+)
+def test_a_schema_without_a_finite_value_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match=r"ever ends.*optional"):
+        enforceable(schema)
+
+
+@pytest.mark.parametrize(
+    "way_out",
+    [
+        {"nullable": True, "allOf": [{"$ref": "#"}]},
+        {"anyOf": [{"$ref": "#"}, TEXT]},
+        {"type": "array", "items": {"$ref": "#"}},
+    ],
+    ids=str,
+)
+def test_recursion_that_can_end_is_not_refused(way_out: dict[str, Any]) -> None:
+    enforceable(_requiring(a=way_out))
+
+
+@pytest.mark.parametrize("k", [4, 12])
+def test_variants_that_recurse_into_each_other_are_compared_a_bounded_number_of_times(k: int) -> None:
+    """Eight deep with k ways at each step is k ** 8; this ends at once or not at all."""
+    nested = {name: _requiring(**{f"p{n}": {"$ref": f"#/$defs/{name}"} for n in range(k)}) for name in "AB"}
+    variants = [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}]
+    schema = {"$defs": nested, "properties": {"x": {"oneOf": variants}}}
+    assert enforceable(schema)["properties"]["x"] == {"oneOf": variants}
+
+
+def test_components_are_translated_as_definitions_are(is_valid: Is) -> None:
+    shapes = {"X": {"type": "string", "nullable": True}, "Y": {"oneOf": [{"const": "a"}, {"const": "b"}]}}
+    properties = {"a": {"$ref": "#/components/schemas/X"}, "b": {"$ref": "#/components/schemas/Y"}}
+    grammar = Grammar.json_schema({"components": {"schemas": shapes}, **_requiring(**properties)})
+    assert is_valid(grammar, '{"a":null,"b":"a"}')
+    assert not is_valid(grammar, '{"a":null,"b":"c"}')

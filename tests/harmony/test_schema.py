@@ -204,3 +204,17 @@ def test_values_that_are_not_json_are_refused_with_a_remedy() -> None:
         with pytest.raises(BadRequest, match="Send it as text"):
             typescript({"type": "object", "properties": {"x": {"default": value}}})
     assert compact_json({"a": [float("nan"), float("inf")], 3: (1,)}) == '{"a":[null,null],"3":[1]}'
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
+def test_references_that_double_at_each_step_are_refused_at_once(keyword: str) -> None:
+    """Thirty steps are a thousand million types, of which all are equal and one would be written."""
+    steps = {f"A{n}": {keyword: [{"$ref": f"#/$defs/A{n + 1}"}] * 2} for n in range(30)}
+    schema = {"properties": {"a": {"$ref": "#/$defs/A0"}}, "$defs": {**steps, "A30": {"type": "string"}}}
+    with pytest.raises(BadRequest, match="references"):
+        typescript(schema)
+
+
+def test_nullable_behind_a_reference_is_told() -> None:
+    schema = {"$defs": {"X": {"type": "string", "nullable": True}}, "properties": {"a": {"$ref": "#/$defs/X"}}}
+    assert "a?: string | null," in typescript(schema)
