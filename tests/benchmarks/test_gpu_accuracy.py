@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import gpu_accuracy
 from benchmarks.gpu_accuracy import Way
-from benchmarks.transformers_peer import peer, watch_experts
+from benchmarks.transformers_peer import layer_by_layer, peer, watch_experts
 from harmonium.model.config import TINY
 from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
@@ -23,6 +23,18 @@ def test_the_peer_is_the_same_model_and_the_ways_meet() -> None:
     for way in (ours, Way(theirs.logits, [choice.sort().values for choice in seen])):
         numbers = gpu_accuracy.distance(way, exact).numbers()
         assert numbers["worst_error"] < 1e-4 and numbers["other_top_1"] == numbers["other_experts"] == 0
+
+
+def test_a_peer_of_one_layer_at_a_time_is_the_peer() -> None:
+    model = Transformer.load(Dummy(TINY.with_layers(2)))
+    ids = torch.randint(TINY.vocab_size, (TINY.window,), generator=torch.Generator().manual_seed(2))
+    made = peer(model)
+    seen = watch_experts(made)
+    with torch.no_grad():
+        expected = made(ids[None]).logits[0]
+    logits, choices = layer_by_layer(model, ids)
+    assert torch.equal(logits, expected)
+    assert all(torch.equal(a, b) for a, b in zip(choices, seen, strict=True))
 
 
 def test_distances() -> None:
