@@ -59,7 +59,7 @@ def layer_errors(model: Transformer, source: Checkpoint) -> dict[str, float]:
         attended = reference.Attend(w.sinks, model.window(i))(q, k, v, batch, group)
         expected = reference.ProjectAdd(w.o, w.o_bias)(torch.zeros_like(x), attended)
         our_q = ours.qkv(x, cos, sin, our_k, our_v, group.slots)
-        found = ours.project(torch.zeros_like(x), ours.attend(our_q, our_k, our_v, batch, group))
+        found, *_ = ours.project_route(torch.zeros_like(x), ours.attend(our_q, our_k, our_v, batch, group))
         worst["attention"] = max(worst["attention"], _relative(found, expected), _relative(found[-1], expected[-1]))
         x = x + expected
         normed, indices, shares = reference.NormRoute(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.transformers_peer import peer, watch_experts
 from harmonium.chat import loading
-from harmonium.kernels import NormRoute, reference
+from harmonium.kernels import ProjectRoute, reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.model.config import PAGE_SIZE
@@ -84,16 +84,16 @@ def by_kernels(model: Transformer, ids: Tensor, n_single: int) -> Way:
     """All but the last n_single tokens in one step, then these one by one."""
     seen: list[Tensor] = []
 
-    def recorded(route: NormRoute) -> NormRoute:
-        def run(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            normed, indices, shares = route(x)
+    def recorded(project_route: ProjectRoute) -> ProjectRoute:
+        def run(x: Tensor, attended: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            x, normed, indices, shares = project_route(x, attended)
             seen.append(indices.sort().values)
-            return normed, indices, shares
+            return x, normed, indices, shares
 
         return run
 
     model.prepare()
-    model._layers = [replace(layer, route=recorded(layer.route)) for layer in model._layers]
+    model._layers = [replace(layer, project_route=recorded(layer.project_route)) for layer in model._layers]
     n_pages = -(-len(ids) // PAGE_SIZE)
     cache = model.new_cache(n_pages, n_pages)
     start, n_layers, steps = 0, model.config.n_layers, [len(ids) - n_single] + [1] * n_single

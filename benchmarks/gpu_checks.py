@@ -237,10 +237,19 @@ def check(model: Transformer) -> None:
             expected = reference.ProjectAdd(w.o, w.o_bias)(x.float(), attended.float())
             row["project"] = relative(kernels.project_add(w.o, w.o_bias)(x.clone(), attended), expected)
         with part(f"check {tokens}: norm_route"):
-            routed = kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=4, eps=config.rms_eps)(x.clone())
+            route = kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=4, eps=config.rms_eps)
+            routed = route(x.clone())
             exactly = reference.NormRoute(w.mlp_norm, w.router, w.router_bias, 4, config.rms_eps)(x.float())
             row["normed"], row["shares"] = relative(routed[0], exactly[0]), relative(routed[2], exactly[2])
             row["other experts"] = float((routed[1] != exactly[1]).float().mean())
+        with part(f"check {tokens}: project_route"):
+            both = kernels.project_route(kernels.project_add(w.o, w.o_bias), route, x.device)
+            for _ in range(50):  # programs wait for each other: it has to be right each time
+                total, normed, chosen, _ = both(x.clone(), attended)
+                row["both"] = max(row.get("both", 0.0), relative(total, expected))
+                again = route(total.clone())
+                row["both's choice"] = max(row.get("both's choice", 0.0), relative(normed, again[0]))
+                row["both's experts"] = float((chosen != again[1]).float().mean())
         with part(f"check {tokens}: experts_add"):
             indices = torch.rand(tokens, config.n_experts, device="cuda").topk(4).indices
             shares = torch.rand(tokens, 4, device="cuda")

@@ -93,13 +93,9 @@ class Bench:
 
             return run
 
-        def project() -> None:
+        def project_route() -> None:
             for layer in layers:
-                layer.project(self.x, self.q)
-
-        def route() -> None:
-            for layer in layers:
-                layer.route(self.x)
+                layer.project_route(self.x, self.q)
 
         def experts() -> None:
             for i, layer in enumerate(layers):
@@ -112,8 +108,7 @@ class Bench:
             "norm_qkv": (qkv, 5120 * 2880 * 2, n),
             "attend full": (attend(False), context[False], n // 2),
             "attend sliding": (attend(True), context[True], n // 2),
-            "project_add": (project, 4096 * 2880 * 2, n),
-            "norm_route": (route, 32 * 2880 * 2, n),
+            "project_route": (project_route, (4096 + 32) * 2880 * 2, n),
             "experts_add": (experts, packed, n),
             "norm_head": (lambda: head(self.x, self.last), 201088 * 2880 * 2, 1),
         }

@@ -46,8 +46,7 @@ def through(
     """One layer's output for x, with experts and shares as chosen, or as it chooses; and its own choice, sorted."""
     k, v = cache.k[i].to(x.dtype, copy=True), cache.v[i].to(x.dtype, copy=True)
     q = layer.qkv(x, *angles, k, v, batch.full.slots)
-    x = layer.project(x, layer.attend(q, k, v, batch, batch.full))
-    normed, indices, shares = layer.route(x)
+    x, normed, indices, shares = layer.project_route(x, layer.attend(q, k, v, batch, batch.full))
     out = layer.experts(x, normed, *(chosen or (indices, shares)))
     return out, indices.sort().values
 
@@ -79,8 +78,8 @@ def numerics(model: Transformer, length: int, new: int) -> None:
         layer = exact_model._layers[i]
         k, v = cache.k[i].float(), cache.v[i].float()
         q = layer.qkv(x.float(), *angles, k, v, batch.full.slots)
-        middle = layer.project(x.float(), layer.attend(q, k, v, batch, batch.full))
-        normed, indices, shares = layer.route(middle)
+        attended = layer.attend(q, k, v, batch, batch.full)
+        middle, normed, indices, shares = layer.project_route(x.float(), attended)
         expected = layer.experts(middle, normed, indices, shares)
         for name, operations in (("kernels", model), ("plain bf16", plain_model)):
             found, _ = through(operations._layers[i], x.clone(), angles, cache, i, batch, (indices, shares))

@@ -46,8 +46,7 @@ PARTS = {
     "norm_qkv": ("norm, q, k, v, rotation, cache", "norm_qkv"),
     "attend full": ("attention, full layers", "attend_one"),
     "attend sliding": ("attention, sliding layers", "attend_one"),
-    "project_add": ("output projection, residual", "project_add"),
-    "norm_route": ("norm, router, choice, shares", "norm_route"),
+    "project_route": ("output projection, residual, norm, router, choice, shares", "project_route"),
     "experts_add": ("experts, residual", "gate_up, down"),
     "norm_head": ("norm and head", "norm_head"),
 }

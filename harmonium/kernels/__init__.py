@@ -3,15 +3,15 @@
 The operations of a layer are norm_qkv, attend, project_add, norm_route and experts_add; of the model's end, norm_head.
 What each takes and gives is written at the class of its name in `reference`. A backend is a module with classes of
 those names, each built from the reference's object (its weights, and what to do in cases it leaves alone). Operations
-that a backend lacks stay the reference's. A backend may also have `draw`, which does in one operation what the engine's
-sampler does in many where a row wants only a temperature and a table's mask, or `draw_row`, the same for one row, whose
-mask the host knows.
+that a backend lacks stay the reference's. A backend may also have `ProjectRoute`, two operations in one; `draw`, which
+does in one operation what the engine's sampler does in many where a row wants only a temperature and a table's mask; and
+`draw_row`, the same for one row, whose mask the host knows.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Protocol, TypeVar
@@ -53,6 +53,10 @@ class ProjectAdd(Protocol):
 
 class NormRoute(Protocol):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+class ProjectRoute(Protocol):
+    def __call__(self, x: Tensor, attended: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 
 
 class ExpertsAdd(Protocol):
@@ -154,6 +158,17 @@ def norm_route(norm: Tensor, weight: Tensor, bias: Tensor, *, k: int, eps: float
     return _prepare(reference.NormRoute(norm, weight, bias, k, eps), weight.device)
 
 
+def project_route(project: ProjectAdd, route: NormRoute, device: torch.device) -> ProjectRoute:
+    """Both of a device's operations, one after the other: what project gives, and what route makes of it."""
+    fused: Callable[[ProjectAdd, NormRoute], ProjectRoute] | None = getattr(_backend(device), "ProjectRoute", None)
+
+    def each(x: Tensor, attended: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = project(x, attended)
+        return x, *route(x)
+
+    return each if fused is None else fused(project, route)
+
+
 def experts_add(weights: ExpertWeights) -> ExpertsAdd:
     return _prepare(reference.ExpertsAdd(weights), weights.device)
 
@@ -169,6 +184,12 @@ def arranged(weights: ExpertWeights) -> ExpertWeights:
     """
     arrange = getattr(_backend(weights.device), "arranged", None)
     return weights if arrange is None else arrange(weights)
+
+
+def adjacent(parts: list[Matrix]) -> list[Matrix]:
+    """A layer's q, k and v as the kernels of their device keep them, to hold in place of those given."""
+    join = getattr(_backend(parts[0].device), "adjacent", None)
+    return parts if join is None else join(parts)
 
 
 def draw(device: torch.device) -> Draw | None:

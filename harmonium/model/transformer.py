@@ -79,8 +79,7 @@ class LayerOperations:
 
     qkv: kernels.NormQKV
     attend: kernels.Attend
-    project: kernels.ProjectAdd
-    route: kernels.NormRoute
+    project_route: kernels.ProjectRoute
     experts: kernels.ExpertsAdd
 
 
@@ -143,8 +142,8 @@ class Transformer:
             for i, layer in enumerate(self._layers):
                 group = batch.full if self.window(i) is None else batch.sliding
                 q = layer.qkv(x, cos, sin, cache.k[i], cache.v[i], group.slots)
-                x = layer.project(x, layer.attend(q, cache.k[i], cache.v[i], batch, group))
-                normed, indices, shares = layer.route(x)
+                attended = layer.attend(q, cache.k[i], cache.v[i], batch, group)
+                x, normed, indices, shares = layer.project_route(x, attended)
                 x = layer.experts(x, normed, indices, shares)
             return self._head(x, logits_at)
 
@@ -163,11 +162,12 @@ class Transformer:
         config, eps, w = self.config, self.config.rms_eps, self.weights.layers[i]
         w.experts = kernels.arranged(w.experts)
         qkv = (w.attention_norm, w.q, w.q_bias, w.k, w.k_bias, w.v, w.v_bias)
+        project = kernels.project_add(w.o, w.o_bias)
+        route = kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=config.experts_per_token, eps=eps)
         return LayerOperations(
             kernels.norm_qkv(*qkv, head_dim=config.head_dim, eps=eps),
             kernels.attend(w.sinks, window=self.window(i)),
-            kernels.project_add(w.o, w.o_bias),
-            kernels.norm_route(w.mlp_norm, w.router, w.router_bias, k=config.experts_per_token, eps=eps),
+            kernels.project_route(project, route, self.device),
             kernels.experts_add(w.experts),
         )
 
@@ -200,8 +200,9 @@ class Transformer:
         for prefix, named in groupby(stream, lambda item: _layer_prefix(item[0])):
             tensors = {name: _kept(name, t.to(device), dtype) for name, t in named}
             if prefix:
-                layers[prefix] = _layer(tensors, prefix)
-                layers[prefix].experts = kernels.arranged(layers[prefix].experts)  # while the next layer is read
+                layer = layers[prefix] = _layer(tensors, prefix)
+                layer.experts = kernels.arranged(layer.experts)  # while the next layer is read
+                layer.q, layer.k, layer.v = kernels.adjacent([layer.q, layer.k, layer.v])  # whose places it takes
             else:
                 whole |= tensors
             del tensors  # else what was arranged stays until the next layer is there

@@ -119,6 +119,23 @@ def test_norm_route(tokens: int, sizes: tuple[int, int]):
         assert close(found[2], shares, 1e-5)
 
 
+@given(st.sampled_from([1, 2, 5, 70]), st.sampled_from([(96, 128, 4, 4), (160, 96, 48, 1)]))
+@settings(max_examples=6, deadline=None)
+def test_project_route(tokens: int, sizes: tuple[int, int, int, int]):
+    hidden, width, n_experts, k = sizes
+    project = reference.ProjectAdd(random(hidden, width), random(hidden))
+    route = reference.NormRoute(random(hidden), random(n_experts, hidden) * 40, random(n_experts), k, EPS)
+    operation = backend.ProjectRoute(backend.ProjectAdd(project), backend.NormRoute(route))
+    x, attended = torch.randn(tokens, hidden), torch.randn(tokens, 2, width // 2)
+    for _ in range(2):  # the second finds its counters as the first left them
+        (total, normed, indices, shares) = operation(x.clone(), attended)
+        expected = project(x, attended)
+        expected_normed, expected_indices, expected_shares = route(expected)
+        assert close(total, expected) and close(normed, expected_normed, 1e-5)
+        assert torch.equal(indices, expected_indices)
+        assert close(shares, expected_shares, 1e-4)
+
+
 def packed_experts(n_experts: int, hidden: int, inner: int) -> ExpertWeights:
     gate_up, down = random(n_experts, 2 * inner, hidden) * 4, random(n_experts, hidden, inner)
     (gate_up_blocks, gate_up_scales), (down_blocks, down_scales) = mxfp4.quantize(gate_up), mxfp4.quantize(down)

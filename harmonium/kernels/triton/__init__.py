@@ -71,6 +71,15 @@ def skinny_options() -> dict[str, int]:
     return {"num_warps": Tiles.skinny_warps, "num_stages": Tiles.skinny_stages}
 
 
+def adjacent(parts: list[Tensor]) -> list[Tensor]:
+    """The matrices (.., in), one behind another in one that holds them all; as they are if they lie so already."""
+    ends = [part.data_ptr() + part.nbytes for part in parts]
+    is_one = len({part.untyped_storage().data_ptr() for part in parts}) == 1
+    if is_one and [part.data_ptr() for part in parts[1:]] == ends[:-1]:
+        return parts
+    return list(torch.cat(parts).split([len(part) for part in parts]))
+
+
 class NormQKV:
     """The projections lie in one matrix, of which the layer's own tensors become parts: memory holds them once."""
 
@@ -78,10 +87,10 @@ class NormQKV:
         self.plain = plain
         parts = [part for part in (plain.q, plain.k, plain.v) if isinstance(part, Tensor)]
         assert len(parts) == 3, "int8 is the CPU's"
-        self.weight = torch.cat(parts)
-        self.bias = torch.cat((plain.q_bias, plain.k_bias, plain.v_bias))
-        for part, its in zip(parts, self.weight.split([len(part) for part in parts]), strict=True):
+        for part, its in zip(parts, adjacent(parts), strict=True):
             part.data = its
+        self.weight = parts[0].as_strided((sum(map(len, parts)), parts[0].shape[1]), parts[0].stride())
+        self.bias = torch.cat((plain.q_bias, plain.k_bias, plain.v_bias))
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> Tensor:
         plain, head_dim = self.plain, self.plain.head_dim
@@ -162,20 +171,13 @@ class ProjectAdd:
 
     def __call__(self, x: Tensor, attended: Tensor) -> Tensor:
         weight, bias = self.plain.weight, self.plain.bias
-        if FEW < len(x) <= Tiles.skinny_tokens:
-            (hidden, width), n_rows = weight.shape, Tiles.skinny_rows
-            skinny.project_add[(triton.cdiv(hidden, n_rows),)](
-                *(x, attended, weight, bias, len(x), hidden, width, n_rows, skinny_block(len(x))),
-                skinny_columns(x),
-                **skinny_options(),
-            )
-            return x
-        if len(x) > FEW:
+        if len(x) > Tiles.skinny_tokens:
             return x.add_(F.linear(attended.flatten(1), weight.to(x.dtype), bias.to(x.dtype)))
-        hidden, width = weight.shape
-        linear.project_add[(triton.cdiv(hidden, Tiles.project_rows), len(x))](
-            *(x, attended, weight, bias, hidden, width, Tiles.project_rows, triton.next_power_of_2(width)),
-            num_warps=Tiles.project_warps,
+        (hidden, width), n_rows = weight.shape, Tiles.skinny_rows
+        skinny.project_add[(triton.cdiv(hidden, n_rows),)](
+            *(x, attended, weight, bias, len(x), hidden, width, n_rows, skinny_block(len(x))),
+            skinny_columns(x),
+            **skinny_options(),
         )
         return x
 
@@ -187,16 +189,14 @@ class NormRoute:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         plain, (n_experts, hidden) = self.plain, self.plain.weight.shape
-        indices = torch.empty((len(x), plain.k), dtype=torch.int64, device=x.device)
-        shares = torch.empty((len(x), plain.k), dtype=torch.float32, device=x.device)
         experts_block = triton.next_power_of_2(n_experts)
         if len(x) > FEW_ROUTED:
             normed = norm_rows(x, plain.norm, plain.eps)
             logits = F.linear(normed, plain.weight.to(x.dtype), plain.bias.to(x.dtype))
+            indices, shares = self.choices(x)
             rows.choose_rows[(len(x),)](*(logits, indices, shares, n_experts, experts_block, plain.k), num_warps=1)
             return normed, indices, shares
-        normed = torch.empty_like(x)
-        logits = torch.empty((len(x), n_experts), dtype=torch.float32, device=x.device)
+        normed, indices, shares, logits = torch.empty_like(x), *self.choices(x), self.scratch(x)
         n_rows = Tiles.route_rows if len(x) <= FEW else Tiles.many_route_rows
         linear.norm_route[(triton.cdiv(n_experts, n_rows), len(x))](
             *(x, plain.norm, plain.weight, plain.bias, normed, indices, shares, logits, self.arrived, plain.eps),
@@ -204,6 +204,40 @@ class NormRoute:
             num_warps=Tiles.route_warps,
         )
         return normed, indices, shares
+
+    def choices(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Room for indices and shares."""
+        shape = len(x), self.plain.k
+        return torch.empty(shape, dtype=torch.int64, device=x.device), torch.empty(shape, device=x.device)
+
+    def scratch(self, x: Tensor) -> Tensor:
+        """Room for logits of all experts."""
+        return torch.empty((len(x), len(self.plain.weight)), device=x.device)
+
+
+class ProjectRoute:
+    """One kernel for few tokens."""
+
+    def __init__(self, project: ProjectAdd, route: NormRoute) -> None:
+        self.project, self.route = project, route
+        self.projected = torch.zeros(FEW, dtype=torch.int32, device=route.plain.weight.device)
+
+    def __call__(self, x: Tensor, attended: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if len(x) > FEW:
+            x = self.project(x, attended)
+            return x, *self.route(x)
+        o, plain = self.project.plain, self.route.plain
+        (hidden, width), n_experts = o.weight.shape, len(plain.weight)
+        normed, indices, shares, logits = torch.empty_like(x), *self.route.choices(x), self.route.scratch(x)
+        n_programs = triton.cdiv(hidden, Tiles.project_rows) + triton.cdiv(n_experts, Tiles.route_rows)
+        linear.project_route[(n_programs, len(x))](
+            *(x, attended, o.weight, o.bias, plain.norm, plain.weight, plain.bias, normed, indices, shares, logits),
+            *(self.projected, self.route.arrived, plain.eps, hidden, width, n_experts, plain.k),
+            *(Tiles.project_rows, Tiles.route_rows, triton.next_power_of_2(n_experts)),
+            *(triton.next_power_of_2(hidden), triton.next_power_of_2(width)),
+            num_warps=Tiles.project_warps,
+        )
+        return x, normed, indices, shares
 
 
 def arranged(weights: ExpertWeights) -> ExpertWeights:

@@ -81,28 +81,59 @@ def norm_qkv(
 
 
 @triton.jit
-def project_add(
+def project_route(
     x_ptr,  # (tokens, hidden), added to
     attended_ptr,  # (tokens, width)
-    weight_ptr,  # (hidden, width)
+    o_ptr,  # (hidden, width)
+    o_bias_ptr,
+    norm_ptr,
+    weight_ptr,  # (experts, hidden)
     bias_ptr,
+    normed_ptr,  # (tokens, hidden)
+    indices_ptr,  # (tokens, k) int64
+    shares_ptr,  # (tokens, k) float32
+    logits_ptr,  # (tokens, experts) float32, scratch
+    projected_ptr,  # (tokens,) int32, zero before and after
+    arrived_ptr,  # (tokens,) int32, zero before and after
+    eps,
     HIDDEN: tl.constexpr,
     WIDTH: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    K: tl.constexpr,
     ROWS: tl.constexpr,
+    ROUTED: tl.constexpr,
+    EXPERTS_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
+    WIDTH_BLOCK: tl.constexpr,
 ):
+    """ROWS rows of the output projection a program; behind these, programs that wait for all of them and then route.
+
+    Programs start in order, so none waits for one that has no place to run; they fetch their weights meanwhile.
+    """
+    n_projecting: tl.constexpr = (HIDDEN + ROWS - 1) // ROWS
     token = tl.program_id(1)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    is_row = row < HIDDEN
-    column = tl.arange(0, BLOCK)
-    is_column = column < WIDTH
-    weight = tl.load(weight_ptr + row[:, None] * WIDTH + column[None, :], is_row[:, None] & is_column[None, :], 0)
-    bias = tl.load(bias_ptr + row, is_row, 0).to(tl.float32)
-    attended = tl.load(attended_ptr + token * WIDTH + column, is_column, 0).to(tl.float32)
-    place = x_ptr + token * HIDDEN + row
-    total = tl.load(place, is_row, 0).to(tl.float32) + bias
-    total += tl.sum(weight.to(tl.float32) * attended[None, :], 1)
-    tl.store(place, total.to(x_ptr.dtype.element_ty), is_row)
+    if tl.program_id(0) < n_projecting:
+        row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+        is_row = row < HIDDEN
+        column = tl.arange(0, WIDTH_BLOCK)
+        is_column = column < WIDTH
+        weight = tl.load(o_ptr + row[:, None] * WIDTH + column[None, :], is_row[:, None] & is_column[None, :], 0)
+        bias = tl.load(o_bias_ptr + row, is_row, 0).to(tl.float32)
+        attended = tl.load(attended_ptr + token * WIDTH + column, is_column, 0).to(tl.float32)
+        place = x_ptr + token * HIDDEN + row
+        total = tl.load(place, is_row, 0).to(tl.float32) + bias
+        total += tl.sum(weight.to(tl.float32) * attended[None, :], 1)
+        tl.store(place, total.to(x_ptr.dtype.element_ty), is_row)
+        tl.debug_barrier()
+        tl.atomic_add(projected_ptr + token, 1, sem="release")
+    else:
+        arrived = route_rows(
+            x_ptr, norm_ptr, weight_ptr, bias_ptr, normed_ptr, indices_ptr, shares_ptr, logits_ptr, projected_ptr,
+            arrived_ptr, eps, tl.program_id(0) - n_projecting, tl.num_programs(0) - n_projecting,
+            HIDDEN, EXPERTS, K, ROUTED, EXPERTS_BLOCK, BLOCK, n_projecting,
+        )  # fmt: skip
+        if arrived:
+            tl.store(projected_ptr + token, 0)
 
 
 @triton.jit
@@ -124,9 +155,25 @@ def norm_route(
     EXPERTS_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """ROWS experts' logits a program; the program that comes last chooses."""
+    route_rows(
+        x_ptr, norm_ptr, weight_ptr, bias_ptr, normed_ptr, indices_ptr, shares_ptr, logits_ptr, arrived_ptr,
+        arrived_ptr, eps, tl.program_id(0), tl.num_programs(0), HIDDEN, EXPERTS, K, ROWS, EXPERTS_BLOCK, BLOCK, 0,
+    )  # fmt: skip
+
+
+@triton.jit
+def route_rows(
+    x_ptr, norm_ptr, weight_ptr, bias_ptr, normed_ptr, indices_ptr, shares_ptr, logits_ptr, awaited_ptr, arrived_ptr,
+    eps, part, n_parts,
+    HIDDEN: tl.constexpr, EXPERTS: tl.constexpr, K: tl.constexpr, ROWS: tl.constexpr, EXPERTS_BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, AWAITED: tl.constexpr,
+):  # fmt: skip
+    """ROWS experts' logits, of a part of n_parts; the one that comes last chooses, and says so.
+
+    x is there once AWAITED programs have counted in awaited.
+    """
     token = tl.program_id(1)
-    expert = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    expert = part * ROWS + tl.arange(0, ROWS)
     is_expert = expert < EXPERTS
     column = tl.arange(0, BLOCK)
     is_column = column < HIDDEN
@@ -134,19 +181,23 @@ def norm_route(
     weight = tl.load(weight_ptr + expert[:, None] * HIDDEN + column[None, :], is_weight, 0)
     norm = tl.load(norm_ptr + column, is_column, 0).to(tl.float32)
     bias = tl.load(bias_ptr + expert, is_expert, 0).to(tl.float32)
-    x = tl.load(x_ptr + token * HIDDEN + column, is_column, 0).to(tl.float32)
+    if AWAITED > 0:
+        while tl.atomic_add(awaited_ptr + token, 0, sem="acquire") < AWAITED:
+            pass
+    x = tl.load(x_ptr + token * HIDDEN + column, is_column, 0, cache_modifier=".cg").to(tl.float32)
     x = x * inverse_rms(x, HIDDEN, eps) * norm
-    if tl.program_id(0) == 0:
+    if part == 0:
         tl.store(normed_ptr + token * HIDDEN + column, x.to(normed_ptr.dtype.element_ty), is_column)
     logits = tl.sum(weight.to(tl.float32) * x[None, :], 1) + bias
     tl.store(logits_ptr + token * EXPERTS + expert, logits, is_expert)
     tl.debug_barrier()
-    arrived = tl.atomic_add(arrived_ptr + token, 1, sem="acq_rel")
-    if arrived == tl.num_programs(0) - 1:
+    is_last = tl.atomic_add(arrived_ptr + token, 1, sem="acq_rel") == n_parts - 1
+    if is_last:
         tl.store(arrived_ptr + token, 0)
         place = tl.arange(0, EXPERTS_BLOCK)
         all_logits = tl.load(logits_ptr + token * EXPERTS + place, place < EXPERTS, float("-inf"), cache_modifier=".cg")
         choose(all_logits, place, indices_ptr + token * K, shares_ptr + token * K, K)
+    return is_last
 
 
 @triton.jit

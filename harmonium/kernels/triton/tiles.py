@@ -24,7 +24,7 @@ class Tiles:
     """Whether the experts' kernels start while the one ahead of them ends (Hopper and later), which gains 2 % of a step
     at batch 1; it gains nothing at other kernels. Read when operations are made."""
     qkv_pairs, qkv_warps = 2, 4
-    project_rows, project_warps = 2, 8
+    project_rows, project_warps = 8, 4
     route_rows, many_route_rows, route_warps = 1, 2, 4
     skinny_tokens, skinny_rows, skinny_columns, skinny_warps, skinny_stages = 16, 16, 256, 4, 4
     head_rows, head_tiles, head_warps = 2, 1, 4
