@@ -4,8 +4,8 @@ The operations of a layer are norm_qkv, attend, project_add, norm_route and expe
 What each takes and gives is written at the class of its name in `reference`. A backend is a module with classes of
 those names, each built from the reference's object (its weights, and what to do in cases it leaves alone). Operations
 that a backend lacks stay the reference's. A backend may also have `ProjectRoute`, two operations in one; `draw`, which
-does in one operation what the engine's sampler does in many where a row wants only a temperature and a table's mask; and
-`draw_row`, the same for one row, whose mask the host knows.
+does in one operation what the engine's sampler does in many where a row wants only a temperature and a table's mask;
+and `draw_row`, the same for one row, whose mask the host knows.
 """
 
 from __future__ import annotations
