@@ -17,7 +17,7 @@ from harmonium.chat.events import ToolCall, ToolResult
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import read_arguments
 from harmonium.harmony.schema import compact_json
-from harmonium.harmony.signature import tool_spec
+from harmonium.harmony.signature import is_named_tuple, tool_spec, type_hints
 
 Function = Callable[..., Any]
 
@@ -70,8 +70,7 @@ def _fitted(function: Function, arguments: Mapping[str, Any]) -> dict[str, Any]:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
         raise BadRequest(f"{error}. Give each parameter by its name, and no others.") from None
-    target = function if inspect.isroutine(function) else type(function).__call__
-    hints = typing.get_type_hints(target, include_extras=True)
+    hints = type_hints(function)
     return {name: _fit(hints.get(name, Any), value, name) for name, value in arguments.items()}
 
 
@@ -143,7 +142,7 @@ def _fit_class(base: type, arguments: Sequence[Any], value: Any, where: str) -> 
             return base.model_validate(value)
         except ValueError as error:
             raise BadRequest(f"{where} does not fit: {error}") from None
-    if typing.is_typeddict(base) or dataclasses.is_dataclass(base):
+    if typing.is_typeddict(base) or dataclasses.is_dataclass(base) or is_named_tuple(base):
         return _fit_record(base, value, where)
     if issubclass(base, Mapping):
         if not isinstance(value, dict):
@@ -161,7 +160,7 @@ def _fit_class(base: type, arguments: Sequence[Any], value: Any, where: str) -> 
 
 
 def _fit_record(base: Any, value: Any, where: str) -> Any:
-    """A TypedDict or a dataclass."""
+    """A TypedDict, a dataclass or a named tuple."""
     if not isinstance(value, dict):
         raise _Misfit(where, "an object", value)
     hints = typing.get_type_hints(base)

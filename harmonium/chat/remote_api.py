@@ -6,11 +6,12 @@ remote.py drives them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harmonium.chat.events import Event, FinishReason, ToolCall, ToolResult, Usage
+from harmonium.chat.restraint import Named
 from harmonium.harmony.convert import to_dicts
 from harmonium.harmony.messages import Channel, Message, ToolSpec
 
@@ -22,12 +23,12 @@ Object = dict[str, Any]
 class Ask:
     """What a request says beside the messages. sampling: temperature, top_p and their like, by OpenAI's names.
 
-    tool_choice: a word, or the name of the tool to call; response_format: as the chat API has it.
+    tool_choice: a word, or the tool to call; response_format: as the chat API has it.
     """
 
     model: str
     tools: tuple[ToolSpec, ...] = ()
-    tool_choice: str | None = None
+    tool_choice: str | Named | None = None
     effort: str | None = None
     max_tokens: int | None = None
     reasoning_budget: int | None = None
@@ -101,6 +102,6 @@ def described(tool: ToolSpec) -> Object:
     return {"name": tool.name, "description": tool.description, "parameters": parameters, "strict": tool.strict}
 
 
-def chosen(tool_choice: str | None, function: Any) -> Any:
+def chosen(tool_choice: str | Named | None, function: Callable[[str], Object]) -> str | Object | None:
     """tool_choice as it is sent. function: how the API names one that has to be called."""
-    return tool_choice if tool_choice in (None, "none", "auto", "required") else function
+    return function(tool_choice.name) if isinstance(tool_choice, Named) else tool_choice

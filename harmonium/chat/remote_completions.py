@@ -45,7 +45,7 @@ class ChatCompletions:
         return [_known_everywhere(message) for message in chat_dicts(messages)]
 
     def body(self, said: Sequence[Object], ask: Ask) -> Object:
-        choice = chosen(ask.tool_choice, {"type": "function", "function": {"name": ask.tool_choice}})
+        choice = chosen(ask.tool_choice, lambda name: {"type": "function", "function": {"name": name}})
         settings = {
             "tools": [{"type": "function", "function": described(tool)} for tool in ask.tools] or None,
             "tool_choice": choice,

@@ -38,7 +38,7 @@ class Responses:
         reasoning = given({"effort": ask.effort, "max_tokens": ask.reasoning_budget})
         settings = {
             "tools": [{"type": "function", **described(tool)} for tool in ask.tools] or None,
-            "tool_choice": chosen(ask.tool_choice, {"type": "function", "name": ask.tool_choice}),
+            "tool_choice": chosen(ask.tool_choice, lambda name: {"type": "function", "name": name}),
             "reasoning": reasoning or None,
             "max_output_tokens": ask.max_tokens,
             "text": None if ask.response_format is None else {"format": _flat(ask.response_format)},

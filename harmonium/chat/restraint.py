@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from harmonium.engine.constraint import Table, TableConstraint
 from harmonium.engine.repetition import LoopWatch
@@ -22,18 +22,25 @@ from harmonium.harmony.names import spoken_names
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import Vocabulary
 
+MODES = ("none", "auto", "required")
 NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+class Named(NamedTuple):
+    """The tool to call, which may have the name of a mode."""
+
+    name: str
 
 
 @dataclass(frozen=True)
 class Rules:
-    """tool_choice: "none", "auto", "required", or the name of the tool to call. answer: what the final body follows.
+    """tool_choice: one of MODES, or the tool to call. answer: what the final body follows.
 
     reasoning_budget: tokens of reasoning in a turn, None for no limit. stop_loops: reasoning that goes round in circles
     ends there.
     """
 
-    tool_choice: str = "auto"
+    tool_choice: str | Named = "auto"
     answer: Grammar | None = None
     reasoning_budget: int | None = None
     stop_loops: bool = False
@@ -135,7 +142,14 @@ class Restraint:
         return any(watch.is_loop for watch in self._watches)
 
     def _arguments(self, tool: ToolSpec) -> Callable[[], Matcher]:
-        parameters = NO_ARGUMENTS if tool.parameters is None else tool.parameters
+        parameters = NO_ARGUMENTS if tool.parameters is None else _of_object(tool.parameters)
+        if parameters is None and tool.strict:
+            raise BadRequest(
+                f"The strict tool {tool.name!r} has parameters that are no object; make them the properties of one.",
+                param="tools",
+            )
+        if parameters is None:
+            return self._compiler.matcher(Grammar.json_object())
         if tool.strict:
             return self._maker(Grammar.json_schema(parameters), f"The strict tool {tool.name!r}", "tools")
         try:
@@ -150,28 +164,41 @@ class Restraint:
             raise BadRequest(f"{what} cannot be enforced: {error}", param=param) from None
 
 
-def tool_choice(given: Any) -> str:
+def _of_object(parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Parameters as a schema of objects alone, which is what a call's arguments are; None where it allows none."""
+    types = parameters.get("type", "object")
+    if types != "object" and not (isinstance(types, (list, tuple)) and "object" in types):
+        return None
+    return {**parameters, "type": "object", "nullable": False}
+
+
+def tool_choice(given: Any) -> str | Named:
     """OpenAI's tool_choice, a word or a dict that names a tool, or the plain name of a tool, as in Rules."""
     if given is None:
         return "auto"
+    name = None
     if isinstance(given, Mapping):
         inner = given.get("function", given)
-        given = inner.get("name", given.get("type")) if isinstance(inner, Mapping) else None
+        name = inner.get("name") if isinstance(inner, Mapping) else None
+        given = given.get("type") if name is None else name
+    if isinstance(given, Named):
+        return given
     if not isinstance(given, str) or not given:
         raise BadRequest('tool_choice is "none", "auto", "required", or the name of a tool.')
-    return given
+    return given if name is None and given in MODES else Named(given)
 
 
-def _chosen(choice: str, offer: Offer, tools: Tools) -> tuple[str, ...]:
+def _chosen(choice: str | Named, offer: Offer, tools: Tools) -> tuple[str, ...]:
     """The recipients that a turn which has to call may call."""
+    shown = choice.name if isinstance(choice, Named) else choice
     if not offer.recipients:
-        raise BadRequest(f"tool_choice is {choice!r}, but there are no tools; give some, or leave it out.")
+        raise BadRequest(f"tool_choice is {shown!r}, but there are no tools; give some, or leave it out.")
     if choice == "required":
         return offer.recipients
-    wanted = (choice, tools.recipients.get(choice))
-    found = tuple(r for r in offer.recipients if r in wanted) or tuple(
-        r for r in offer.builtin if r.partition(".")[0] == choice
+    wanted = tools.recipients.get(shown, shown)
+    found = tuple(r for r in offer.recipients if r == wanted) or tuple(
+        r for r in offer.builtin if r.partition(".")[0] == shown
     )
     if not found:
-        raise BadRequest(f"tool_choice is {choice!r}, which is no tool here; choose from {', '.join(tools.names)}.")
+        raise BadRequest(f"tool_choice is {shown!r}, which is no tool here; choose from {', '.join(tools.names)}.")
     return found

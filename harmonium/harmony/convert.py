@@ -214,7 +214,7 @@ class _Reader:
 
     def _one(self, message: Mapping[str, Any]) -> Iterator[Message]:
         role = message.get("role")
-        if "recipient" in message:
+        if "recipient" in message and not _has_openai_fields(message):
             yield self._harmony(message)
         elif role in ("system", "developer"):
             text = "".join(text_parts(message.get("content")))
@@ -277,7 +277,9 @@ class _Reader:
         return name not in self._functions and name.partition(".")[0] in self._builtin
 
     def _recipient(self, name: str) -> str:
-        return name if self._is_builtin(name) else f"{FUNCTIONS}.{name.removeprefix(f'{FUNCTIONS}.')}"
+        if self._is_builtin(name):
+            return name
+        return f"{FUNCTIONS}.{name if name in self._functions else name.removeprefix(f'{FUNCTIONS}.')}"
 
     def _result(self, message: Mapping[str, Any]) -> Iterator[Message]:
         """The call that this result answers, if it was still waiting, and the result."""
@@ -302,6 +304,12 @@ class _Reader:
         first = [0] if self._waiting and recipient is None else []
         chosen = next(iter([*by_id, *by_name, *first]), None)
         return None if chosen is None else self._waiting.pop(chosen)[1]
+
+
+def _has_openai_fields(message: Mapping[str, Any]) -> bool:
+    """Does it say what harmony's own fields cannot, and no recipient? Some write every key that they know of."""
+    calls = any(message.get(key) for key in ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS))
+    return calls and not message.get("recipient")
 
 
 def _code(arguments: Any) -> Any:

@@ -7,8 +7,8 @@ text. Source: OpenAI's harmony response format, https://github.com/openai/harmon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -101,6 +101,7 @@ class Message:
     channel, recipient ("functions.f", "python", "browser.open") and content_type ("<|constrain|>json", "code") are
     header fields. ids, when known, are the exact token ids of the whole message as the model produced it, from
     `<|start|>` (of the prompt, for a turn's first message) to its end: a turn in progress is rendered back from them.
+    They belong to what was read from them: `dataclasses.replace` gives a message that has none.
     """
 
     author: Author
@@ -108,7 +109,13 @@ class Message:
     channel: Channel | str | None = None
     recipient: str | None = None
     content_type: str | None = None
-    ids: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
+    ids: tuple[int, ...] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def with_ids(self, ids: Iterable[int]) -> Message:
+        """The same message, read from these ids."""
+        message = replace(self)
+        object.__setattr__(message, "ids", tuple(ids))
+        return message
 
     @property
     def role(self) -> Role:

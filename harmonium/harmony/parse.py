@@ -285,8 +285,7 @@ class Parser:
             header.channel,
             header.recipient,
             header.content_type,
-            ids=tuple(self._ids),
-        )
+        ).with_ids(self._ids)
         self._events.append(MessageEnd(message, is_cut))
         self._header, self._ids, self._is_between = None, [], True
 

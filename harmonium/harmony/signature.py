@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import json
 import re
@@ -15,7 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as AbstractSequence
-from typing import Any, Literal, Union
+from typing import Any, Literal, NamedTuple, TypeGuard, Union
 
 from harmonium.errors import BadRequest
 from harmonium.harmony.messages import ToolSpec
@@ -78,18 +79,21 @@ def function_spec(function: Callable[..., Any]) -> ToolSpec:
 
     A parameter without a hint may be anything; one without a default is required.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    named = _unwrapped(function)
+    name = getattr(named, "__name__", type(named).__name__)
     if not name.isidentifier():
         raise BadRequest(f"A tool needs a name that a call can use, not {name!r}. Use `def` instead of a lambda.")
-    target = function if inspect.isroutine(function) else type(function).__call__
     try:
-        hints = typing.get_type_hints(target, include_extras=True)
+        hints = type_hints(function)
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:
+        raise BadRequest(f"{name} does not say what its parameters are. Wrap it in a function that does.") from error
     except NameError as error:
         raise BadRequest(f"A type hint of {name} cannot be resolved ({error}). Import it at module level.") from error
-    summary, described = _read_docstring(inspect.getdoc(function) or "")
+    summary, described = _read_docstring(inspect.getdoc(named) or "")
     properties: dict[str, Any] = {}
     required = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise BadRequest(f"{name} takes {parameter}, which the model cannot name. Give each parameter a name.")
         described_here = described.get(parameter.name, "")
@@ -103,6 +107,21 @@ def function_spec(function: Callable[..., Any]) -> ToolSpec:
     if not properties:
         return ToolSpec(name, summary)
     return ToolSpec(name, summary, {"type": "object", "properties": properties, "required": required})
+
+
+def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Of the parameters, by name. Raises NameError for one that cannot be resolved."""
+    target = _unwrapped(function)
+    return typing.get_type_hints(target if inspect.isroutine(target) else type(target).__call__, include_extras=True)
+
+
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a partial calls, which has the name, the words and the hints."""
+    return function.func if isinstance(function, functools.partial) else function
+
+
+def is_named_tuple(base: type) -> TypeGuard[type[NamedTuple]]:
+    return issubclass(base, tuple) and hasattr(base, "_fields")
 
 
 def _completed(schema: dict[str, Any], description: str, default: Any) -> dict[str, Any]:
@@ -188,6 +207,9 @@ def _class_schema(base: type, arguments: tuple[Any, ...], where: str) -> dict[st
         missing = dataclasses.MISSING
         required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
         return _record(typing.get_type_hints(base), required, where)
+    if is_named_tuple(base):
+        hints = dict.fromkeys(base._fields, Any) | typing.get_type_hints(base)
+        return _record(hints, [name for name in base._fields if name not in base._field_defaults], where)
     if hasattr(base, "model_json_schema"):
         return dict(base.model_json_schema())
     if issubclass(base, Mapping):

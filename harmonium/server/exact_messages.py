@@ -39,11 +39,11 @@ def _to_dict(message: Message, model: str) -> dict[str, Any]:
 
 
 def _from_dict(said: Mapping[str, Any], model: str) -> Message:
-    return Message(
+    message = Message(
         Author(Role(said["role"]), said.get("name")),
         (said["text"],),
         said.get("channel"),
         said.get("recipient"),
         said.get("content_type"),
-        tuple(said["ids"]) if said.get("model") == model else None,
     )
+    return message.with_ids(said["ids"]) if said.get("model") == model else message

@@ -1,9 +1,10 @@
 """Python functions, called as a model calls them."""
 
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import pytest
 
@@ -146,6 +147,19 @@ def test_objects_can_be_functions() -> None:
     add = Add()
     assert functions_of([add, {"name": "other"}, ToolSpec("third")]) == {"add": add}
     assert called(add, '{"a": 2, "b": 3.0}') == ("5", False)
+
+
+class Spot(NamedTuple):
+    lat: float
+    label: str = "?"
+
+
+def test_named_tuples_and_partials() -> None:
+    def find(prefix: str, spot: Spot) -> str:
+        return f"{prefix} {spot.label} {spot.lat}"
+
+    call = ToolCall("1", "find", '{"spot": {"lat": 1}}')
+    assert run(functools.partial(find, "at"), call).text == "at ? 1.0"
 
 
 def test_async_functions_are_refused() -> None:

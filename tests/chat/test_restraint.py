@@ -183,6 +183,16 @@ def test_functions_of_any_name(llm: LLM) -> None:
             assert len(calls) >= 2 and all(json.loads(call.arguments)["unit"] in "CF" for call in calls)
 
 
+@pytest.mark.parametrize("name", ["auto", "none", "required", "functions.f"])
+def test_a_function_may_have_the_name_of_a_mode_or_of_a_recipient(name: str, llm: LLM) -> None:
+    """Chosen by an object that names it, as both APIs write it, it has to be called, and no other."""
+    tools = [ToolSpec(name), ToolSpec("f"), ToolSpec("other")]
+    said = conversation("Hi", tools=tools)
+    for choice in ({"type": "function", "function": {"name": name}}, {"type": "function", "name": name}):
+        reply = llm.chat(said, tool_choice=choice, reasoning_budget=0, max_tokens=30, temperature=1.0, seed=1)
+        assert [message.recipient for message in reply.messages] == [f"functions.{name}"]
+
+
 def test_a_builtin_tool_and_a_function_of_its_name(llm: LLM, say: Callable[..., None]) -> None:
     """In a conversation that offers both, each call goes where its header says."""
     said = conversation("Hi", builtin_tools=["python"], tools=[ToolSpec("python", "", {"type": "object"})])
@@ -249,6 +259,15 @@ def test_arguments_that_are_held_to_what_can_be_enforced(llm: LLM) -> None:
             assert isinstance(value, dict) and (keys is None or set(value) == keys)
         with pytest.raises(BadRequest, match=f"The strict tool '{tool.name}' cannot be enforced"):
             llm.chat("Where?", tools=[replace(tool, strict=True)])
+
+
+@pytest.mark.parametrize("parameters", [{}, {"nullable": True}, {"type": ["object", "string"]}], ids=str)
+def test_strict_arguments_are_an_object(parameters: dict[str, Any], compiler: Compiler, vocabulary: Vocabulary) -> None:
+    tool = ToolSpec("f", "", parameters, strict=True)
+    made = Restraint(conversation("Hi", tools=[tool]), Rules(), compiler).constraint(0, 0).matchers[0]()
+    allowed = np.unpackbits(made.mask().view(np.uint8), bitorder="little").nonzero()[0]
+    texts = {vocabulary.decode([id_]) for id_ in map(int, allowed)}
+    assert texts and all(text.lstrip().startswith("{") or not text.strip() for text in texts)
 
 
 def test_a_reasoning_budget(nano_llm: LLM) -> None:
@@ -320,6 +339,7 @@ def test_without_restraint_anything_goes(nano_llm: LLM, drills: list[Drill]) -> 
         ({"response_format": {**LARK, "definition": 'start: "\ud800"'}}, "surrogate"),
         ({"response_format": {"type": "grammar", "syntax": "regex", "definition": "("}}, "cannot be enforced"),
         ({"tools": [ToolSpec("f", "", {"type": "object", "not": {}}, strict=True)]}, "strict tool 'f'"),
+        ({"tools": [ToolSpec("f", "", {"type": "array"}, strict=True)]}, "strict tool 'f' has parameters.*no object"),
         ({"constrained": False, "reasoning_budget": 3}, "constrained=False"),
         ({"constrained": False, "response_format": {"type": "json_object"}}, "constrained=False"),
         ({"constrained": False, "tool_choice": "none"}, "constrained=False"),

@@ -154,6 +154,32 @@ def test_calls_and_results_of_functions_of_any_name() -> None:
     assert read(*dicts, tools=[tool]) == said
 
 
+def test_keys_without_a_value_say_nothing() -> None:
+    """Clients that write every field that they know of lose nothing by it."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    said = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "reasoning": "r", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "1"},
+    ]
+    nulls = {"recipient": None, "channel": None, "content_type": None, "name": None, "function_call": None}
+    assert conversation([nulls | message for message in said]) == conversation(said)
+    harmony = {"role": "assistant", "channel": "final", "recipient": None, "content_type": "code", "content": "y"}
+    assert conversation([harmony]).messages[-1].content_type == "code"
+
+
+def test_a_function_with_the_name_of_a_recipient() -> None:
+    said: list[dict[str, Any]] = [{"role": "user", "content": "x"}]
+    for name in ("functions.f", "f"):
+        call = {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+        said += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": name, "content": "1"}]
+    tools = [{"name": "functions.f"}, {"name": "f"}]
+    recipients = [m.recipient for m in conversation(said, tools=tools).messages if m.role is Role.ASSISTANT]
+    assert recipients == ["functions.functions.f", "functions.f"]
+    alone = [m.recipient for m in conversation(said, tools=tools[1:]).messages if m.role is Role.ASSISTANT]
+    assert alone == ["functions.f", "functions.f"]
+
+
 def test_parallel_calls_are_set_before_their_results() -> None:
     calls = [call("a", "{}", "1"), call("b", "{}", "2"), call("c", "{}", "3")]
     results = [{"role": "tool", "tool_call_id": id_, "content": id_} for id_ in ("2", "1")]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import openai_harmony as oh
 import pytest
 
@@ -147,6 +151,19 @@ def test_a_turn_in_progress_keeps_the_ids_the_model_wrote(o200k: Vocabulary) -> 
     finished = o200k.decode(render(Conversation((*begun, golden.ANSWER, golden.LATER)), o200k))
     assert "??" not in finished
     assert "to=functions.now<|channel|>commentary <|constrain|>json<|message|>{}<|call|>" in finished
+
+
+def test_an_edited_message_is_rendered_as_it_now_is(o200k: Vocabulary) -> None:
+    """Ids stand for what was read from them alone."""
+    written = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"a":1}<|call|>'
+    [call] = parse(o200k.encode(written, parse_special=True), o200k).messages
+    for changed in ({"content": ('{"a":2}',)}, {"recipient": "functions.g"}, {"channel": None}):
+        edited = replace(call, **changed)
+        same = Message(call.author, call.content, call.channel, call.recipient, call.content_type)
+        assert render(Conversation((golden.ASK, edited)), o200k) == render(
+            Conversation((golden.ASK, replace(same, **changed))), o200k
+        )
+    assert pickle.loads(pickle.dumps(call)).ids == copy.deepcopy(call).ids == call.ids is not None
 
 
 def test_a_cut_message_is_closed_in_history(o200k: Vocabulary) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import pytest
 
@@ -223,6 +224,39 @@ def test_what_a_dict_means_that_does_not_say_strict(unsaid: bool | None) -> None
     assert tool_spec({"name": "f"}).strict is False
 
 
+class Spot(NamedTuple):
+    lat: float
+    label: str = ""
+
+
+def test_a_named_tuple_is_an_object() -> None:
+    def find(spot: Spot) -> str:
+        """Finds."""
+        return f"{spot.label} at {spot.lat}"
+
+    parameters = tool_spec(find).parameters
+    assert parameters is not None
+    assert parameters["properties"]["spot"] == {
+        "type": "object",
+        "properties": {"lat": {"type": "number"}, "label": {"type": "string"}},
+        "required": ["lat"],
+    }
+
+
+def test_a_partial_is_offered_as_what_it_calls() -> None:
+    def scale(size: int, factor: float) -> str:
+        """Scales."""
+        return f"{size * factor}"
+
+    spec = tool_spec(functools.partial(scale, 2))
+    assert (spec.name, spec.description) == ("scale", "Scales.")
+    assert spec.parameters == {
+        "type": "object",
+        "properties": {"factor": {"type": "number"}},
+        "required": ["factor"],
+    }
+
+
 def test_an_object_with_a_spec() -> None:
     class Tool:
         spec = ToolSpec("f")
@@ -250,6 +284,7 @@ def takes_any_number(*numbers: int) -> None: ...
         (takes_node, "takes_node's x has a type that contains itself"),
         (takes_bytes, "takes_bytes's x has the type bytes"),
         (takes_unknown, "cannot be resolved"),
+        (max, "max does not say what its parameters are"),
         (takes_any_number, r"takes \*numbers"),
         ({"type": "custom", "name": "f"}, "type 'custom'"),
         ({"type": "function", "function": {}}, "needs a name"),
