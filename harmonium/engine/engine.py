@@ -10,6 +10,7 @@ An engine belongs to one thread.
 from __future__ import annotations
 
 import heapq
+import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +43,7 @@ from harmonium.errors import BadRequest
 from harmonium.model.transformer import Transformer
 
 Given = TypeVar("Given")
+log = logging.getLogger(__name__)
 
 Launched = tuple[list[Row], Flight]
 """A step that the device has been given, and its rows."""
@@ -303,6 +305,7 @@ class Engine:
         """Runs rows of a step that failed one by one, then without drafts; ends one that fails nevertheless."""
         alive = [row for row in rows if self._is_served(row)]
         if len(rows) > 1:
+            log.warning("A step of %d requests failed, and each is run alone: %s", len(rows), failed)
             for i, row in enumerate(alive):
                 try:
                     self._run([row])
