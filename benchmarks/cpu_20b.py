@@ -76,8 +76,7 @@ class Stepper:
         calls: dict[str, Callable[[Any], object]] = {
             "norm, q, k, v, rotation, cache": lambda layer: layer.qkv(x, *angles, k, v, slots),
             "attention": lambda layer: layer.attend(q, k, v, batch, batch.full),
-            "output projection": lambda layer: layer.project(x, q),
-            "norm and router": lambda layer: layer.route(x),
+            "output projection, norm, router": lambda layer: layer.project_route(x, q),
             "experts": lambda layer: layer.experts(x, x.clone(), chosen(), shares),
         }
         with POOL.working():
@@ -103,8 +102,7 @@ def token_bytes(config: ModelConfig, dtype: str) -> dict[str, int]:
     parts = {
         "norm, q, k, v, rotation, cache": ("q_proj", "k_proj", "v_proj", "input_layernorm"),
         "attention": ("sinks",),
-        "output projection": ("o_proj",),
-        "norm and router": ("router", "post_attention"),
+        "output projection, norm, router": ("o_proj", "router", "post_attention"),
         "experts": ("experts",),
         "norm and head": ("lm_head", "model.norm"),
     }
