@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from harmonium.errors import BadRequest
 from harmonium.harmony.messages import Channel, Role
 from harmonium.harmony.names import spoken_names
 from harmonium.harmony.namespaces import BROWSER_FUNCTIONS, FUNCTIONS
@@ -111,8 +112,30 @@ class Automaton:
         return sum(array.nbytes for array in self.arrays)
 
 
+MOST_BYTES = 256 << 10
+"""Of an automaton. 128 functions with names of 64 random characters fit."""
+
+
 def compile_offer(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> Automaton:
-    """The automaton of an offer. vocab_size: rows of the logits; those to which no token belongs are never allowed."""
+    """The automaton of an offer. vocab_size: rows of the logits; those to which no token belongs are never allowed.
+
+    Where calls in both orders would take more than MOST_BYTES, they are made in that which is rendered alone. Raises
+    BadRequest for names that do not fit even so.
+    """
+    automaton = _compiled(offer, vocabulary, vocab_size, has_both_orders=True)
+    if automaton.n_bytes > MOST_BYTES:
+        automaton = _compiled(offer, vocabulary, vocab_size, has_both_orders=False)
+    if automaton.n_bytes > MOST_BYTES:
+        raise BadRequest(
+            f"The {len(offer.recipients)} tools have names too long and too different to be enforced together "
+            f"({automaton.n_bytes >> 10} KB of tables; {MOST_BYTES >> 10} are the most); shorten them, offer fewer "
+            "tools, or do without (constrained=False).",
+            param="tools",
+        )
+    return automaton
+
+
+def _compiled(offer: Offer, vocabulary: Vocabulary, vocab_size: int, has_both_orders: bool) -> Automaton:
     assert vocab_size >= vocabulary.size, "logits have a row for every token"
     assert not offer.must_call or offer.recipients, "a call that has to be made needs a tool"
     control = vocabulary.control
@@ -122,7 +145,8 @@ def compile_offer(offer: Offer, vocabulary: Vocabulary, vocab_size: int) -> Auto
     ends = [] if offer.must_call else _answers(states.final, vocabulary)
     for recipient in offer.recipients:
         is_function = recipient in offer.functions
-        ends += _calls(recipient, is_function, states.strict.get(recipient, states.call), vocabulary)
+        calls = _calls(recipient, is_function, states.strict.get(recipient, states.call), vocabulary)
+        ends += [header for header, is_rendered in calls if is_rendered or has_both_orders]
     start, start_closed = states.add_headers([*words.values(), *ends]), states.add_headers(ends)
     followers = {states.analysis: start, states.preamble: start, states.closing: start_closed}
     if offer.must_call:  # else a model that will not call could reason for ever
@@ -165,15 +189,15 @@ def _answers(body: int, vocabulary: Vocabulary) -> list[Header]:
     return [((*channel, *type_, control.message), body) for type_ in ((), *_json_types(vocabulary))]
 
 
-def _calls(recipient: str, is_function: bool, body: int, vocabulary: Vocabulary) -> Iterator[Header]:
-    """A call with its recipient before the channel, as it is rendered, or behind it, as models write it too."""
+def _calls(recipient: str, is_function: bool, body: int, vocabulary: Vocabulary) -> Iterator[tuple[Header, bool]]:
+    """A call with its recipient before the channel, as it is rendered (True), or behind it, as models write it too."""
     control, encode = vocabulary.control, vocabulary.encode_fixed
     to = encode(f" to={recipient}")
     channel = (control.channel, *encode(Channel.COMMENTARY if is_function else Channel.ANALYSIS))
     types = ((), *_json_types(vocabulary)) if is_function else (encode(" code"),)
     for type_ in types:
-        yield (*to, *channel, *type_, control.message), body
-        yield (*channel, *to, *type_, control.message), body
+        yield ((*to, *channel, *type_, control.message), body), True
+        yield ((*channel, *to, *type_, control.message), body), False
 
 
 def _json_types(vocabulary: Vocabulary) -> tuple[tuple[int, ...], ...]:

@@ -8,7 +8,8 @@ In header text the two control tokens are CHANNEL_MARK and CONSTRAIN_MARK, lone 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -92,6 +93,38 @@ class Header:
         return self.channel is None and self.recipient is None and self.content_type is None
 
 
+class Recipients:
+    """Those that are known, as headers have them; finding the one that stands in a text looks at few of them."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
+        self._sorted = sorted(self._names)
+        self._longest = max(map(len, self._sorted), default=0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def longest_at(self, text: str, start: int) -> str:
+        """The longest that stands there and does not go on as a word, or ""."""
+        rest = text[start : start + self._longest]
+        while rest and (at := bisect_right(self._sorted, rest)):
+            before = self._sorted[at - 1]  # none that is longer begins the rest
+            if not rest.startswith(before):
+                shared = zip(rest, before, strict=False)
+                rest = rest[: next((n for n, (one, other) in enumerate(shared) if one != other), len(rest))]
+            elif _goes_on(text, start + len(before)):
+                rest = before[:-1]
+            else:
+                return before
+        return ""
+
+
+NONE = Recipients()
+
+
 def is_recipient(name: str) -> bool:
     """Can a header name it, so that it is read back as it is?"""
     return bool(name) and _UNHELD.search(name) is None
@@ -103,7 +136,7 @@ def sayable(name: str) -> str:
 
 
 def read_header(
-    text: str, role: Role | None, is_closed: bool, declared: Collection[str] = (), is_tentative: bool = False
+    text: str, role: Role | None, is_closed: bool, declared: Recipients = NONE, is_tentative: bool = False
 ) -> Header:
     """Reads a header's text. role: already known, from the prompt's `<|start|>assistant`; None: the text says it.
 
@@ -127,7 +160,7 @@ def read_header(
     return header
 
 
-def _read_well_formed(text: str, role: Role | None, declared: Collection[str]) -> Header | None:
+def _read_well_formed(text: str, role: Role | None, declared: Recipients) -> Header | None:
     match = _WELL_FORMED.fullmatch(text)
     if match is None or (match["author"] is None) == (role is None) or (match["before"] and match["after"]):
         return None
@@ -141,7 +174,7 @@ def _read_well_formed(text: str, role: Role | None, declared: Collection[str]) -
     header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] is not None else match["type"]
     if header.recipient is not None and declared and header.recipient not in declared:
         start = max(match.start("before"), match.start("after"))
-        meant = _declared_at(text, start, declared)
+        meant = declared.longest_at(text, start)
         rest = header.recipient[len(meant) :]
         if meant and not any(character.isalnum() for character in rest):
             header.recipient = meant
@@ -159,12 +192,6 @@ def _is_author(word: str, is_addressed: bool) -> bool:
     return says_so or _AUTHOR.fullmatch(word) is not None
 
 
-def _declared_at(text: str, start: int, declared: Collection[str]) -> str:
-    """The longest declared recipient that stands there and does not go on as a word, or ""."""
-    found = [name for name in declared if text.startswith(name, start) and not _goes_on(text, start + len(name))]
-    return max(found, key=len, default="")
-
-
 def _goes_on(text: str, at: int) -> bool:
     return text[at - 1].isalnum() and (text[at : at + 1].isalnum() or text[at : at + 1] == "_")
 
@@ -180,9 +207,7 @@ def _author(word: str) -> Author:
 class _Reader:
     """Reads a header that is not well formed, field by field from left to right."""
 
-    def __init__(
-        self, text: str, role: Role | None, is_closed: bool, declared: Collection[str], is_tentative: bool
-    ) -> None:
+    def __init__(self, text: str, role: Role | None, is_closed: bool, declared: Recipients, is_tentative: bool) -> None:
         self._text = text
         self._at = 0
         self._is_closed = is_closed
@@ -258,7 +283,7 @@ class _Reader:
         match = _RECIPIENT.match(text, start)
         to = _TO.match(text, start)
         at = to.end() if to else start
-        name, declared = (match[1] or match[2]) if match else "", _declared_at(text, at, self._declared)
+        name, declared = (match[1] or match[2]) if match else "", self._declared.longest_at(text, at)
         name = max(name, declared, key=len)
         if not name:
             return False

@@ -7,10 +7,19 @@ Every message keeps its exact ids, so that a turn in progress renders back to wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from harmonium.harmony.header import CHANNEL_MARK, CONSTRAIN_MARK, Deviation, Header, RepairKind, read_header
+from harmonium.harmony.header import (
+    CHANNEL_MARK,
+    CONSTRAIN_MARK,
+    Deviation,
+    Header,
+    Recipients,
+    RepairKind,
+    read_header,
+)
 from harmonium.harmony.messages import Author, Channel, Message, Role
 from harmonium.harmony.names import meant_recipient, spoken_names
 from harmonium.harmony.namespaces import FUNCTIONS
@@ -97,10 +106,7 @@ class Parser:
         self._enders = vocabulary.message_end_ids | vocabulary.stop_ids
         self._marks = {control.channel: CHANNEL_MARK, control.constrain: CONSTRAIN_MARK}
         self._decoder = vocabulary.decoder()
-        names = list(functions)
-        spoken = spoken_names(names)
-        self._declared = frozenset(f"{FUNCTIONS}.{spoken.get(name, name)}" for name in names)
-        self._meant = {written: name for name, written in spoken.items()}
+        self._declared, self._meant = _known(tuple(functions))
         self._n_fed = 0
         self._events: list[Event] = []
         self._ids: list[int] = []
@@ -296,6 +302,14 @@ class Parser:
         if header.recipient is not None:
             return id_ == control.call
         return id_ == control.end or (id_ == control.return_ and header.channel == Channel.FINAL)
+
+
+@lru_cache(maxsize=64)
+def _known(functions: tuple[str, ...]) -> tuple[Recipients, Mapping[str, str]]:
+    """Their recipients, and the names of those that headers spell in another way."""
+    spoken = spoken_names(functions)
+    recipients = Recipients(f"{FUNCTIONS}.{spoken.get(name, name)}" for name in functions)
+    return recipients, {written: name for name, written in spoken.items()}
 
 
 def _says_something(text: str) -> bool:

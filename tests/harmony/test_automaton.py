@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from string import ascii_lowercase, digits
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harmonium.harmony.automaton import Automaton, Offer, compile_offer
+from harmonium.errors import BadRequest
+from harmonium.harmony.automaton import MOST_BYTES, Automaton, Offer, compile_offer
 from harmonium.harmony.messages import Channel, Conversation, DeveloperContent, Message, Role, SystemContent
 from harmonium.harmony.parse import Parsed, parse
 from harmonium.harmony.render import render_for_training
@@ -222,6 +224,22 @@ def offered(conversation: Conversation, parsed: Parsed) -> Offer:
 def test_many_tools_take_little_memory(o200k: Vocabulary) -> None:
     names = [f"{verb}_{thing}_{n}" for verb in ("get", "set") for thing in ("door", "light", "user") for n in range(50)]
     assert compile_offer(Offer.of(names, ["browser", "python"]), o200k, 201088).n_bytes < 64 * 1024
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_names_that_share_nothing_take_no_more_than_there_is(is_strict: bool, vocabulary: Vocabulary) -> None:
+    """As many functions with names as long as OpenAI's API allows; nano's vocabulary needs an id a character."""
+    random = Random(1)
+    names = ["".join(random.choices(ascii_lowercase + digits + "_", k=64)) for _ in range(128)]
+    offer = Offer.of(names)
+    offer = replace(offer, strict=offer.functions) if is_strict else offer
+    automaton = compile_offer(offer, vocabulary, 201_088)
+    assert automaton.n_bytes <= MOST_BYTES
+    for ids in turns(compile_offer(replace(Offer.of(names), must_call=True), vocabulary, N_ROWS), 5, None):
+        parsed = parse(ids, vocabulary, functions=names)
+        assert not parsed.repairs and parsed.messages[-1].recipient in offer.functions
+    with pytest.raises(BadRequest, match=r"KB of tables.*shorten"):
+        compile_offer(Offer.of(name * 3 for name in names), vocabulary, N_ROWS)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmonium.harmony.header import is_recipient
+from harmonium.harmony.header import Recipients, is_recipient
 from harmonium.harmony.messages import Conversation, DeveloperContent, Message, ToolSpec
 from harmonium.harmony.names import spoken_names
 from harmonium.harmony.parse import parse
@@ -125,3 +125,16 @@ def test_calls_of_any_names_come_back(names: list[str], o200k: Vocabulary) -> No
     assert all(is_recipient(f"functions.{name}") for name in declared)
     text = o200k.decode(ids)
     assert all(f"type {name} = () => any;" in text for name in declared)
+
+
+@given(
+    st.lists(st.text("ab_.é", min_size=1, max_size=6), max_size=12), st.text("ab_.é ", max_size=12), st.integers(0, 4)
+)
+def test_the_longest_declared_name_is_found(names: list[str], text: str, start: int) -> None:
+    """As a look at every one of them would: it stands there, and does not go on as a word."""
+
+    def goes_on(at: int) -> bool:
+        return text[at - 1].isalnum() and (text[at : at + 1].isalnum() or text[at : at + 1] == "_")
+
+    standing = [name for name in names if text.startswith(name, start) and not goes_on(start + len(name))]
+    assert Recipients(names).longest_at(text, start) == max(standing, key=len, default="")
