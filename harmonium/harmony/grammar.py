@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +46,14 @@ SLICES = (
 of bounded length and patterns of letters, names and words gain. Each costs a tenth of a second, once for a vocabulary.
 """
 SIMPLER = "Write it so that a text can be read in fewer ways: bounds for what repeats, no repeats inside of repeats."
+DEAD_END = (
+    "It has led to where it allows no text and no end, for one of its rules matches nothing; mend that rule, or give "
+    "its place an alternative."
+)
 MOST_ITEMS = 20_000
 """Of a parser's row. An object takes four for each property that may be left out; llguidance's default ends at 500."""
+MOST_FORCED = 256
+"""Ids of a body's beginning without a choice, behind which it is seen whether it goes on at all."""
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
 _SPECIAL = re.compile(r"<[^\s>]*>?")
 
@@ -171,15 +178,14 @@ class Matcher:
 
     def forced(self) -> Sequence[int]:
         """Ids that must follow, spelled as the vocabulary would; none where the body may end."""
-        return () if self.can_end() else [id_ for id_ in self._matcher.compute_ff_tokens() if self._is_text(id_)]
+        return () if self.can_end() else [*takewhile(self._is_text, self._matcher.compute_ff_tokens())]
 
     def _is_text(self, id_: int) -> bool:
         return bool(self._text[id_ // 32] >> id_ % 32 & 1)
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            reason = one_line(self._matcher.get_error())
-            raise BadRequest(f"The grammar cannot be followed any further: {reason} {SIMPLER}")
+            raise BadRequest(f"The grammar cannot be followed any further: {_stopped(self._matcher.get_error())}")
 
 
 class Compiler:
@@ -218,6 +224,9 @@ class Compiler:
         trial = Matcher(first.deep_copy(), text, n_ids)
         if not trial.can_end() and not _any_mask(trial):
             raise BadRequest("No text matches it; give one that allows something.")
+        for id_ in trial.forced()[:MOST_FORCED]:
+            trial.accept(id_)
+        trial.mask()
         return lambda: Matcher(first.deep_copy(), text, n_ids)
 
 
@@ -227,6 +236,15 @@ def _any_mask(matcher: Matcher) -> bool:
         return bool(matcher.mask().any())
     except BadRequest:
         return False
+
+
+def _stopped(error: str) -> str:
+    """Why a body can go no further, from what llguidance says of it."""
+    if error.startswith("NoExtension"):
+        return DEAD_END
+    if "Too many items" in error or "too complex" in error.lower():
+        return f"There are too many ways to go on, or there is no end. {SIMPLER}"
+    return f"{one_line(error)} {SIMPLER}"
 
 
 def one_line(error: str) -> str:

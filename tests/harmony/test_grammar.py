@@ -102,6 +102,30 @@ def test_no_grammar_lets_a_control_token_into_a_body(special: str, vocabulary: V
     assert Grammar.lark(f'start: "{special}" // {special}\n# {special}'), "its name is a text like any other"
 
 
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ('start: "a" x\nx: /[^\\s\\S]/', "matches nothing; mend that rule"),
+        ('start: "a" start', "there is no end"),
+        ('start: "a" "b" x\nx: x "c"', "matches nothing; mend that rule"),
+    ],
+)
+def test_a_grammar_that_leads_nowhere_is_refused_in_our_words(
+    definition: str, words: str, vocabulary: Vocabulary
+) -> None:
+    with pytest.raises(BadRequest, match=words):
+        Compiler(vocabulary, N_ROWS).compile(Grammar.lark(definition))
+
+
+def test_a_dead_end_behind_a_choice_is_told_when_it_is_met(vocabulary: Vocabulary) -> None:
+    grammar = Grammar.lark('start: "a" x | "b"\nx: "c" | "d" y\ny: y "e"')
+    matcher = Compiler(vocabulary, N_ROWS).compile(grammar)()
+    with pytest.raises(BadRequest, match="matches nothing; mend that rule"):
+        for text in "ad":
+            matcher.accept(vocabulary.encode(text)[0])
+            matcher.mask()
+
+
 def test_whitespace_ends(vocabulary: Vocabulary) -> None:
     """JSON may be indented, and cannot be made of nothing but spaces."""
     matcher = Compiler(vocabulary, N_ROWS).compile(Grammar.json_object())()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -71,3 +72,24 @@ def test_a_stream_is_the_whole_in_pieces(server: Running, name: str) -> None:
         assert made == [(c["function"]["name"], c["function"]["arguments"]) for c in said["tool_calls"] or ()]
         ends = [c.finish_reason for chunk in chunks for c in chunk.choices if c.index == choice.index]
         assert ends == [None] * (len(ends) - 1) + [choice.finish_reason]
+
+
+def test_a_choice_that_fails_does_not_take_the_others_with_it(server: Running) -> None:
+    """A grammar's dead end is behind a choice: who comes there is cut and says why; where all do it is the request."""
+    rules = {"type": "grammar", "syntax": "lark", "definition": 'start: /[a-m]/ x | /[n-z]/\nx: x "c"'}
+    ask = {"role": "user", "content": "Hi"}
+    asked = {"messages": [ask], "response_format": rules, "reasoning_budget": 0, "temperature": 2, "seed": 1, "n": 5}
+    choices = server.post("/chat/completions", **asked)["choices"]
+    failed = [choice for choice in choices if "error" in choice]
+    whole = [choice for choice in choices if "error" not in choice]
+    assert failed and whole and all(choice["finish_reason"] == "stop" for choice in whole)
+    assert all(
+        choice["finish_reason"] == "length" and "mend that rule" in choice["error"]["message"] for choice in failed
+    )
+    lines = server.http.post("/v1/chat/completions", json=asked | {"stream": True}).text.split("\n\n")
+    ends = [json.loads(line[6:])["choices"][0] for line in lines if '"finish_reason":"' in line]
+    told = {choice["index"]: (choice["finish_reason"], choice.get("error")) for choice in choices}
+    assert {end["index"]: (end["finish_reason"], end.get("error")) for end in ends} == told
+    all_fail = {**rules, "definition": 'start: /[a-z]/ x\nx: x "c"'}
+    response = server.http.post("/v1/chat/completions", json=asked | {"response_format": all_fail})
+    assert response.status_code == 400 and "mend that rule" in response.json()["error"]["message"]

@@ -14,11 +14,12 @@ from openai.types import CompletionUsage
 
 from harmonium.chat.events import Done, Event, FinishReason, ToolCall
 from harmonium.chat.options import ChatOptions
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, RequestFailed
 from harmonium.harmony.messages import DeveloperContent
 from harmonium.harmony.messages import Message as HarmonyMessage
 from harmonium.server import sse
 from harmonium.server.calls import Call
+from harmonium.server.errors import error_body
 from harmonium.server.guarded import Guarded
 from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
@@ -75,8 +76,7 @@ class _Answer:
         async for index, piece in self._pieces():
             if piece is None:
                 n_open -= 1
-                reason = self._choices[index].finish_reason
-                yield sse.data(chunks.finish(index, reason, {} if n_open else self._extra()))
+                yield sse.data(chunks.finish(index, self._choices[index], {} if n_open else self._extra()))
             else:
                 yield sse.data(chunks.piece(index, piece))
         if self._asked.wants_usage:
@@ -104,12 +104,22 @@ class _Answer:
                         yield 0, piece
                 yield 0, None
                 return
-            async for number, one in merged(begun):
+            async for number, one in merged([self._apart(number, events) for number, events in enumerate(begun)]):
                 if one is None:
                     yield number, None
                 else:
                     for piece in self._take(number, one):
                         yield number, piece
+
+    async def _apart(self, number: int, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """A choice of several: it fails alone, unless all of them do."""
+        try:
+            async for event in events:
+                yield event
+        except (BadRequest, RequestFailed) as error:
+            self._choices[number].fail(error_body(error)["error"])
+            if all(choice.error is not None for choice in self._choices):
+                raise
 
     async def _messages(self) -> Sequence[Mapping[str, Any] | HarmonyMessage]:
         """What came before, as it was said where this server said it."""

@@ -44,7 +44,8 @@ class Piece(NamedTuple):
 
 
 class Choice:
-    """One answer as it grows. `take` gives what an event adds; finish_reason and usage are there at the end.
+    """One answer as it grows. `take` gives what an event adds; finish_reason and usage are there at the end, and
+    the error that cut it while others went on.
 
     shows_reasoning: reasoning is sent, under both of the names that clients read. has_format: the answer follows one,
     so what is said before it would spoil it and counts as reasoning. is_legacy: the client knows one function_call
@@ -55,6 +56,7 @@ class Choice:
         self, functions: Collection[str | None], *, shows_reasoning: bool, has_format: bool, is_legacy: bool = False
     ) -> None:
         self.finish_reason: str | None = None
+        self.error: dict[str, Any] | None = None
         self.usage = Usage()
         self.repairs: list[str] = []
         self._functions, self._shows_reasoning, self._has_format = functions, shows_reasoning, has_format
@@ -80,6 +82,10 @@ class Choice:
                 if self._is_legacy and self.finish_reason == "tool_calls":
                     self.finish_reason = "function_call"
         return ()
+
+    def fail(self, error: dict[str, Any]) -> None:
+        """It ends here, as one that is cut does."""
+        self.finish_reason, self.error = "length", error
 
     def _reasoning(self, text: str, tokens: Sequence[TokenLogprob]) -> Sequence[Piece]:
         if not self._shows_reasoning:
@@ -169,6 +175,7 @@ class Head:
                 "message": message.as_dict(),
                 "logprobs": message.logprobs,
                 "finish_reason": choice.finish_reason,
+                **({} if choice.error is None else {"error": choice.error}),
             }
             for index, (choice, message) in enumerate(choices)
         ]
@@ -190,9 +197,11 @@ class Chunks:
         logprobs = b"null" if piece.logprobs is None else to_json(piece.logprobs)
         return CHUNK % (self._before, index, to_json(piece.delta), logprobs, b"null", self._after)
 
-    def finish(self, index: int, reason: str | None, extra: dict[str, Any]) -> bytes:
+    def finish(self, index: int, choice: Choice, extra: dict[str, Any]) -> bytes:
         """The last of a choice."""
-        end = CHUNK % (self._before, index, b"{}", b"null", to_json(reason), self._after)
+        reason = to_json(choice.finish_reason)
+        told = reason if choice.error is None else b'%b,"error":%b' % (reason, to_json(choice.error))
+        end = CHUNK % (self._before, index, b"{}", b"null", told, self._after)
         return b"%b,%b" % (end[:-1], plain_json.dump(extra)[1:]) if extra else end
 
     def usage(self, usage: CompletionUsage) -> str:
