@@ -80,9 +80,11 @@ def conversation(
 
 
 def to_dicts(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Messages as OpenAI's chat API has them, with `reasoning`; `conversation` reads them back to the same Messages.
+    """Messages as OpenAI's chat API has them, with `reasoning`.
 
-    The system message and declared tools are settings there, not messages, and are left out.
+    Given the same tools, `conversation` reads back what was said as gpt-oss is trained to say it: texts, channels,
+    recipients. What that API has no place for is not kept: reasoning and preambles without text, content types, a call
+    on another channel than its own, exact ids. The system message and declared tools are settings there, not messages.
     """
     writer = _Writer()
     for message in messages:

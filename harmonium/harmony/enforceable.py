@@ -92,8 +92,9 @@ class _Translation:
         return _or_null(told, is_root) if schema.get("nullable") is True else told
 
     def _move_bounds(self, told: dict[str, Any]) -> None:
-        types = told.get("type")
-        beyond = hold_bounds(told, is_integer="integer" in (types if isinstance(types, list) else [types]))
+        declared = told.get("type")
+        types = declared if isinstance(declared, list) else [declared]
+        beyond = hold_bounds(told, is_integer="integer" in types and "number" not in types)
         if beyond and self._is_strict:
             raise BadRequest(
                 f"A {beyond[0]} beyond 64 bits cannot be enforced; choose one nearer to zero, or {REMEDY}."

@@ -88,6 +88,7 @@ def test_what_is_allowed_is_within_the_bounds(
     [
         ({"exclusiveMinimum": 0, "maximum": 0.5}, ["0.5", "0.1", "0.000001"], ["0", "0.0", "-0", "0.6"]),
         ({"exclusiveMaximum": -1, "minimum": -1.5}, ["-1.5", "-1.1"], ["-1", "-1.0"]),
+        ({"type": ["integer", "number"], "exclusiveMinimum": 0, "maximum": 0.5}, ["0.5"], ["0"]),
         ({"allOf": [{"exclusiveMinimum": 0}, {"maximum": 0.5}]}, ["0.5"], ["0"]),
         ({"exclusiveMinimum": 0, "exclusiveMaximum": 1e-10}, ["0.00000000006"], ["0"]),
         ({"type": "integer", "minimum": 2**53 + 1}, [str(2**53 + 2), str(2**60)], [str(2**53)]),

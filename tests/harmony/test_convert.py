@@ -22,6 +22,7 @@ from harmonium.harmony.messages import (
     ResponseFormat,
     Role,
     SystemContent,
+    ToolSpec,
 )
 from tests.harmony import golden
 
@@ -334,6 +335,24 @@ def test_messages_come_back(turns: list[tuple[Message, ...]]) -> None:
     dicts = to_dicts(said)
     assert json.loads(json.dumps(dicts)) == dicts
     assert read(*dicts, builtin_tools=["python"]) == said
+
+
+def test_what_the_chat_api_has_no_place_for_is_not_kept() -> None:
+    author, question = Author(Role.ASSISTANT), Message.user("q")
+    typed = Message(author, ("{}",), Channel.FINAL, None, "<|constrain|>json")
+    elsewhere = Message(author, ("{}",), Channel.ANALYSIS, "functions.f")
+    empty = (Message.analysis(""), Message.commentary(""))
+    for said, kept in (
+        ((typed,), (Message.final("{}"),)),
+        ((elsewhere,), (Message.call("f", "{}"),)),
+        ((*empty, Message.call("f", "{}")), (Message.call("f", "{}"),)),
+    ):
+        assert conversation(to_dicts((question, *said))).messages[1:] == (question, *kept)
+
+
+def test_functions_with_names_of_recipients_come_back_where_they_are_declared() -> None:
+    said = (Message.user("q"), Message.call("functions.f", "{}"), Message.tool("functions.functions.f", "1"))
+    assert conversation(to_dicts(said), tools=[ToolSpec("functions.f")]).messages[-3:] == said
 
 
 def test_developer_text_comes_back() -> None:
