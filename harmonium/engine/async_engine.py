@@ -29,8 +29,10 @@ from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams, StepOutput, TokenLogprob
 from harmonium.errors import RequestFailed
 
-PAUSE_S = 1 / 30
-"""Between two outputs of a stream, unless the latter is its last."""
+OUTPUTS_PER_S, LONGEST_PAUSE_S = 320, 0.1
+"""Of all streams together, first and last ones apart: each costs its reader a tenth of a millisecond. And how long one
+waits for that at most.
+"""
 
 
 class Stream:
@@ -90,7 +92,7 @@ class Stream:
 
     def wake(self, now_s: float) -> None:
         """In the loop: there is something to read."""
-        self._due_s = now_s + PAUSE_S
+        self._due_s = now_s + min(len(self._serving._streams) / OUTPUTS_PER_S, LONGEST_PAUSE_S)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
