@@ -19,7 +19,7 @@ from harmonium.harmony.references import referent
 Schema = Mapping[str, Any]
 MAX_DEPTH = 64
 MAX_CHARACTERS = 400_000  # about the model's whole context
-MAX_TYPES = 50_000  # as many as fit into them; references can ask for more, which then are written for nothing
+MAX_TYPES = 20_000  # as many as may fit into them; references can ask for more, which then are written for nothing
 MAX_WRITTEN = MAX_DEPTH * MAX_CHARACTERS  # in all, with those of types within types counted again
 _SCALARS = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
 _OBJECT_KEYWORDS = ("properties", "additionalProperties", "patternProperties")
@@ -47,6 +47,16 @@ class Type(NamedTuple):
 _ANY = Type("any")
 
 
+class _Known(NamedTuple):
+    """A reference's type as it was written. met: references within it; open: those of them that were open around it,
+    by which alone it may be another type elsewhere.
+    """
+
+    written: Type
+    met: frozenset[str]
+    open: frozenset[str]
+
+
 def typescript(schema: Schema) -> str:
     """The type of one JSON Schema. Raises BadRequest when it is longer than a prompt can be."""
     return _Writer(schema).type(schema, "").text
@@ -58,6 +68,8 @@ class _Writer:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._open_refs: list[str] = []
+        self._met: set[str] = set()
+        self._known: dict[tuple[str, str, int], _Known] = {}
         self._depth = 0
         self._n_characters = 0
         self._n_types = 0
@@ -76,8 +88,9 @@ class _Writer:
         is_too_much = self._n_types > MAX_TYPES or self._n_written > MAX_WRITTEN  # equal variants vanish, but cost
         if is_too_much or self._n_characters > MAX_CHARACTERS:
             raise BadRequest(
-                f"A JSON Schema comes to more than {MAX_CHARACTERS:,} characters when its references are written out, "
-                "which no prompt can hold. Give it fewer properties or references, or describe them in words."
+                f"A JSON Schema comes to more than {MAX_CHARACTERS:,} characters, or {MAX_TYPES:,} types, when its "
+                "references are written out, which no prompt can hold. Give it fewer properties or references, or "
+                "describe them in words."
             )
         return written
 
@@ -134,14 +147,27 @@ class _Writer:
             yield from (self._nullable(part, self.type(part, indent)) for part in parts)
 
     def _reference(self, ref: str, indent: str) -> Type:
+        self._met.add(ref)
         if ref in self._open_refs:
             name = ref.rsplit("/", 1)[-1].replace("*/", "")
             return Type(f"any /* {'the whole' if name == '#' else name}, as above */")
-        self._open_refs.append(ref)
+        place = ref, indent, self._depth
+        known = self._known.get(place)
+        if known is None or known.met.intersection(self._open_refs) != known.open:
+            known = self._known[place] = self._followed(ref, indent)
+        else:
+            self._n_characters += len(known.written.text)
+        self._met |= known.met
+        return known.written
+
+    def _followed(self, ref: str, indent: str) -> _Known:
+        around, self._met = self._met, set()
         target = referent(self._root, ref)
+        self._open_refs.append(ref)
         written = self._nullable(target, self.type(target, indent))
         self._open_refs.pop()
-        return written
+        met, self._met = frozenset(self._met), around
+        return _Known(written, met, met.intersection(self._open_refs))
 
     def _union_lines(self, variants: list[Any], indent: str) -> Type:
         """Variants one a line: the type, then description and default."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import openai_harmony as oh
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmonium.errors import BadRequest
-from harmonium.harmony.schema import compact_json, typescript
+from harmonium.harmony.schema import Type, _Writer, compact_json, typescript
 from tests.harmony.oracle import reference_type
 
 TEXT = {"type": "string"}
@@ -206,13 +206,61 @@ def test_values_that_are_not_json_are_refused_with_a_remedy() -> None:
     assert compact_json({"a": [float("nan"), float("inf")], 3: (1,)}) == '{"a":[null,null],"3":[1]}'
 
 
-@pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
-def test_references_that_double_at_each_step_are_refused_at_once(keyword: str) -> None:
-    """Thirty steps are a thousand million types, of which all are equal and one would be written."""
+@pytest.mark.parametrize(("keyword", "written"), [("anyOf", "string"), ("allOf", "string"), ("oneOf", None)])
+def test_references_that_double_at_each_step_are_written_once(keyword: str, written: str | None) -> None:
+    """Thirty steps are a thousand million types; of a oneOf every variant is a line, and that is too much."""
     steps = {f"A{n}": {keyword: [{"$ref": f"#/$defs/A{n + 1}"}] * 2} for n in range(30)}
     schema = {"properties": {"a": {"$ref": "#/$defs/A0"}}, "$defs": {**steps, "A30": {"type": "string"}}}
+    if written is not None:
+        assert typescript(schema) == f"{{\na?: {written},\n}}"
+    else:
+        with pytest.raises(BadRequest, match="references"):
+            typescript(schema)
+
+
+def test_references_that_all_lead_to_each_other_are_refused() -> None:
+    """Each way through eight of them is another type."""
+    names = [f"N{n}" for n in range(8)]
+    ways = {name: {"anyOf": [{"$ref": f"#/$defs/{other}"} for other in names]} for name in names}
     with pytest.raises(BadRequest, match="references"):
-        typescript(schema)
+        typescript({"$ref": "#/$defs/N0", "$defs": ways})
+
+
+REFERENCES = st.sampled_from([{"$ref": f"#/$defs/{name}"} for name in "ABC"])
+REFERRING = st.recursive(
+    REFERENCES | st.just({"type": "string", "nullable": True}),
+    lambda parts: (
+        st.lists(parts, min_size=1, max_size=2).flatmap(
+            lambda some: st.sampled_from([{keyword: some} for keyword in ("anyOf", "oneOf", "allOf")])
+        )
+        | parts.map(lambda part: {"type": "array", "items": part})
+        | st.dictionaries(st.sampled_from("pq"), parts, min_size=1).map(lambda some: {"properties": some})
+    ),
+    max_leaves=4,
+)
+
+
+class Forgetful(_Writer):
+    """Follows each reference anew."""
+
+    def _reference(self, ref: str, indent: str) -> Type:
+        self._known = {}
+        return super()._reference(ref, indent)
+
+
+def _leading(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+@given(root=REFERRING, others=st.tuples(REFERRING, REFERRING, REFERRING))
+@example(
+    root={"properties": {"p": _leading("A"), "q": _leading("B")}},
+    others=(*[{"type": "array", "items": _leading("C")}] * 2, {"anyOf": [_leading("A"), {"type": "string"}]}),
+)
+@settings(max_examples=100)
+def test_a_reference_is_remembered_as_it_would_be_written(root: dict[str, Any], others: tuple[Any, ...]) -> None:
+    document = {**root, "$defs": dict(zip("ABC", others, strict=True))}
+    assert _Writer(document).type(document, "") == Forgetful(document).type(document, "")
 
 
 def test_nullable_behind_a_reference_is_told() -> None:
