@@ -237,11 +237,11 @@ def instruction_set() -> str:
 
 
 def has_vnni() -> bool:
-    """Whether this processor multiplies and adds up bytes in registers of 64 bytes, one instruction for 64 pairs."""
+    """Whether this processor multiplies, adds up and looks up 64 bytes at a time, one instruction each (VNNI, VBMI)."""
     import llvmlite.binding
 
     features = llvmlite.binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vl", "avx512vnni"))
+    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"))
 
 
 def _windows_memory() -> tuple[int, int]:

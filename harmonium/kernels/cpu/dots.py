@@ -65,7 +65,11 @@ def _int8(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> Blo
         builder.sitofp(builder.sext(load_vector(builder, arrays[0], place, I8S, 1), I32S), F32S)
         for place in _halves(builder, block)
     )
-    return first, second, _scale(builder, arrays[1], block, 16)
+    bits = builder.load(builder.gep(arrays[1], [block]))
+    lanes = ir.VectorType(ir.IntType(16), 2 * LANES)  # a word is spread in one instruction, then shifted in its lanes
+    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), bits, ir.Constant(I32, 0))
+    words = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, 2 * LANES), [0] * 2 * LANES))
+    return first, second, builder.bitcast(builder.shl(builder.bitcast(words, I32S), splat(16)), F32S)
 
 
 def _mxfp4(form: str) -> Decode:
@@ -73,7 +77,7 @@ def _mxfp4(form: str) -> Decode:
         start = builder.mul(block, ir.Constant(I64, LANES))
         codes = builder.zext(load_vector(builder, arrays[0], start, I8S, 1), I32S)
         halves = (DECODERS[form](builder, part) for part in (codes, builder.lshr(codes, splat(4))))
-        return *halves, _scale(builder, arrays[1], block, 23)  # 2 ** -127, which is no float32 but nearly, is 0
+        return *halves, _power(builder, arrays[1], block)
 
     return decode
 
@@ -84,10 +88,10 @@ def _halves(builder: ir.IRBuilder, block: ir.Value) -> list[ir.Value]:
     return [start, builder.add(start, ir.Constant(I64, LANES))]
 
 
-def _scale(builder: ir.IRBuilder, scales: ir.Value, block: ir.Value, shift: int) -> ir.Value:
-    """A block's scale, whose bits, so far to the left, are those of a float."""
+def _power(builder: ir.IRBuilder, scales: ir.Value, block: ir.Value) -> ir.Value:
+    """A block's scale of eight bits, the exponent of a float; 2 ** -127, which is no float32 but nearly, is 0."""
     bits = builder.zext(builder.load(builder.gep(scales, [block])), I32)
-    return splat_float(builder, builder.bitcast(builder.shl(bits, ir.Constant(I32, shift)), F32))
+    return splat_float(builder, builder.bitcast(builder.shl(bits, ir.Constant(I32, 23)), F32))
 
 
 def _decode_of(matrix: Any, form: str) -> tuple[Decode, tuple[int, ...]]:

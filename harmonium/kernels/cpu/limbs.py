@@ -35,6 +35,7 @@ from harmonium.kernels.cpu.simd import (
     fetch_ahead,
     float_constants,
     load_vector,
+    multiply_add,
     splat,
     splat_float,
 )
@@ -53,7 +54,9 @@ MOST = 127 << LIMB_BITS * (N_LIMBS - 1)
 OFFSET = 12
 
 I8X64 = ir.VectorType(I8, LINE_BYTES)
+I16X32 = ir.VectorType(ir.IntType(16), LINE_BYTES // 2)
 CODES = ir.Constant(I8X64, [*(int(2 * value) + OFFSET for value in E2M1)] * 4)
+"""What a byte's lowest six bits are looked up in: the upper two of them are another code's."""
 
 Line = tuple[ir.Value, ir.Value, ir.Value]
 """Weights of even and of odd positions, bytes in 16 lanes of 32 bits, and the scales of their blocks in all lanes."""
@@ -106,10 +109,10 @@ def _line(builder: ir.IRBuilder, arrays: list[ir.Value], number: ir.Value, n: ir
         _load(builder, _at(builder, array, builder.mul(number, ir.Constant(I64, LINE_BLOCKS * size))), n, size)
         for array, size in zip(arrays, (LANES, 1), strict=True)
     )
-    low = builder.and_(codes, ir.Constant(I8X64, [15] * LINE_BYTES))
-    high = builder.lshr(codes, ir.Constant(I8X64, [4] * LINE_BYTES))
-    look_up = declare(builder.module, ir.FunctionType(I8X64, [I8X64, I8X64]), "llvm.x86.avx512.pshuf.b.512")
-    even, odd = (builder.bitcast(builder.call(look_up, [CODES, part]), I32S) for part in (low, high))
+    look_up = declare(builder.module, ir.FunctionType(I8X64, [I8X64, I8X64]), "llvm.x86.avx512.permvar.qi.512")
+    words = builder.bitcast(codes, I16X32)  # there is no shift of bytes
+    high = builder.bitcast(builder.lshr(words, ir.Constant(I16X32, [4] * I16X32.count)), I8X64)
+    even, odd = (builder.bitcast(builder.call(look_up, [CODES, part]), I32S) for part in (codes, high))
     spread = builder.shuffle_vector(scales, scales, ir.Constant(I32S, [lane // LINE_BLOCKS for lane in range(LANES)]))
     return even, odd, builder.bitcast(builder.shl(builder.zext(spread, I32S), splat(23)), F32S)
 
@@ -147,8 +150,8 @@ def _product(builder: ir.IRBuilder, weights: Line, face: ir.Value, total: ir.Val
             add_products, [builder.call(add_products, [begin, even, part(2 * limb)]), odd, part(2 * limb + 1)]
         )
         total_of_limbs = builder.add(builder.shl(total_of_limbs, splat(LIMB_BITS)), sums) if limb else sums
-    value = builder.fmul(builder.sitofp(total_of_limbs, F32S), part(SCALES, F32S), flags=("contract",))
-    return builder.fadd(builder.fmul(value, scales, flags=("contract",)), total, flags=("contract",))
+    scale = builder.fmul(scales, part(SCALES, F32S))  # beside the sums, which it would have to wait for behind them
+    return multiply_add(builder, builder.sitofp(total_of_limbs, F32S), scale, total)
 
 
 def _put_limbs(typing: Any, faces: Any, face: Any, n_blocks: Any, block: Any, values: Any, first: Any) -> Any:

@@ -43,8 +43,9 @@ def _quantize(state: State, weights: Bits, codes: NDArray[np.int8], scales: Bits
 
 def quantize(weight: torch.Tensor) -> Int8Matrix:
     """weight (out, in) bfloat16, in blocks, to what `Int8Matrix.quantize` makes of it."""
-    codes = torch.empty(weight.shape, dtype=torch.int8)
-    scales = torch.empty(len(weight), weight.shape[1] // BLOCK, dtype=torch.bfloat16)
+    # numpy asks for large pages, with which memory is read a fifth faster, torch does not
+    codes = torch.from_numpy(np.empty(tuple(weight.shape), np.int8))
+    scales = torch.from_numpy(np.empty((len(weight), weight.shape[1] // BLOCK), np.int16)).view(torch.bfloat16)
     flat = weight.contiguous().view(-1).view(torch.uint16).numpy()
     with POOL.working():
         _quantize(POOL.state, flat, codes.view(-1).numpy(), scales.view(-1).view(torch.uint16).numpy())
