@@ -192,7 +192,7 @@ class NormRoute:
         experts_block = triton.next_power_of_2(n_experts)
         if len(x) > FEW_ROUTED:
             normed = norm_rows(x, plain.norm, plain.eps)
-            logits = F.linear(normed, plain.weight.to(x.dtype), plain.bias.to(x.dtype))
+            logits = product(normed, plain.weight.to(x.dtype)).add_(plain.bias)
             indices, shares = self.choices(x)
             rows.choose_rows[(len(x),)](*(logits, indices, shares, n_experts, experts_block, plain.k), num_warps=1)
             return normed, indices, shares
@@ -327,7 +327,7 @@ class NormHead:
         if not n:
             return torch.empty((0, len(plain.weight)), dtype=torch.float32, device=x.device)
         if n > 1:
-            return F.linear(norm_rows(x, plain.norm, plain.eps, rows), plain.weight.to(x.dtype)).float()
+            return product(norm_rows(x, plain.norm, plain.eps, rows), plain.weight.to(x.dtype))
         vocabulary, hidden = plain.weight.shape
         logits = torch.empty((n, vocabulary), dtype=torch.float32, device=x.device)
         linear.norm_head[(triton.cdiv(vocabulary, Tiles.head_rows * Tiles.head_tiles), n)](
@@ -373,6 +373,13 @@ def draw(
         *(n_blocks, block, triton.next_power_of_2(n_blocks), Tiles.draw_edges),
     )
     return ids
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (tokens, in) times weight (out, in) in x's dtype, float32 as summed: rounded, sums would tell how many others came."""
+    if x.dtype == torch.bfloat16 and x.is_cuda:
+        return torch.mm(x, weight.t(), out_dtype=torch.float32)
+    return F.linear(x, weight).float()
 
 
 def norm_rows(x: Tensor, norm: Tensor, eps: float, picked: Tensor | None = None) -> Tensor:
