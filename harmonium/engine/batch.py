@@ -129,7 +129,8 @@ class BatchBuilder:
         key = None
         if self._spare is not None and all(row.is_sampled and row.stop == row.start + 1 for row in rows):
             n = filled_rows(len(rows), len(self._seated))
-            arrays, key = self._filled(arrays, n), (n, arrays["full_table"].shape[1], bool(drawing))
+            arrays = self._filled(arrays, n)
+            key = n, arrays["full_table"].shape[1], bool(drawing)
             drawing = {name: _padded(array, n) for name, array in drawing.items()}
             if drawing:
                 drawing["places"][len(rows) :] = FREE, 0

@@ -148,6 +148,13 @@ def test_graphs_give_what_steps_do(model: Transformer, replays: list[Replays]) -
         assert replays[-1].n_replayed > len(sizes) and max(sizes) >= 10 and 9 not in sizes
 
 
+def test_a_graph_lasts_while_an_answer_grows(model: Transformer, replays: list[Replays]) -> None:
+    """Pages come every 16 ids, graphs only where a table's width has doubled."""
+    engine = Engine(model, context=256, overlap=True, graphs=True)
+    engine.generate([prompt(30)], replace(DRAWN, max_tokens=200))
+    assert len(replays[-1].keys) <= 2
+
+
 def test_graphs_of_tables_that_have_moved_are_let_go(model: Transformer, replays: list[Replays]) -> None:
     large = table(VOCAB, [State(range(i % 9, 500), (i + 1) % 2000) for i in range(2000)])
     asked = [(DRAWN, TableConstraint(CYCLE)), (DRAWN, TableConstraint(large)), (DRAWN, None)]

@@ -376,7 +376,10 @@ def draw(
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x (tokens, in) times weight (out, in) in x's dtype, float32 as summed: rounded, sums would tell how many others came."""
+    """x (tokens, in) times weight (out, in) of its dtype, float32 as it was summed.
+
+    Rounded, it would tell how many others are in the batch: one row's product is float32, too.
+    """
     if x.dtype == torch.bfloat16 and x.is_cuda:
         return torch.mm(x, weight.t(), out_dtype=torch.float32)
     return F.linear(x, weight).float()
