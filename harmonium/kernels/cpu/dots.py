@@ -17,14 +17,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from harmonium.hardware import instruction_set
+from harmonium.hardware import has_vnni, instruction_set
 from harmonium.kernels.cpu import limbs
 from harmonium.kernels.cpu.simd import (
     DECODERS,
     F32,
     F32S,
     I8S,
-    I16S,
     I32,
     I32S,
     I64,
@@ -56,20 +55,36 @@ def _float32(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> 
 
 
 def _bfloat16(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> Block:
-    bits = (builder.zext(load_vector(builder, arrays[0], place, I16S, 2), I32S) for place in _halves(builder, block))
-    return *(builder.bitcast(builder.shl(half, splat(16)), F32S) for half in bits), None
+    return *(builder.bitcast(half, F32S) for half in _upper(builder, arrays[0], block, 16)), None
 
 
 def _int8(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> Block:
-    first, second = (
-        builder.sitofp(builder.sext(load_vector(builder, arrays[0], place, I8S, 1), I32S), F32S)
-        for place in _halves(builder, block)
-    )
+    if has_vnni():
+        halves = [builder.ashr(half, splat(24)) for half in _upper(builder, arrays[0], block, 8)]
+    else:
+        places = _halves(builder, block)
+        halves = [builder.sext(load_vector(builder, arrays[0], place, I8S, 1), I32S) for place in places]
+    first, second = (builder.sitofp(half, F32S) for half in halves)
     bits = builder.load(builder.gep(arrays[1], [block]))
     lanes = ir.VectorType(ir.IntType(16), 2 * LANES)  # a word is spread in one instruction, then shifted in its lanes
     one = builder.insert_element(ir.Constant(lanes, ir.Undefined), bits, ir.Constant(I32, 0))
     words = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, 2 * LANES), [0] * 2 * LANES))
     return first, second, builder.bitcast(builder.shl(builder.bitcast(words, I32S), splat(16)), F32S)
+
+
+def _upper(builder: ir.IRBuilder, array: ir.Value, block: ir.Value, bits: int) -> list[ir.Value]:
+    """A block's elements of so many bits as the upper ones of 32, over zeros.
+
+    It is loaded at once and spread in registers: the more loads there are of a line, the longer memory waits.
+    """
+    kind, size = ir.VectorType(ir.IntType(bits), BLOCK), 32 // bits
+    elements = load_vector(builder, array, _halves(builder, block)[0], kind, bits // 8)
+    zeros, halves = ir.Constant(kind, [0] * BLOCK), []
+    for start in (0, LANES):
+        places = [place for lane in range(LANES) for place in (*[BLOCK] * (size - 1), start + lane)]
+        spread = builder.shuffle_vector(elements, zeros, ir.Constant(ir.VectorType(I32, size * LANES), places))
+        halves.append(builder.bitcast(spread, I32S))
+    return halves
 
 
 def _mxfp4(form: str) -> Decode:

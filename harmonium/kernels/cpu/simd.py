@@ -20,7 +20,7 @@ from harmonium.kernels.reference import E2M1
 
 I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 LANES = 16
-I8S, I16S, I32S, F32S = (ir.VectorType(kind, LANES) for kind in (I8, ir.IntType(16), I32, F32))
+I8S, I32S, F32S = (ir.VectorType(kind, LANES) for kind in (I8, I32, F32))
 
 
 BYTES = I8.as_pointer()
