@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harmonium.engine import plan, sizes
 from harmonium.engine.plan import Plan
 from harmonium.errors import Unsupported
@@ -23,9 +25,14 @@ sentence, and no precision changes by itself.
 
 ## What fits
 
-Requests at once of 8,192 tokens each / of 131,072, the whole context. Unless it is told otherwise (`n_rows`,
-`cache_bytes`), an engine takes {gpu.n_rows} on a GPU and {cpu.n_rows} on a CPU (nano: {gpu.n_rows}), with
-{gpu_cache} and {cpu_cache} for keys and values. Memory is what the maker states, in GB of 10**9 bytes.
+What an engine takes that is told nothing but the context, 131,072 tokens where that fits: weights, keys and values,
+graphs, workspace and program in GB; then requests that have room at once by default / with `--batch`, of 8,192 tokens
+each and of 131,072, the whole context. `serve --context 8192 --batch 64` (`LLM(context=8192, batch=64)`) makes room for
+64 of that length, as far as there is memory. By default up to {gpu.n_rows} requests run at once on a GPU and
+{cpu.n_rows} on a CPU (nano: {gpu.n_rows}), and share {gpu_cache} and {cpu_cache} for keys and values, or what one
+request of the context needs where that is more; all of it is less where memory is short, down to one request and steps
+of {least_budget} tokens. A draft model comes on top, with an engine of its own: plan it by itself. Memory is what the
+maker states, in GB of 10**9 bytes.
 
 """
 NOTES = """
@@ -73,6 +80,7 @@ def page() -> str:
         cpu=sizes.CPU,
         gpu_cache=sizes.shown(sizes.ACCELERATOR.cache_bytes),
         cpu_cache=sizes.shown(sizes.CPU.cache_bytes),
+        least_budget=sizes.LEAST_BUDGET,
     )
     tables = ("\n".join(lines) + "\n" for lines in (rows, table, refused))
     notes = sources + NOTES.format(token_budget=sizes.ACCELERATOR.token_budget) + PRECISION
@@ -112,9 +120,13 @@ def _row(name: str, device: Hardware) -> str:
 
 
 def _fits(made: Plan) -> str:
-    """How many requests, short and long."""
-    short, long = made.most_requests(8_192), made.most_requests(131_072)
-    return f"{short} / {long or '-'}" if short else "does not fit"
+    """What is taken in all, and how many requests have room, short and long."""
+    if not (longest := made.longest_context()):
+        return "does not fit"
+    taken = replace(made, context=longest).total_bytes
+    usual = {context: (some or "-", most or "-") for context, some, most in made.table()}
+    (short, shorts), (long, longs) = usual[8_192], usual[131_072]
+    return f"{taken / 10**9:.1f} GB; {short} / {shorts}; {long} / {longs}"
 
 
 def _plan(model: str, device: Hardware) -> Plan:

@@ -70,7 +70,8 @@ class LLM:
         default what suits the device; context: by default what the model was made for, as far as memory allows.
         speculate: "ngram" guesses ids ahead from what was said, any other name or path is a model that does; answers
         are the same, and come faster where the guesses are good. batch: requests computed at once, while others wait;
-        by default up to 256, and 32 of a large model on a CPU.
+        by default up to 256, and 32 of a large model on a CPU. Where both are given, there is room for so many of the
+        whole context, as far as memory allows.
         """
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadRequest(f"batch is {batch!r}; give a whole number, 1 or more.")

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 Gpu = Literal["h100", "h200", "gb200", "rtx5090", "rtx4090", "a100", "l4", "mi300x"]
 
 
+NOTES = (
+    "By default: requests of that length that have room at once where only --context is given; more run while they are",
+    "short. With --batch: the most for which --context and --batch (of serve; LLM's context and batch) make room.",
+    "A draft model (LLM's speculate) comes on top, with an engine of its own: plan it by itself.",
+)
+"""What the table's columns mean, and what is in none."""
+
+
 def plan(
     model: str = "nano",
     /,
@@ -25,7 +33,7 @@ def plan(
     memory: str | None = None,
     device: str | None = None,
     context: int | None = None,
-    concurrency: int = 1,
+    concurrency: int | None = None,
     dtype: Literal["float32", "bfloat16", "int8"] | None = None,
     tensor_parallel: Annotated[int, Parameter(show_default=False)] = 1,
     json: Json = False,
@@ -52,7 +60,7 @@ def plan(
     context
         Tokens of each request, prompt and answer; by default the most that the model was made for.
     concurrency
-        Requests of that length at once.
+        Requests of that length at once, as serve's --batch; by default what an engine takes, one of them at least.
     dtype
         Precision of what is not packed; by default the model's own on a CPU, where int8 is faster and less exact.
     tensor_parallel
@@ -97,25 +105,25 @@ def _target(gpu: str | None, device: str | None, memory: int | None) -> Hardware
 
 def lines(made: Plan) -> list[str]:
     """The plan for a person: parts, sums, what fits, and what to change."""
-    from harmonium.engine.sizes import defaults_for, shown
+    from harmonium.engine.sizes import shown
 
-    many = f"{made.concurrency} requests at once, each" if made.concurrency > 1 else "one request"
+    n = made.concurrency or 1
+    many = f"{n} requests at once, each" if n > 1 else "one request"
     text = [f"{made.model.name} on {made.hardware.name}: {many} of up to {made.context:,} tokens", ""]
     rows: list[tuple[str, ...]] = [("part", "bytes", "stored", "computed", "kernel")]
     rows += [(p.name, shown(p.n_bytes) if p.n_bytes else "", p.stored, p.computed, p.kernel) for p in made.parts]
     text += _aligned(rows)
     text += ["", *_aligned(_sums(made)), ""]
     text.append(_verdict(made))
+    if made.context == made.config.context and 0 < (taken := made.context_by_default) < made.context:
+        text.append(f"An engine that is told no context takes {taken:,} tokens.")
     if made.advice():
         text += ["What would fit:", *(f"  {one}" for one in made.advice())]
-    if any(most for _, most in made.table()):
-        text += ["", f"  {'context':>9}   requests at once"]
-        text += [f"  {length:>9,}   {most or '-'}" for length, most in made.table()]
-        cache = shown(defaults_for(made.hardware.device).cache_bytes)
-        text += [
-            "",
-            f"An engine takes up to {cache} for keys and values unless a context needs more; cache_bytes sets it.",
-        ]
+    table = made.table()
+    if any(most for _, _, most in table):
+        text += ["", f"  {'context':>9}   requests at once: by default   with --batch"]
+        text += [f"  {length:>9,}   {usual or '-':>28}   {most or '-':>12}" for length, usual, most in table]
+        text += ["", *NOTES]
     return text
 
 
@@ -132,23 +140,24 @@ def _sums(made: Plan) -> list[tuple[str, ...]]:
     from harmonium.engine.sizes import PageCounts, page_bytes, shown
     from harmonium.model.config import PAGE_SIZE
 
-    config = made.config
+    config, taken = made.config, made.allotment
+    requests = f"{taken.n_rows} requests" if taken.n_rows > 1 else "one request"
     full, _ = page_bytes(config, made.cache_dtype)
     n_full = sum(not config.is_sliding(layer) for layer in range(config.n_layers))
     per_token = shown(full // PAGE_SIZE)
-    windows = shown(PageCounts(0, made.pages.sliding).bytes(config, made.cache_dtype))
+    windows = shown(PageCounts(0, taken.pages.sliding).bytes(config, made.cache_dtype))
     rows: list[tuple[str, ...]] = [("weights", shown(made.weights_bytes), "the checkpoint's")]
     rows.append(
         (
             "cache",
             shown(made.cache_bytes),
-            f"{per_token} a token in {n_full} full layers; {windows} for the last {config.window} tokens in the "
-            f"{config.n_layers - n_full} sliding ones",
+            f"{taken.pages.full * PAGE_SIZE:,} tokens of all requests, {per_token} each, in {n_full} full layers; "
+            f"{windows} for the last {config.window} of each in the {config.n_layers - n_full} sliding ones",
         )
     )
     rows += [
         ("graphs", shown(made.graphs_bytes), "of steps that only decode" if made.graphs_bytes else "none are captured"),
-        ("workspace", shown(made.workspace_bytes), f"a step of at most {made.token_budget:,} tokens, and its sampling"),
+        ("workspace", shown(made.workspace_bytes), f"a step of at most {taken.token_budget:,} tokens of {requests}"),
         ("program", shown(made.program_bytes), "the process and its libraries"),
         ("total", shown(made.total_bytes), ""),
     ]
@@ -177,10 +186,15 @@ def as_json(made: Plan) -> dict[str, Any]:
         "dtype": made.dtype,
         "cache_dtype": made.cache_dtype,
         "context": made.context,
-        "concurrency": made.concurrency,
+        "concurrency": made.n_at_once,
+        "rows": made.allotment.n_rows,
+        "token_budget": made.allotment.token_budget,
         "parts": [asdict(part) for part in made.parts],
         **{f"{name}_bytes": getattr(made, f"{name}_bytes") for name in sums},
+        "context_by_default": made.context_by_default,
         "fits": made.fits,
         "advice": made.advice(),
-        "most_requests": [{"context": context, "requests": most} for context, most in made.table()],
+        "most_requests": [
+            {"context": context, "requests": most, "by_default": usual} for context, usual, most in made.table()
+        ],
     }

@@ -1,18 +1,20 @@
 """What a model will take on a device, and by which kernels, before anything is loaded. Refuses; never falls back.
 
 `make` refuses what the device or this version cannot do at all (Unsupported), `Plan.check` what does not fit
-(NotEnoughMemory). Loading asks both, so that what `harmonium plan` prints is what happens. No torch.
+(NotEnoughMemory). Loading asks both, and what an engine takes is asked of its own `Allotment`, so that what
+`harmonium plan` prints is what happens. A draft model is planned by itself, as it has an engine of its own. No torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from types import MappingProxyType
 
 from harmonium import hardware
 from harmonium.engine import sizes
-from harmonium.engine.sizes import PageCounts, shown
+from harmonium.engine.sizes import Allotment, shown
 from harmonium.errors import BadRequest, NotEnoughMemory, Unsupported
 from harmonium.hardware import Hardware
 from harmonium.model.config import PAGE_SIZE, ModelConfig
@@ -49,16 +51,18 @@ INT8_PARTS = ("q, k, v and RoPE", "output projection", "head")
 
 @dataclass(frozen=True)
 class Plan:
-    """One model on one device: concurrency requests of context tokens each. dtype: of what is not packed.
+    """One model on one device, and an engine for concurrency requests of context tokens each. dtype: of what is not
+    packed.
 
-    int8 is that of attention's matrices and the head's, and bfloat16 of the rest.
+    concurrency None leaves it to the engine, which has room for one at least. int8 is the dtype of attention's matrices
+    and the head's, and bfloat16 that of the rest.
     """
 
     model: Outline
     hardware: Hardware
     dtype: str
     context: int
-    concurrency: int
+    concurrency: int | None
 
     @property
     def config(self) -> ModelConfig:
@@ -67,11 +71,7 @@ class Plan:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """Every part of the model, and the sampling."""
-        found = sizes.weight_bytes(self.config, self.model.is_packed, self.dtype)
-        sums = {
-            name: sum(size for tensor, size in found.items() if any(word in tensor for word in words))
-            for name, words in PARTS.items()
-        }
+        sums = _bytes_by_part(self.config, self.model.is_packed, self.dtype)
         return (*map(self._part, sums, sums.values()), Part("sampling", 0, "", "float32", "torch"))
 
     def _part(self, name: str, n_bytes: int) -> Part:
@@ -98,27 +98,48 @@ class Plan:
     def cache_dtype(self) -> str:
         return sizes.cache_dtype(self.hardware.device, self.dtype)
 
+    @cached_property
+    def allotment(self) -> Allotment:
+        """What the engine takes on this device or, where it has no room for that, the least that would do."""
+        n_rows = self.concurrency or 1
+        found = self._allotted(self.context)
+        if found is None or found.holds(self.context) < n_rows:
+            return Allotment.least(self.config, self.context, n_rows)
+        return found
+
+    def _allotted(self, context: int | None) -> Allotment | None:
+        """What the engine itself says; None where it refuses."""
+        device = self.hardware.device
+        # the allocator's part of the program's bytes is one for which the engine leaves room by itself
+        free_bytes = self.hardware.free_bytes - self.weights_bytes - self.program_bytes + sizes.LEFT_OVER_BYTES[device]
+        try:
+            return Allotment.of(self.config, device, self.dtype, free_bytes, context=context, n_rows=self.concurrency)
+        except NotEnoughMemory:
+            return None
+
     @property
-    def pages(self) -> PageCounts:
-        return PageCounts.needed(self.config, self.context, self.concurrency, self.token_budget)
+    def context_by_default(self) -> int:
+        """The longest request of an engine that is told no context; 0 where nothing fits."""
+        found = self._allotted(None)
+        return 0 if found is None else found.context
+
+    @property
+    def n_at_once(self) -> int:
+        """Requests of that context that the engine holds at once."""
+        return self.allotment.holds(self.context)
 
     @property
     def cache_bytes(self) -> int:
-        return self.pages.bytes(self.config, self.cache_dtype)
+        return self.allotment.pages.bytes(self.config, self.cache_dtype)
 
     @property
     def graphs_bytes(self) -> int:
-        return sizes.graphs_bytes(self.config, self.hardware.device, self.dtype, self.concurrency)
-
-    @property
-    def token_budget(self) -> int:
-        left = self.hardware.free_bytes - self.weights_bytes - self.program_bytes
-        defaults = sizes.defaults_within(self.config, self.hardware.device, self.dtype, left)
-        return max(defaults.token_budget, self.concurrency)
+        return sizes.graphs_bytes(self.config, self.hardware.device, self.dtype, self.allotment.n_rows)
 
     @property
     def workspace_bytes(self) -> int:
-        return sizes.workspace_bytes(self.config, self.hardware.device, self.dtype, self.concurrency, self.token_budget)
+        taken = self.allotment
+        return sizes.workspace_bytes(self.config, self.hardware.device, self.dtype, taken.n_rows, taken.token_budget)
 
     @property
     def program_bytes(self) -> int:
@@ -139,7 +160,7 @@ class Plan:
         return self.left_bytes >= 0
 
     def most_requests(self, context: int) -> int:
-        """How many requests of that length fit at once; no more than an engine takes by default."""
+        """How many requests of that length an engine holds at once that is told to; no more rows than by default."""
         low, high = 0, sizes.most_rows(self.config, self.hardware.device)
         while low < high:
             middle = (low + high + 1) // 2
@@ -160,10 +181,17 @@ class Plan:
                 high = middle - 1
         return min(low * PAGE_SIZE, self.context)
 
-    def table(self) -> list[tuple[int, int]]:
-        """Context to the number of requests of that length that fit at once."""
+    def table(self) -> list[tuple[int, int, int]]:
+        """Context, and requests of that length at once: of an engine that is told the context only, and at most."""
         lengths = {context for context in CONTEXTS if context < self.config.context} | {self.context}
-        return [(context, self.most_requests(context)) for context in sorted(lengths | {self.config.context})]
+        return [
+            (context, self._by_default(context), self.most_requests(context))
+            for context in sorted(lengths | {self.config.context})
+        ]
+
+    def _by_default(self, context: int) -> int:
+        told = replace(self, context=context, concurrency=None)
+        return told.n_at_once if told.fits else 0
 
     def advice(self) -> list[str]:
         """What to change where it does not fit; each of it is enough."""
@@ -173,7 +201,7 @@ class Plan:
         return list(self._advice()) or [f"a CPU, --device cpu, with {shown(memory)} of memory"]
 
     def _advice(self) -> Iterator[str]:
-        if self.concurrency > 1 and (most := self.most_requests(self.context)):
+        if (self.concurrency or 1) > 1 and (most := self.most_requests(self.context)):
             yield f"--concurrency {most}"
         if (longest := self.longest_context()) >= SHORTEST_ADVISED:
             yield f"--context {longest}"
@@ -207,12 +235,24 @@ class Plan:
         )
 
 
+@cache
+def _bytes_by_part(config: ModelConfig, is_packed: bool, dtype: str) -> Mapping[str, int]:
+    """Weights of each part; a plan's advice asks for them over and over."""
+    found = sizes.weight_bytes(config, is_packed, dtype)
+    return MappingProxyType(
+        {
+            name: sum(size for tensor, size in found.items() if any(word in tensor for word in words))
+            for name, words in PARTS.items()
+        }
+    )
+
+
 def make(
     model: Outline,
     device: Hardware,
     *,
     context: int | None = None,
-    concurrency: int = 1,
+    concurrency: int | None = None,
     dtype: str | None = None,
     tensor_parallel: int = 1,
 ) -> Plan:
@@ -223,7 +263,7 @@ def make(
     config = model.config
     if context is not None and not 1 < context <= config.context:
         raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
-    if concurrency < 1 or tensor_parallel < 1:
+    if (concurrency is not None and concurrency < 1) or tensor_parallel < 1:
         raise BadRequest("concurrency and tensor-parallel count from 1.")
     if tensor_parallel > 1:
         raise Unsupported(

@@ -6,7 +6,9 @@ The engine allocates by these numbers, and `plan` adds them up before anything i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 from numbers import Integral
 
@@ -26,7 +28,9 @@ LEFT_OVER_BYTES = {"cpu": 0, "cuda": 5 * 10**8}
 """Of those, what the allocator holds in pieces too small for anything: seen beside 20b on an H200 held to 16 GB."""
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 LEAST_ROWS = 8
-"""Requests at once that an engine takes on a small GPU, too."""
+"""Requests at once that an engine takes on a small GPU, too, unless a context is asked for that leaves no room."""
+LEAST_BUDGET = 256
+"""Tokens of a step, below which prompts would be read in crumbs; an engine takes fewer where it is told to."""
 MOST_ROWS = 256
 WINDOWS_SHARE = 1 / 16
 """Of a CPU's cache: what the windows of a small model's requests may take, so that it serves more of them at once."""
@@ -134,10 +138,11 @@ class PageCounts:
         room = cache_bytes - most.sliding * sliding_bytes
         full = min(room // full_bytes, most.full) if full_bytes else most.full
         if room < 0 or full < least.full:
+            many = f"{n_rows} requests at once, one of them" if n_rows > 1 else "One request"
             raise NotEnoughMemory(
-                f"{n_rows} requests at once, one of them with {context or PAGE_SIZE:,} tokens of context, need "
+                f"{many} with {context or PAGE_SIZE:,} tokens of context, and steps of {token_budget:,} tokens, need "
                 f"{shown(least.bytes(config, dtype))} for keys and values, and {shown(cache_bytes)} are left for them; "
-                "lower the context or n_rows, or raise cache_bytes where memory allows."
+                "lower the context, n_rows or token_budget, or raise cache_bytes where memory allows."
             )
         return cls(full, most.sliding)
 
@@ -164,16 +169,18 @@ class Allotment:
         dtype: str,
         free_bytes: int,
         *,
-        context: int | None,
-        n_rows: int | None,
-        token_budget: int | None,
-        cache_bytes: int | None,
-        kept_tokens: int | None,
+        context: int | None = None,
+        n_rows: int | None = None,
+        token_budget: int | None = None,
+        cache_bytes: int | None = None,
+        kept_tokens: int | None = None,
     ) -> Allotment:
         """What was asked for, and the device's modest defaults for what was not, within free_bytes beside the weights.
 
-        dtype is that of the weights that are not packed. Raises BadRequest for sizes that mean nothing, NotEnoughMemory
-        where the context does not fit.
+        Defaults of n_rows and token_budget are lowered until the context fits that was asked for, and where n_rows of
+        them were, so many of it, if that can be had. cache_bytes are then by default what these need, too. dtype is
+        that of the weights that are not packed. Raises BadRequest for sizes that mean nothing, NotEnoughMemory where
+        the context does not fit.
         """
         for name, size, least in (
             *(("n_rows", n_rows, 1), ("token_budget", token_budget, 1), ("context", context, 2)),
@@ -185,14 +192,40 @@ class Allotment:
             raise BadRequest(f"context is {context}; this model takes 2 to {config.context} tokens.")
         free_bytes -= LEFT_OVER_BYTES[device]
         defaults = defaults_within(config, device, dtype, free_bytes)
-        n_rows = n_rows or defaults.n_rows
-        token_budget = max(token_budget or defaults.token_budget, n_rows)
-        if cache_bytes is None:
-            cache_bytes = default_cache_bytes(config, device, dtype, context, n_rows, token_budget, free_bytes)
-        pages = PageCounts.fitting(config, cache_dtype(device, dtype), context, n_rows, token_budget, cache_bytes)
         kept_tokens = defaults.kept_tokens if kept_tokens is None else kept_tokens
         n_kept = None if kept_tokens is None else pages_for(kept_tokens)
-        return cls(min(context or config.context, pages.full * PAGE_SIZE), n_rows, token_budget, pages, n_kept)
+        cached, longest = cache_dtype(device, dtype), context or PAGE_SIZE
+        n_wanted = 1 if n_rows is None or context is None else n_rows
+        steps = list(_steps(defaults, n_rows, token_budget))
+        for n_at_once, (rows, budget) in product((n_wanted, 1), steps):  # where none has room, the last is refused
+            taken = config, device, dtype, context, rows, budget, free_bytes
+            room = default_cache_bytes(*taken, n_at_once=n_wanted) if cache_bytes is None else cache_bytes
+            sliding = PageCounts.needed(config, longest, rows, budget).sliding
+            if PageCounts(n_at_once * pages_for(longest), sliding).bytes(config, cached) <= room:
+                break
+        pages = PageCounts.fitting(config, cached, context, rows, budget, room)
+        return cls(min(context or config.context, pages.full * PAGE_SIZE), rows, budget, pages, n_kept)
+
+    @classmethod
+    def least(cls, config: ModelConfig, context: int, n_rows: int) -> Allotment:
+        """The smallest that `of` lowers to for n_rows requests of that length at once."""
+        budget = max(LEAST_BUDGET, n_rows)
+        return cls(context, n_rows, budget, PageCounts.needed(config, context, n_rows, budget), None)
+
+    def holds(self, context: int) -> int:
+        """Requests of that length that have room at once."""
+        return min(self.n_rows, self.pages.full // pages_for(context))
+
+
+def _steps(defaults: Defaults, n_rows: int | None, token_budget: int | None) -> Iterator[tuple[int, int]]:
+    """Rows and tokens of a step: the defaults and what they may be lowered to, with what was asked for as it was."""
+    rows, budget = n_rows or defaults.n_rows, token_budget or defaults.token_budget
+    while True:
+        yield rows, max(rows, budget)
+        lower = (n_rows or max(1, rows // 2), token_budget or max(min(LEAST_BUDGET, budget), budget // 2))
+        if lower == (rows, budget):
+            return
+        rows, budget = lower
 
 
 def check_whole(name: str, size: object, least: int = 1) -> None:
@@ -235,18 +268,26 @@ def graphs_bytes(config: ModelConfig, device: str, dtype: str, n_rows: int) -> i
 
 
 def default_cache_bytes(
-    config: ModelConfig, device: str, dtype: str, context: int | None, n_rows: int, token_budget: int, free_bytes: int
+    config: ModelConfig,
+    device: str,
+    dtype: str,
+    context: int | None,
+    n_rows: int,
+    token_budget: int,
+    free_bytes: int,
+    *,
+    n_at_once: int = 1,
 ) -> int:
     """What an engine may take for keys and values, of the memory that is free once the weights are there.
 
-    It is the device's default or, where a context was asked for that needs more, that, as far as there is room beside a
-    step's workspace. dtype is that of the weights that are not packed.
+    It is the device's default or, where n_at_once requests of the context that was asked for need more, that, as far as
+    there is room beside a step's workspace. dtype is that of the weights that are not packed.
     """
     cached = cache_dtype(device, dtype)
     wanted = defaults_for(device).cache_bytes
     if context is not None:
         windows = PageCounts.needed(config, PAGE_SIZE, n_rows, token_budget).sliding
-        wanted = max(wanted, PageCounts(pages_for(context), windows).bytes(config, cached))
+        wanted = max(wanted, PageCounts(n_at_once * pages_for(context), windows).bytes(config, cached))
     room = free_bytes - workspace_bytes(config, device, dtype, n_rows, token_budget)
     return max(0, min(wanted, room - graphs_bytes(config, device, dtype, n_rows)))
 

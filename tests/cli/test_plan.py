@@ -66,7 +66,7 @@ def test_for_programs_and_from_a_config_alone(tmp_path: Path, capsys: Captured) 
     sums = ("weights", "cache", "graphs", "workspace", "program")
     assert found["total_bytes"] == sum(found[f"{name}_bytes"] for name in sums)
     assert found["free_bytes"] == 60 * 10**9 and found["fits"] and found["advice"] == []
-    assert {"context": 4096, "requests": 256} in found["most_requests"]
+    assert {"context": 4096, "requests": 256, "by_default": 73} in found["most_requests"]
 
 
 def test_this_machine(capsys: Captured) -> None:

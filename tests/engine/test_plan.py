@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import subprocess
@@ -11,14 +12,19 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from harmonium.engine import plan
+from harmonium.engine import plan, sizes
+from harmonium.engine.engine import Engine
+from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.plan import Plan
+from harmonium.engine.sizes import Allotment
 from harmonium.errors import BadRequest, NotEnoughMemory, Unsupported
 from harmonium.hardware import PRESETS, Hardware, plain_cpu
 from harmonium.kernels.int8 import Int8Matrix
 from harmonium.model import outline
-from harmonium.model.config import GPT_OSS_20B, TINY
+from harmonium.model.config import GPT_OSS_20B, PAGE_SIZE, TINY
 from harmonium.model.dummy import Dummy
 from harmonium.model.outline import Outline
 from harmonium.model.transformer import Transformer
@@ -68,7 +74,7 @@ def changed(made: Plan, advice: str) -> list[Plan]:
         replace(
             made,
             context=int(options.get("context", made.context)),
-            concurrency=int(options.get("concurrency", made.concurrency)),
+            concurrency=int(options["concurrency"]) if "concurrency" in options else made.concurrency,
             dtype=options.get("dtype", made.dtype),
         )
     ]
@@ -111,17 +117,66 @@ def test_where_no_gpu_is_large_enough_a_cpu_is_named() -> None:
     assert re.fullmatch(r"a CPU, --device cpu, with \d+ GB of memory", advice)
 
 
-def test_the_table_is_where_memory_ends() -> None:
-    made = plan.make(outline.of("20b"), PRESETS["l4"].hardware())
+DEVICES = [preset.hardware() for preset in PRESETS.values() if not preset.hardware().refusal] + [plain_cpu(10**9)]
+
+
+def allotted(made: Plan, context: int, n_rows: int | None) -> Allotment | None:
+    """What the engine takes beside the weights on that device, or None where it refuses or has no room for so many."""
+    device = made.hardware.device
+    free_bytes = made.hardware.free_bytes - made.weights_bytes - made.program_bytes + sizes.LEFT_OVER_BYTES[device]
+    try:
+        found = Allotment.of(made.config, device, made.dtype, free_bytes, context=context, n_rows=n_rows)
+    except NotEnoughMemory:
+        return None
+    return found if found.pages.full >= (n_rows or 1) * pages_for(context) else None
+
+
+@given(
+    st.sampled_from(["20b", "120b", "nano"]),
+    st.sampled_from(DEVICES),
+    st.one_of(st.just(0), st.integers(100, 10**7)),
+    st.one_of(st.none(), st.integers(1, 40)),
+    st.integers(2, 131_072),
+)
+@settings(max_examples=30)
+def test_the_engine_takes_what_is_advised_and_no_more(
+    model: str, device: Hardware, more_kb: int, concurrency: int | None, asked: int
+) -> None:
+    """On devices as they are, and on those with a little more than the weights."""
+    made = plan.make(outline.of(model), device, context=asked, concurrency=concurrency)
+    if more_kb:
+        made = replace(made, hardware=replace(device, free_bytes=made.weights_bytes + 10**9 + more_kb * 1000))
+    context = made.longest_context()
+    if context > 1:
+        taken = allotted(made, context, concurrency)
+        assert taken is not None and taken == replace(made, context=context).allotment
+        assert taken.context == context and taken.token_budget >= taken.n_rows
+        assert replace(made, context=context).total_bytes <= made.hardware.free_bytes
+    if context < asked:
+        assert not made.fits and allotted(made, context // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE, concurrency) is None
     table = made.table()
-    assert [context for context, _ in table] == sorted({*plan.CONTEXTS, 131_072})
-    assert [most for _, most in table] == sorted((most for _, most in table), reverse=True)
-    for context, most in table:
-        assert most == 0 or replace(made, context=context, concurrency=most).fits
-        assert not replace(made, context=context, concurrency=most + 1).fits
-    longest = replace(made, concurrency=4).longest_context()
-    assert replace(made, concurrency=4, context=longest).fits
-    assert not replace(made, concurrency=4, context=longest + 16).fits
+    assert [length for length, _, _ in table] == sorted({*plan.CONTEXTS, asked})
+    for length, usual, most in (table[0], table[-1]):
+        taken = allotted(made, length, None)
+        assert usual == (0 if taken is None else min(taken.n_rows, taken.pages.full // pages_for(length))) and (
+            usual <= most
+        )
+        assert not most or allotted(made, length, most)
+        assert most == sizes.most_rows(made.config, device.device) or not allotted(made, length, most + 1)
+
+
+def test_an_engine_begins_with_the_longest_context_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Transformer.load(Dummy(TINY))
+    made = plan.make(Outline("tiny", TINY), plain_cpu(540 * 10**6), dtype="float32")
+    free_bytes = made.hardware.free_bytes - made.weights_bytes - made.program_bytes
+    monkeypatch.setattr("harmonium.hardware.free_memory_bytes", lambda: free_bytes)
+    context = made.longest_context()
+    assert context < 131_072
+    engine = Engine(model, context=context)
+    assert engine.context == context and replace(made, context=context).n_at_once >= 1
+    with pytest.raises(NotEnoughMemory, match="One request with"):
+        Engine(model, context=context + PAGE_SIZE)
+    assert Engine(model).context == made.context_by_default
 
 
 def test_every_tensor_belongs_to_one_part() -> None:
@@ -133,10 +188,16 @@ def test_every_tensor_belongs_to_one_part() -> None:
 OPERATIONS = {
     "q, k, v and RoPE": "qkv",
     "attention, cache": "attend",
-    "output projection": "project",
-    "router": "route",
+    "output projection": "project_route",
+    "router": "project_route",
     "experts": "experts",
 }
+
+
+def modules(operation: object) -> set[str]:
+    """Where an operation is from, or those that a function calls one after the other."""
+    calls = inspect.getclosurevars(operation).nonlocals.values() if inspect.isfunction(operation) else (operation,)
+    return {type(one).__module__ for one in calls}
 
 
 @pytest.mark.parametrize(("device", "kernel"), [("cpu", "numba"), ("cuda", "triton")])
@@ -150,7 +211,7 @@ def test_the_kernels_are_those_that_the_code_takes(device: str, kernel: str, mon
     hardware = plain_cpu() if device == "cpu" else H100
     named = {part.name: part.kernel for part in plan.make(Outline("tiny", TINY), hardware).parts}
     for part, operation in OPERATIONS.items():
-        assert type(getattr(model._layers[0], operation)).__module__ == kernels.BACKENDS[device]
+        assert modules(getattr(model._layers[0], operation)) == {kernels.BACKENDS[device]}
         assert named[part].startswith(kernel)
     assert type(model._head).__module__ == kernels.BACKENDS[device] and named["head"].startswith(kernel)
     assert model._layers[0].experts.packed is not None  # type: ignore[attr-defined]
@@ -159,9 +220,9 @@ def test_the_kernels_are_those_that_the_code_takes(device: str, kernel: str, mon
 
 
 def test_precision_is_what_loading_takes() -> None:
-    for given in (None, "float32", "bfloat16", "int8"):
-        model = Transformer.load(Dummy(TINY.with_layers(1)), dtype=None if given is None else getattr(torch, given))
-        made = plan.make(Outline("tiny", TINY), plain_cpu(), dtype=given)
+    for dtype in (None, "float32", "bfloat16", "int8"):
+        model = Transformer.load(Dummy(TINY.with_layers(1)), dtype=None if dtype is None else getattr(torch, dtype))
+        made = plan.make(Outline("tiny", TINY), plain_cpu(), dtype=dtype)
         stored = {part.name: part.stored for part in made.parts}
         assert str(model.weights.embedding.dtype) == f"torch.{stored['embedding']}"
         head = model.weights.head

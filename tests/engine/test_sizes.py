@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from harmonium.engine import plan, sizes
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams
-from harmonium.engine.sizes import PageCounts
+from harmonium.engine.sizes import Allotment, PageCounts
 from harmonium.errors import NotEnoughMemory
 from harmonium.hardware import PRESETS, plain_cpu
 from harmonium.model import checkpoint, outline
@@ -67,9 +67,11 @@ def test_a_random_model(config: ModelConfig, dtype: str, context: int, n_rows: i
     engine = Engine(model, context=context, n_rows=n_rows, cache_bytes=made.cache_bytes)
     assert made.cache_bytes == cache_bytes(engine)
     assert engine.context == context
-    if (less := made.cache_bytes - 1) and n_rows == 1:
+    if n_rows == 1:
+        least = Allotment.least(config, context, 1).pages.bytes(config, made.cache_dtype)
+        assert cache_bytes(Engine(model, context=context, cache_bytes=least)) == least
         with pytest.raises(NotEnoughMemory, match="raise cache_bytes"):
-            Engine(model, context=context, n_rows=1, cache_bytes=less)
+            Engine(model, context=context, cache_bytes=least - 1)
 
 
 def test_nano(nano: Path) -> None:
@@ -104,7 +106,8 @@ def test_models_fit_the_cards_that_they_were_made_for(model: str, gb: int, rows:
     assert made.fits
     left = card.free_bytes - made.weights_bytes - made.program_bytes
     defaults = sizes.defaults_within(made.config, "cuda", "bfloat16", left)
-    assert defaults.n_rows == rows and made.token_budget == defaults.token_budget
+    allotted = made.allotment
+    assert defaults.n_rows == rows == allotted.n_rows and allotted.token_budget == defaults.token_budget
     taken = (defaults.n_rows, defaults.token_budget)
     cache = sizes.default_cache_bytes(made.config, "cuda", "bfloat16", None, *taken, left)
     assert PageCounts.fitting(made.config, "bfloat16", None, *taken, cache).full * PAGE_SIZE >= 8192
