@@ -9,7 +9,6 @@ An engine belongs to one thread.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import secrets
 import time
@@ -20,7 +19,8 @@ from typing import TypeVar
 from harmonium import hardware
 from harmonium.engine.batch import BatchBuilder
 from harmonium.engine.constraint import TableConstraint
-from harmonium.engine.following import constrain, follow_all
+from harmonium.engine.deadlines import Deadlines
+from harmonium.engine.following import constrain, follow_all, in_words
 from harmonium.engine.interrupts import Interrupts
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import (
@@ -106,13 +106,13 @@ class Engine:
             draws=sampler.can_draw(on_host),
             spare=pages if has_graphs else None,  # the pages behind the last
         )
-        self._runner = Runner(model, sampler, pages, graphs=has_graphs)
+        self._interrupts = Interrupts()
+        self._runner = Runner(model, sampler, pages, self._interrupts, graphs=has_graphs)
         self.speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
         self._launched: Launched | None = None
-        self._interrupts = Interrupts()
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
-        self._deadlines: list[tuple[float, int]] = []  # a heap, with the ids of their requests
+        self._deadlines = Deadlines()
         self._next_id = 0
         self._vocab_size = config.vocab_size
 
@@ -159,22 +159,18 @@ class Engine:
         self.scheduler.check_room(n)
         max_length = self.context if params.max_tokens is None else len(tokens) + params.max_tokens
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        ids = []
-        with self._interrupts.held():
-            for i in range(n):
-                seed = secrets.randbits(64) if params.seed is None else params.seed + i
-                request = Request(self._next_id, list(tokens), params, seed, max_length, priority=priority)
-                ids.append(request.id)
-                self.scheduler.add(request)
-                self._next_id += 1
-                self._requests[request.id] = request
-                if deadline is not None:
-                    heapq.heappush(self._deadlines, (deadline, request.id))
-                if constraint is None:
-                    continue
-                if error := constrain(request, constraint, jumps=self._builder.masks_on_host):
-                    self._end(request, FinishReason.ERROR, error)
-        return ids
+        ids = list(range(self._next_id, self._next_id + n))
+        try:
+            with self._interrupts.held():
+                for i, request_id in enumerate(ids):
+                    seed = secrets.randbits(64) if params.seed is None else params.seed + i
+                    request = Request(request_id, list(tokens), params, seed, max_length, priority=priority)
+                    self._next_id = request_id + 1
+                    self._queue(request, constraint, deadline)
+            return ids
+        except BaseException:  # nobody has their ids
+            self._drop(ids)
+            raise
 
     def abort(self, request_id: int) -> bool:
         """Ends a request at once and frees what it holds; its last output comes with the next step.
@@ -194,7 +190,8 @@ class Engine:
         What fails in a step is run again request by request, and ends those that fail alone; the others go on.
         """
         with self._interrupts.held():
-            self._expire()
+            for request in self._deadlines.over(self._requests):
+                self._end(request, FinishReason.ERROR, "The request did not end within the time that it was given.")
             if self.speculation is None:
                 self._advance()
             else:
@@ -227,25 +224,28 @@ class Engine:
                 for output in self.step():
                     outputs[output.request_id].append(output)
         finally:
-            for request_id in list(self._requests):
-                self.abort(request_id)
-            self._outputs = []
+            self._drop([*self._requests, *outputs])
         return [Generation.of(its) for its in outputs.values()]
 
     def check(self, prompt_ids: Sequence[int], params: SamplingParams) -> list[int]:
         """The prompt as a list of its own. Raises what `add` raises for it."""
         return checked(prompt_ids, params, self.context, self._vocab_size)
 
-    def _expire(self) -> None:
-        """Ends the requests whose time is over."""
-        while self._deadlines:
-            deadline, request_id = self._deadlines[0]
-            request = self._requests.get(request_id)
-            if request is not None and deadline > time.monotonic():
-                return
-            heapq.heappop(self._deadlines)
-            if request is not None:
-                self._end(request, FinishReason.ERROR, "The request did not end within the time that it was given.")
+    def _queue(self, request: Request, constraint: TableConstraint | None, deadline: float | None) -> None:
+        """Takes a request in, and out again where its constraint cannot be begun."""
+        self.scheduler.add(request)
+        self._requests[request.id] = request
+        if deadline is not None:
+            self._deadlines.add(request.id, deadline)
+        if constraint and (error := constrain(request, constraint, jumps=self._builder.masks_on_host)):
+            self._end(request, FinishReason.ERROR, error)
+
+    def _drop(self, ids: Collection[int]) -> None:
+        """Ends what is still there of requests that nobody asks about any more."""
+        with self._interrupts.held():
+            for request_id in ids:
+                self.abort(request_id)
+            self._outputs = [output for output in self._outputs if output.request_id not in ids]
 
     def _advance(self) -> None:
         """Waits for a step, after giving the device the next one where that can be told already."""
@@ -255,8 +255,8 @@ class Engine:
         if self._overlaps and not self.arena.is_crowded:
             try:
                 self._launched = self._launch(is_ahead=True)
-            except BaseException:
-                self._launched = step
+            except BaseException:  # the device may have chosen ids after those that the host does not know yet
+                self._withdraw(step[0])
                 raise
         self._land(*step)
 
@@ -279,7 +279,7 @@ class Engine:
 
     def _land(self, rows: list[Row], flight: Flight | str) -> None:
         """Gives the requests their ids, once the device has them; where the step has failed, runs each row alone."""
-        found = self._told(rows, flight.wait) if isinstance(flight, Flight) else flight
+        found = self._told(rows, self._interrupts.allowed()(flight.wait)) if isinstance(flight, Flight) else flight
         if isinstance(found, Sampled):
             self._hand_out(rows, found)
         else:
@@ -325,8 +325,7 @@ class Engine:
 
     def _told(self, rows: list[Row], act: Callable[[], Given]) -> Given | str:
         try:
-            with self._interrupts.allowed():
-                return act()
+            return act()
         except BaseException as error:
             if self._launched is not None:  # it goes on from these rows
                 self._withdraw(self._launched[0])
@@ -334,7 +333,7 @@ class Engine:
             for row in rows:  # the device may have moved on with them, and the host has not
                 row.request.forget_device()
             if isinstance(error, Exception):
-                return repr(error)
+                return in_words(error)
             self._withdraw(rows)
             raise
 

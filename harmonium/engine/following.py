@@ -74,4 +74,14 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, Failure]
 
 def _told(error: Exception) -> str | BadRequest:
     """What went wrong, without the step's memory that a traceback would keep."""
-    return error.with_traceback(None) if isinstance(error, BadRequest) else f"The constraint failed: {error!r}"
+    if isinstance(error, BadRequest):
+        return error.with_traceback(None)
+    return f"The constraint failed: {in_words(error)}"
+
+
+def in_words(error: BaseException) -> str:
+    """An error of anybody's, who may have failed to say how it is told."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 - what it would have said matters less than the request that it ends
+        return type(error).__name__

@@ -1,7 +1,8 @@
 """Holds a keyboard interrupt back while an engine's books change, so that it finds them right; no torch.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread: a page might be taken and not yet
-noted, an id appended and not yet told. What takes long, the device's work, may be interrupted.
+noted, an id appended and not yet told. What takes long and keeps no books, as computing a model and waiting for a
+device, may be interrupted.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class Interrupts:
         if self._handler or not callable(handler) or threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._handler, self._is_allowed, self._has_come = handler, False, False
-        signal.signal(signal.SIGINT, self._take)
-        try:
+        try:  # whatever comes from here on, nothing is left as it is inside
+            self._handler, self._is_allowed, self._has_come = handler, False, False
+            signal.signal(signal.SIGINT, self._take)
             yield
         finally:
             self._handler = None
@@ -40,8 +41,8 @@ class Interrupts:
     @contextmanager
     def allowed(self) -> Iterator[None]:
         """An interrupt that has come, or comes within, is raised here."""
-        self._is_allowed = True
         try:
+            self._is_allowed = True
             if self._handler and self._has_come:
                 self._has_come = False
                 self._handler(signal.SIGINT, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from harmonium.engine import logprobs
 from harmonium.engine.batch import Inputs
 from harmonium.engine.graphs import Graphs
+from harmonium.engine.interrupts import Interrupts
 from harmonium.engine.logprobs import Found
 from harmonium.engine.request import TokenLogprob
 from harmonium.engine.sampler import Sampler
@@ -47,11 +49,21 @@ class Flight:
 class Runner:
     """Owns the keys and values. Nothing here knows which requests the rows belong to.
 
-    graphs: steps that have a key are replayed as CUDA graphs; their filling writes to one page more in each group.
+    interrupts: allowed while a CPU computes the model. A GPU is only told to, and has it done while the step is waited
+    for. graphs: steps that have a key are replayed as CUDA graphs; their filling writes to one page more in each group.
     """
 
-    def __init__(self, model: Transformer, sampler: Sampler, pages: PageCounts, *, graphs: bool = False) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        sampler: Sampler,
+        pages: PageCounts,
+        interrupts: Interrupts,
+        *,
+        graphs: bool = False,
+    ) -> None:
         self.model, self.sampler = model, sampler
+        self._computing = interrupts.allowed if model.device.type == "cpu" else nullcontext
         self.cache = model.new_cache(pages.full + graphs, pages.sliding + graphs)
         self._graphs = Graphs() if graphs else None
         self._version = 0
@@ -80,7 +92,8 @@ class Runner:
         ids = inputs.ids
         if inputs.lanes is not None:
             ids = torch.where(ids >= 0, ids, self.sampler.last_ids.index_select(0, inputs.lanes))
-        logits = self.model.step(ids, inputs.batch, self.cache, inputs.logits_at)
+        with self._computing():
+            logits = self.model.step(ids, inputs.batch, self.cache, inputs.logits_at)
         if inputs.draw is None:
             return logits
         return self.sampler.draw(logits, inputs.draw, inputs.sampled_lanes)
