@@ -21,6 +21,12 @@ from harmonium.server import sse
 
 PASSED_ON = ("content-type", "retry-after")
 CONNECT_S = 10.0
+LONGEST_EVENT = 64 * 2**20
+"""Bytes of one event of a stream, which is held until it is whole."""
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+"""Of an event: an empty line, whichever way lines end."""
+_N_END = 4
+"""Bytes of the longest end."""
 
 
 @dataclass(frozen=True)
@@ -38,52 +44,71 @@ class Upstream:
         body = _object(await request.body()) | {"model": self.model}
         if body.get("stream"):
             return await sse.while_connected(request, self._stream(path, body))
-        answer = await sse.while_connected(request, self._whole(self._request("POST", path, body)))
-        return Response(answer.content, answer.status_code, _headers(answer))
+        return self._passed_on(await sse.while_connected(request, self._whole(self._request("POST", path, body))))
 
     async def describe(self, request: Request) -> Response:
         """What the other server tells of the model. Raises ServerUnreachable."""
         asked = self._request("GET", f"/models/{quote(self.model)}")
-        answer = await sse.while_connected(request, self._whole(asked))
-        return Response(answer.content, answer.status_code, _headers(answer))
+        return self._passed_on(await sse.while_connected(request, self._whole(asked)))
 
     async def _whole(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return await self.client.send(request)
         except httpx2.HTTPError as error:
-            raise self._failure(error) from None
+            raise self._failure(str(error) or type(error).__name__) from None
 
     async def _stream(self, path: str, body: Mapping[str, Any]) -> Response:
         """A stream, or the error that the other server answers instead of one."""
         try:
             answer = await self.client.send(self._request("POST", path, body), stream=True)
-            if not answer.headers.get("content-type", "").startswith(sse.EventStream.media_type):
-                return Response(await answer.aread(), answer.status_code, _headers(answer))
+            kind = answer.headers.get("content-type", "")
+            if not (answer.is_success and kind.startswith(sse.EventStream.media_type)):
+                await answer.aread()
+                return self._passed_on(answer)
         except httpx2.HTTPError as error:
-            raise self._failure(error) from None
+            raise self._failure(str(error) or type(error).__name__) from None
         return await sse.EventStream.begin(self._events(answer))
 
     async def _events(self, answer: httpx2.Response) -> AsyncGenerator[bytes, None]:
         """Whole events, so that what else goes out on the connection stands between two of them."""
-        rest = b""
+        held, has_begun = bytearray(), False
         try:
             async for piece in answer.aiter_bytes():
-                *events, rest = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", rest + piece)
-                for event in events:
+                start = max(0, len(held) - _N_END + 1)  # what was held has no end, but may have the beginning of one
+                held += piece
+                while end := _END.search(held, start):
+                    has_begun, start = True, 0
+                    event = bytes(held[: end.end()])
+                    del held[: len(event)]
                     yield event
-            if rest:
-                yield rest
+                if len(held) > LONGEST_EVENT:
+                    raise self._failure(f"an event of its stream has more than {LONGEST_EVENT:,} bytes")
+            if held:
+                yield bytes(held)
+            elif not has_begun:
+                raise self._failure("its stream ended without an event")
         except httpx2.HTTPError as error:
-            raise self._failure(error) from None
+            raise self._failure(str(error) or type(error).__name__) from None
         finally:
             await answer.aclose()
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Request:
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
-        return self.client.build_request(method, f"{self.url}{path}", json=body, headers=headers)
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()  # says NaN and halves of characters as the client did
+        return self.client.build_request(method, f"{self.url}{path}", content=content, headers=headers)
 
-    def _failure(self, error: Exception) -> ServerUnreachable:
-        reason = str(error) or type(error).__name__
+    def _passed_on(self, answer: httpx2.Response) -> Response:
+        """A whole answer. A client that followed a redirect would go past this server, with its key."""
+        if answer.is_redirect:
+            place = answer.headers.get("location", "nowhere")
+            raise self._failure(f"it redirects to {place} ({answer.status_code}); give --upstream its own address")
+        headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+        return Response(answer.content, answer.status_code, headers)
+
+    def _failure(self, reason: str) -> ServerUnreachable:
         return ServerUnreachable(f"{self.name}, at {self.url}, did not answer: {reason}; try again, or ask another.")
 
 
@@ -120,7 +145,3 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest("The body is not one JSON object.")
     return value
-
-
-def _headers(answer: httpx2.Response) -> dict[str, str]:
-    return {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}

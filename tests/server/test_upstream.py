@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any, cast
 
+import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
+from harmonium.server import upstream
 from harmonium.server.settings import Settings
+from tests.chat.other_server import Answer, other_server
 from tests.server.conftest import Running, running
 
 MESSAGES = [{"role": "user", "content": "What is 12 + 30?"}]
@@ -102,3 +110,104 @@ def test_its_errors_come_back_too(both: tuple[Running, Running], stream: bool) -
     said = answers["nano:unknown"].json()["error"]["message"]
     assert "'front', MODEL:the-other, MODEL:keyless, MODEL:gone" in said
     assert said.endswith("To reach 'nano' elsewhere: harmonium serve --upstream unknown=URL")
+
+
+STREAM = "text/event-stream"
+EVENT = b'data: {"n":1}\n\n'
+
+
+@contextmanager
+def before(weights: Loaded, *answers: Answer) -> Iterator[Callable[..., httpx2.Response]]:
+    """What asks a server before one that gives these answers, once each; takes a body's fields, or its text."""
+    with other_server(*answers) as other:
+        with running(Settings(upstreams={"other": other.url}), LLM(weights)) as front:
+
+            def ask(text: bytes | None = None, **fields: Any) -> httpx2.Response:
+                body = {"model": "m:other", "messages": MESSAGES} | fields
+                content = json.dumps(body).encode() if text is None else text
+                return front.http.post("/v1/chat/completions", content=content)
+
+            yield ask
+        assert all(body["model"] == "m" for body in other.bodies)
+
+
+def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a bug of ours, nor a success, nor a way past this server."""
+    monkeypatch.setattr(upstream, "LONGEST_EVENT", 1000)
+    answers = [
+        Answer(b"", kind=STREAM),
+        Answer(b"data: " + b"x" * 2000, kind=STREAM),
+        Answer(b'{"error": {"message": "boom"}}', 500, STREAM),
+        Answer(b"", 307, headers={"Location": "http://127.0.0.1:9/"}),
+        Answer(b"", 307),
+        Answer(EVENT + b"data: " + b"x" * 2000, kind=STREAM),
+    ]
+    with before(weights, *answers) as ask:
+        for status, said in (
+            (502, "its stream ended without an event"),
+            (502, "an event of its stream has more than 1,000 bytes"),
+            (500, "boom"),
+            (502, "it redirects to http://127.0.0.1:9/ (307)"),
+            (502, "it redirects to nowhere (307)"),
+        ):
+            told = ask(stream=True)
+            assert told.status_code == status and said in told.json()["error"]["message"]
+        begun = ask(stream=True)
+        assert begun.status_code == 200 and begun.content.startswith(EVENT) and "server_unreachable" in begun.text
+
+
+def test_what_is_no_text_and_no_number_is_sent_on(weights: Loaded) -> None:
+    """The other server says what it takes."""
+    answer = Answer(b"{}")
+    with before(weights, answer, answer) as ask:
+        said = ask(b'{"model": "m:other", "messages": [{"role": "user", "content": "\\ud800"}]}')
+        assert (said.status_code, said.json()) == (200, {})
+        number = ask(json.dumps({"model": "m:other", "messages": MESSAGES, "free": float("nan")}).encode())
+        assert (number.status_code, number.json()) == (200, {})
+
+
+def events_of(pieces: list[bytes]) -> list[bytes]:
+    """What goes out of a stream that comes in these pieces."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def read() -> list[bytes]:
+        there = upstream.Upstream("other", "http://127.0.0.1:9", None, "m", cast(Any, None))  # nothing is sent
+        return [event async for event in there._events(httpx2.Response(200, content=body()))]
+
+    return asyncio.new_event_loop().run_until_complete(read())
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["data: 1", "event: a", ": b"]), st.sampled_from(["\n", "\r", "\r\n"])), min_size=1
+    ),
+    st.lists(st.integers(1, 9), min_size=1),
+)
+def test_events_are_whole_wherever_a_stream_is_cut(lines: list[tuple[str, str]], sizes: list[int]) -> None:
+    """Whichever way lines end, an event goes out as soon as it has come, and nothing is lost."""
+    text = b"".join((line + end + end).encode() for line, end in lines)
+    cuts = [0, *accumulate(sizes)]
+    pieces = [text[start:end] for start, end in zip(cuts, [*cuts[1:], None], strict=True)]
+
+    found = events_of(pieces)
+    assert b"".join(found) == text
+    assert [event.strip(b"\r\n").decode() for event in found if event.strip(b"\r\n")] == [line for line, _ in lines]
+
+
+def test_a_long_event_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pieces it comes in."""
+    n_seen, end = 0, upstream._END
+
+    class Ends:
+        def search(self, held: bytearray, start: int) -> Any:
+            nonlocal n_seen
+            n_seen += len(held) - start
+            return end.search(held, start)
+
+    monkeypatch.setattr(upstream, "_END", Ends())
+    text = b"data: " + b"x" * 100_000 + b"\n\n"
+    assert events_of([text[start : start + 100] for start in range(0, len(text), 100)]) == [text]
+    assert n_seen < 2 * len(text)
