@@ -7,7 +7,7 @@ from dataclasses import replace
 from harmonium.engine import plan, sizes
 from harmonium.engine.plan import Plan
 from harmonium.errors import Unsupported
-from harmonium.hardware import PRESETS, Hardware
+from harmonium.hardware import PRESETS, Hardware, triton_lack
 from harmonium.model import outline
 
 MODELS = ("20b", "120b")
@@ -91,11 +91,12 @@ def refusals() -> list[tuple[str, str]]:
     """What is not done anywhere, and the sentence that says so."""
     gpu = PRESETS["h100"].hardware()
     old = Hardware("cuda", "NVIDIA T4", 16 * 10**9, 16 * 10**9, 0, "triton", "NVIDIA", (7, 5))
-    without = Hardware("cuda", gpu.name, gpu.memory_bytes, gpu.free_bytes, 0, "", gpu.maker, gpu.capability)
+    without, old_triton = replace(gpu, lack=triton_lack(None)), replace(gpu, lack=triton_lack("3.5.1"))
     asked: list[tuple[str, Hardware, dict[str, object]]] = [
         *((kind.name, kind.hardware(), {}) for kind in PRESETS.values() if kind.hardware().refusal),
         ("a GPU before Ampere", old, {}),
         ("a GPU without Triton", without, {}),
+        ("a GPU with an older Triton", old_triton, {}),
         ("`--dtype int8` on a GPU", gpu, {"dtype": "int8"}),
         ("`--tensor-parallel 2`", gpu, {"tensor_parallel": 2}),
     ]

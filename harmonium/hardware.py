@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -18,13 +19,18 @@ if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
 
 LEAST_CAPABILITY = (8, 0)
 """Compute capability from which on tensor cores and instructions know bfloat16. Source: NVIDIA, PTX ISA."""
+LEAST_TRITON = (3, 6)
+"""The oldest that the kernels compile and run in."""
+HEAD_DIMS = (16, 32, 64, 128)
+"""Widths of an attention head that a GPU's kernels take: powers of two, from what tensor cores multiply at once to what
+every GPU has the shared memory for."""
 
 
 @dataclass(frozen=True)
 class Hardware:
     """device is "cuda" or "cpu"; memory is the device's, in bytes; kernels says what its operations run on.
 
-    Of a GPU: maker is NVIDIA or AMD, capability its compute capability.
+    Of a GPU: maker is NVIDIA or AMD, capability its compute capability, lack what `triton_lack` says.
     """
 
     device: str
@@ -35,6 +41,7 @@ class Hardware:
     kernels: str
     maker: str = ""
     capability: tuple[int, int] = (0, 0)
+    lack: str = ""
 
     @property
     def refusal(self) -> str | None:
@@ -52,9 +59,7 @@ class Hardware:
                 f"{self.name} has compute capability {'{}.{}'.format(*self.capability)}, and the kernels compute in "
                 f"bfloat16, which begins at 8.0; take a GPU of Ampere or later, {instead}."
             )
-        if not self.kernels:
-            return f"{self.name} needs Triton, which is not installed here: pip install triton, {instead}."
-        return None
+        return f"{self.name} needs {self.lack}, {instead}." if self.lack else None
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,58 @@ def detect(device: str | None = None) -> Hardware:
         properties = torch.cuda.get_device_properties(device)
         total = int(properties.total_memory * torch.cuda.get_per_process_memory_fraction(_number(device)))
         maker = "AMD" if torch.version.hip else "NVIDIA"
-        kernels = "triton" if importlib.util.find_spec("triton") else ""
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
-        return Hardware("cuda", name, total, free_bytes(device), n_cores(), kernels, maker, capability)
+        lack = triton_lack(installed("triton"), triton_of_torch())
+        return Hardware("cuda", name, total, free_bytes(device), n_cores(), "triton", maker, capability, lack)
     return plain_cpu()
+
+
+def installed(package: str) -> str | None:
+    """A package's version, or None where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def triton_of_torch() -> str:
+    """The requirement that the installed PyTorch has of Triton; empty where it has none, as a CPU's build."""
+    try:
+        named = metadata.requires("torch") or []
+    except metadata.PackageNotFoundError:
+        named = []
+    found = (re.match(r"triton\s*([=<>~!][^;]*)?(?=;|$)", one) for one in named)
+    return next(("".join(one[0].split()) for one in found if one), "")
+
+
+def triton_lack(version: str | None, named: str = "") -> str:
+    """What is wanted of Triton beside the version that is here, and how to get it; empty where nothing is.
+
+    named: the requirement that PyTorch has of it, which is what to install where it is new enough.
+    """
+    least = "{}.{}".format(*LEAST_TRITON)
+    if version is not None and _release(version) >= LEAST_TRITON:
+        return ""
+    here = f"and {version} is installed" if version else "which is not installed here"
+    wanted = named if named and _release(named) >= LEAST_TRITON else f"triton>={least}"
+    return f"Triton {least} or later, {here}: pip install '{wanted}'"
+
+
+def _release(version: str) -> tuple[int, int]:
+    """Major and minor of a version, or of the first in a requirement."""
+    major, minor = re.findall(r"\d+", version + " 0 0")[:2]
+    return int(major), int(minor)
+
+
+def head_refusal(head_dim: int) -> str | None:
+    """Why a model with such heads does not run on a GPU, and what to do about it; None where it does."""
+    if head_dim in HEAD_DIMS:
+        return None
+    taken = ", ".join(map(str, HEAD_DIMS))
+    return (
+        f"A GPU's kernels take heads of a head_dim of {taken}, and this model's is {head_dim}; run it on the CPU, with "
+        "--device cpu."
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -152,12 +152,21 @@ def _torch() -> Check:
 def _triton() -> Check:
     from harmonium import hardware
 
-    try:
-        return Check("triton", "ok", version("triton"))
-    except PackageNotFoundError:
-        if hardware.has_gpu():
-            return Check("triton", "fail", "is not installed", "pip install triton", Unsupported.exit_code)
-    return Check("triton", "ok", "not installed, and not needed without a GPU")
+    found = hardware.installed("triton")
+    if not hardware.has_gpu():
+        return Check("triton", "ok", f"{found or 'not installed'}, and not needed without a GPU")
+    text = found or "is not installed"
+    if lack := hardware.triton_lack(found, hardware.triton_of_torch()):
+        return Check("triton", "fail", text, f"The GPU needs {lack}", Unsupported.exit_code)
+    driver = hardware.driver()
+    if driver is None or all(capability[0] != 9 for _, capability in driver.gpus):
+        return Check("triton", "ok", text)
+    from harmonium.kernels.triton.gluon import in_gluon
+
+    if in_gluon() is None:
+        remedy = "Prompts' experts run on the kernels of all GPUs, which is slower: pip install 'triton>=3.6,<3.10'"
+        return Check("triton", "warn", f"{text}, whose Gluon is not the one that Hopper's kernels need", remedy)
+    return Check("triton", "ok", f"{text}, with Gluon for prompts' experts")
 
 
 def _numba() -> Check:

@@ -72,7 +72,9 @@ class Plan:
     def parts(self) -> tuple[Part, ...]:
         """Every part of the model, and the sampling."""
         sums = _bytes_by_part(self.config, self.model.is_packed, self.dtype)
-        return (*map(self._part, sums, sums.values()), Part("sampling", 0, "", "float32", "torch"))
+        kernel = "triton" if self.hardware.device == "cuda" else "numba"
+        sampling = Part("sampling", 0, "", "float32", f"{kernel}; torch beyond temperature and masks")
+        return (*map(self._part, sums, sums.values()), sampling)
 
     def _part(self, name: str, n_bytes: int) -> Part:
         is_gpu = self.hardware.device == "cuda"
@@ -283,9 +285,5 @@ def _refuse_on_a_gpu(model: Outline, dtype: str) -> None:
         raise Unsupported(
             "int8 is for a CPU, where reading weights takes the time; leave --dtype out, or run with --device cpu."
         )
-    head_dim = model.config.head_dim
-    if head_dim & (head_dim - 1):
-        raise Unsupported(
-            f"The GPU's attention needs a head_dim that is a power of two, and this model's is {head_dim}; run it on "
-            "the CPU, with --device cpu."
-        )
+    if refusal := hardware.head_refusal(model.config.head_dim):
+        raise Unsupported(refusal)

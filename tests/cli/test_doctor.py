@@ -136,13 +136,39 @@ def test_libraries_that_do_not_suit_the_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert doctor._torch().status == "ok"
 
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor, "version", missing)
-    assert (doctor._triton().status, doctor._triton().remedy) == ("fail", "pip install triton")
+@pytest.mark.parametrize(
+    ("version", "named", "status", "says"),
+    [
+        (None, "triton==3.7.0", "fail", "which is not installed here: pip install 'triton==3.7.0'"),
+        ("3.5.1", "triton==3.5.1", "fail", "3.6 or later, and 3.5.1 is installed: pip install 'triton>=3.6'"),
+        ("3.6.0", "", "ok", ""),
+        ("4.0.0", "", "ok", ""),
+    ],
+)
+def test_the_triton_of_a_gpu(
+    version: str | None, named: str, status: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="needs triton: pip install triton", exc_type=ImportError)
+    monkeypatch.setattr(hardware, "driver", lambda: HOPPER)
+    monkeypatch.setattr(hardware, "installed", lambda name: version)
+    monkeypatch.setattr(hardware, "triton_of_torch", lambda: named)
+    check = doctor._triton()
+    assert check.status == status and says in check.remedy
+    assert status == "fail" or "with Gluon for prompts' experts" in check.text
+    if status == "ok":
+        monkeypatch.setattr("harmonium.kernels.triton.gluon.in_gluon", lambda: None)
+        assert doctor._triton().status == "warn"
     monkeypatch.setattr(hardware, "driver", lambda: None)
     assert doctor._triton().status == "ok"
+
+
+def test_the_triton_that_torch_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = ["numpy>=2", "triton-windows==9; x", 'triton==3.6.0 ; platform_system == "Linux"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: named)
+    assert hardware.triton_of_torch() == "triton==3.6.0"
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: None)
+    assert hardware.triton_of_torch() == ""
 
 
 def test_processors_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.plan import Plan
 from harmonium.engine.sizes import Allotment
 from harmonium.errors import BadRequest, NotEnoughMemory, Unsupported
-from harmonium.hardware import PRESETS, Hardware, plain_cpu
+from harmonium.hardware import PRESETS, Hardware, plain_cpu, triton_lack
 from harmonium.kernels.int8 import Int8Matrix
 from harmonium.model import outline
 from harmonium.model.config import GPT_OSS_20B, PAGE_SIZE, TINY
@@ -38,7 +38,7 @@ T4 = Hardware("cuda", "NVIDIA T4", 16 * 10**9, 16 * 10**9, 0, "triton", "NVIDIA"
     [
         (PRESETS["mi300x"].hardware(), {}, "MI300X is an AMD GPU.* --device cpu"),
         (T4, {}, r"T4 has compute capability 7.5, .* begins at 8.0; take .* --device cpu"),
-        (replace(H100, kernels=""), {}, "needs Triton, .* pip install triton"),
+        (replace(H100, lack=triton_lack(None)), {}, "needs Triton 3.6 or later, .* pip install 'triton>=3.6', or run"),
         (H100, {"dtype": "int8"}, "int8 is for a CPU, .*; leave --dtype out"),
         (H100, {"tensor_parallel": 2}, "cannot be spread over 2; leave --tensor-parallel out"),
     ],
@@ -50,7 +50,7 @@ def test_what_cannot_be_done_is_refused_by_name(device: Hardware, options: dict[
 
 def test_a_head_that_the_gpus_attention_lacks_is_refused_there_only() -> None:
     odd = Outline("odd", replace(GPT_OSS_20B, head_dim=48))
-    with pytest.raises(Unsupported, match="power of two, and this model's is 48"):
+    with pytest.raises(Unsupported, match="head_dim of 16, 32, 64, 128, and this model's is 48; run it on the CPU"):
         plan.make(odd, H100)
     plan.make(odd, plain_cpu(10**12))
 

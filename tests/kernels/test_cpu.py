@@ -44,7 +44,7 @@ def random(*shape: int, dtype: torch.dtype = torch.float32) -> Any:
     return values.to(dtype)
 
 
-@given(TOKENS, st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]), st.sampled_from([32, 40]), INT8_TOO)
+@given(TOKENS, st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6), (2, 1, 80)]), st.sampled_from([32, 40]), INT8_TOO)
 @settings(max_examples=20, deadline=None)
 def test_norm_qkv(tokens: int, heads: tuple[int, int, int], hidden: int, dtype: torch.dtype):
     n_heads, kv_heads, head_dim = heads
@@ -70,7 +70,7 @@ def test_norm_qkv(tokens: int, heads: tuple[int, int, int], hidden: int, dtype: 
     st.lists(
         st.lists(st.sampled_from([0, 1, 2, 8, 9, 33, 70]), min_size=3, max_size=3).filter(any), min_size=1, max_size=4
     ),
-    st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6)]),
+    st.sampled_from([(4, 2, 32), (2, 1, 64), (3, 3, 6), (2, 1, 80)]),
     st.sampled_from([None, 16, 33]),
     st.integers(0, 9),
 )

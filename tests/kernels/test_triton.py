@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonium import kernels
-from harmonium.errors import BadCheckpoint
+from harmonium.errors import BadCheckpoint, Unsupported
 from harmonium.kernels import reference
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.model.config import PAGE_SIZE, TINY
@@ -29,6 +31,7 @@ import triton
 import triton.language as tl
 
 from harmonium.kernels import triton as backend
+from harmonium.kernels.triton import gluon
 from harmonium.kernels.triton import mxfp4 as registers
 from harmonium.kernels.triton.packed import Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
@@ -37,6 +40,8 @@ from harmonium.model import mxfp4
 EPS = 1e-5
 TOKENS = (1, 2, 5, 40)
 HEADS = st.sampled_from([(8, 1, 64), (4, 2, 32)])
+SHIPPED = dict(vars(Tiles))
+"""What a GPU's launches read."""
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +158,68 @@ def test_experts_add(tokens: int, sizes: tuple[int, int]):
     for _ in range(2):  # the second finds its counters as the first left them
         found = operation(x.clone(), normed, indices, shares)
         assert close(found - x, plain(x, normed, indices, shares) - x)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sizes"),
+    [(1, (320, 32)), (5, (192, 32)), *(pytest.param(n, (192, 960), marks=pytest.mark.deep) for n in (1, 2, 9, 70))],
+)
+def test_experts_in_the_tiles_as_shipped(tokens: int, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+    """Of columns that the tiles' steps divide; in the long run, their shares, too."""
+    monkeypatch.setattr(Tiles, "gate_up", SHIPPED["gate_up"])
+    monkeypatch.setattr(Tiles, "down", SHIPPED["down"])
+    plain = reference.ExpertsAdd(packed_experts(3, *sizes))
+    x, normed = torch.randn(2, tokens, sizes[0])
+    indices, shares = torch.rand(tokens, 3).topk(2).indices, torch.rand(tokens, 2)
+    found = backend.ExpertsAdd(plain)(x.clone(), normed, indices, shares)
+    assert close(found - x, plain(x, normed, indices, shares) - x)
+
+
+def test_experts_that_are_wider_outside_than_inside(monkeypatch: pytest.MonkeyPatch):
+    """The programs of the second product that count are more than those of the first."""
+    monkeypatch.setattr(Tiles, "down", dict.fromkeys(Tiles.down, ExpertTile(1, 1, 4, 1)))
+    plain = reference.ExpertsAdd(packed_experts(2, 96, 32))
+    operation, counted = backend.ExpertsAdd(plain), []
+    down = backend.experts.down
+
+    class Watched:
+        def __getitem__(self, grid: tuple[int, int, int]):
+            counted.append(grid[0] * 5)
+            return down[grid]
+
+    monkeypatch.setattr(backend.experts, "down", Watched())
+    x, normed = torch.randn(2, 5, 96)
+    indices, shares = torch.randint(2, (5, 1)), torch.rand(5, 1)
+    found = operation(x.clone(), normed, indices, shares)
+    assert counted == [10] and len(operation.arrived) >= 10 and not operation.arrived.any()
+    assert close(found - x, plain(x, normed, indices, shares) - x)
+
+
+@pytest.mark.parametrize("head_dim", [2, 8, 48, 80, 256])
+def test_heads_that_the_kernels_do_not_take_are_refused(head_dim: int):
+    parts = [part for _ in range(3) for part in (random(head_dim, 32), random(head_dim))]
+    with pytest.raises(Unsupported, match=f"16, 32, 64, 128, and this model's is {head_dim}; run it on the CPU"):
+        backend.NormQKV(reference.NormQKV(random(32), *parts, head_dim, EPS))
+
+
+@pytest.mark.parametrize("error", [ImportError("no module"), AttributeError("no name")])
+def test_another_gluon_is_told_once(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def failing(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    hopper, cuda = importlib.import_module("harmonium.kernels.triton.hopper"), torch.device("cuda")
+    gluon.in_gluon.cache_clear()
+    assert gluon.hopper_kernels(cuda, [2880, 2880]) is hopper and gluon.hopper_kernels(cuda, [2880, 64]) is None
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        gluon.in_gluon.cache_clear()
+        patch.setattr(importlib, "import_module", failing)
+        assert gluon.hopper_kernels(cuda, [2880, 2880]) is gluon.hopper_kernels(cuda, [2880, 2880]) is None
+    gluon.in_gluon.cache_clear()
+    [record] = caplog.records
+    assert str(error) in record.message and "pip install 'triton>=3.6,<3.10'" in record.message
 
 
 @pytest.mark.parametrize("tokens", [1, 20])

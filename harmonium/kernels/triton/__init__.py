@@ -6,7 +6,6 @@ Nothing here waits for the device, and shapes follow from host integers alone, s
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +16,14 @@ import torch.nn.functional as F
 import triton
 from torch import Tensor
 
+from harmonium import hardware
+from harmonium.errors import Unsupported
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.kernels.triton import attention, experts, linear, rows, sampling, skinny
-from harmonium.kernels.triton.packed import TILE, ArrangedExperts, Packed
+from harmonium.kernels.triton.gluon import hopper_kernels
+from harmonium.kernels.triton.packed import ArrangedExperts, Packed
 from harmonium.kernels.triton.tiles import ExpertTile, Tiles
 
 # Machine code stays for the next process. Triton asks for the folder when it first compiles.
@@ -43,18 +45,6 @@ def launch_options(device: torch.device) -> dict[str, Any]:
     """Those of the experts' kernels: whether they start while the one ahead of them ends."""
     is_able = Tiles.is_overlapped and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
     return {"PDL": True, "launch_pdl": True} if is_able else {"PDL": False}
-
-
-def hopper_kernels(device: torch.device, widths: list[int]) -> ModuleType | None:
-    """Those of prompts' experts, where the device is Hopper and they take the widths, and where Triton has Gluon."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] != 9:
-        return None
-    if any(width % (TILE * Tiles.hopper_group) for width in widths):
-        return None
-    try:
-        return importlib.import_module("harmonium.kernels.triton.hopper")
-    except ImportError:  # Gluon is experimental: without it, prompts run on the kernels of all devices
-        return None
 
 
 def skinny_block(tokens: int) -> int:
@@ -87,6 +77,8 @@ class NormQKV:
         self.plain = plain
         parts = [part for part in (plain.q, plain.k, plain.v) if isinstance(part, Tensor)]
         assert len(parts) == 3, "int8 is the CPU's"
+        if refusal := hardware.head_refusal(plain.head_dim):
+            raise Unsupported(refusal)
         for part, its in zip(parts, adjacent(parts), strict=True):
             part.data = its
         self.weight = parts[0].as_strided((sum(map(len, parts)), parts[0].shape[1]), parts[0].stride())
@@ -256,8 +248,8 @@ class ExpertsAdd:
         if isinstance(weights, ArrangedExperts):
             self.packed = weights.packed
             self.hopper = hopper_kernels(weights.device, [packed.width for packed in self.packed])
-            n_tiles = self.packed[0].words.shape[1]
-            self.arrived = torch.zeros(FEW_PAIRS * n_tiles, dtype=torch.int32, device=weights.device)
+            n_counters = FEW_PAIRS * self.packed[1].words.shape[1]  # of `down`, whose programs count
+            self.arrived = torch.zeros(n_counters, dtype=torch.int32, device=weights.device)
 
     def __call__(self, x: Tensor, normed: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         if self.packed is None:
