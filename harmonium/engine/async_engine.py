@@ -8,8 +8,9 @@ Leaving a stream, by its end, an error or its task's cancellation, aborts its re
 computed its pages are free. The engine waits for no reader: ids that come while a stream is not read are joined to one
 output, so what is buffered for a slow reader is the answer's ids at most, and its request ends as early as any other.
 
-A stream's first ids and its end are there at once. In between, a reader is woken some thirty times a second and gets
-the ids since then together: nobody reads faster, and to wake one costs as much as several ids.
+A stream's first ids and its end are there at once. In between, readers are woken OUTPUTS_PER_S times a second, all of
+them counted together, but each of them at least every LONGEST_PAUSE_S, and get the ids since then together: to wake one
+costs as much as several ids.
 
 Streams of several event loops may share an engine; each belongs to the loop, and the one task, that entered it.
 """
@@ -118,7 +119,7 @@ class AsyncEngine:
         self._asked: SimpleQueue[tuple[Future[int], Callable[[], int]] | None] = SimpleQueue()
         self._lock = threading.Lock()  # for _stopped and the queue's end
         self._stopped: str | None = None  # why nothing is taken any more
-        self._streams: dict[int, Stream] = {}  # the thread's own
+        self._streams: dict[int, Stream] = {}  # changed by the thread alone; loops read how many there are
         self._ended: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, name="harmonium-engine", daemon=True)
         self._thread.start()
