@@ -26,10 +26,18 @@ def check_local(host: str | None, origin: str | None, allowed: Collection[str]) 
         )
     if origin is None or "*" in allowed or origin in allowed:
         return
-    if host is None or urlsplit(origin).netloc.lower() != host.lower():
+    if host is None or _place(origin) != host.lower():
         raise Forbidden(
             f"Web pages of {origin} may not call this server; start it with --cors-origin {origin}, which lets them."
         )
+
+
+def _place(origin: str) -> str | None:
+    """Host and port as a Host header has them; None where the origin is no URL."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _is_local(host: str) -> bool:

@@ -90,7 +90,7 @@ def test_a_server_without_keys_is_asked_by_this_machines_names_alone(server: Run
 
 def test_web_pages_of_others_may_not_call_without_a_key(server: Running, start: Start) -> None:
     cancel = "/v1/responses/resp_1/cancel"
-    for origin in ("https://page.example", "null", "http://localhost:1", "garbage"):
+    for origin in ("https://page.example", "null", "http://localhost:1", "garbage", "http://[x", "//]"):
         assert server.http.post(cancel, headers={"Origin": origin}).status_code == 403, origin
     assert server.http.post(cancel, headers={"Origin": server.url}).status_code == 404
     with start(cors_origins=("https://page.example",)) as named:
