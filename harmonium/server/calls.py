@@ -23,7 +23,7 @@ from harmonium.chat.events import Usage
 from harmonium.errors import HarmoniumError, TooLarge, TooSlow, Unavailable
 from harmonium.server import sse
 from harmonium.server.auth import Keyring
-from harmonium.server.errors import error_body, note, response
+from harmonium.server.errors import error_body, internal, note, response
 from harmonium.server.metrics import Metrics
 from harmonium.server.origins import check_local
 
@@ -116,6 +116,11 @@ class Calls:
             elif is_stream:
                 last = sse.data(error_body(stopped)) + sse.DONE
                 await answer({"type": "http.response.body", "body": last, "more_body": False})
+        except Exception as error:
+            note(scope, told := internal(error))
+            if status != NOT_BEGUN:
+                raise  # half of an answer cannot be taken back: the connection is closed
+            await response(told)(scope, receive, answer)
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, call, status, time.monotonic() - started)

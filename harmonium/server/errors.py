@@ -45,7 +45,7 @@ def internal(error: BaseException) -> HarmoniumError:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Makes every error of an app one of the above."""
+    """Makes every error that an app foresees one of the above; calls.py does it for bugs."""
 
     @app.exception_handler(HarmoniumError)
     async def _harmonium(request: Request, error: HarmoniumError) -> Response:
@@ -60,10 +60,6 @@ def handle_errors(app: FastAPI) -> None:
         answer = _noted(request, _of_http(request, error))
         answer.headers.update(error.headers or {})
         return answer
-
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> Response:
-        return _noted(request, internal(error))
 
 
 def _noted(request: Request, error: HarmoniumError) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import pytest
@@ -96,6 +98,25 @@ def test_there_is_no_compaction_and_the_answer_says_what_to_do(server: Running) 
     with pytest.raises(NotFoundError, match="truncation: auto") as refused:
         server.openai().responses.compact(model="nano", input="Hi")
     assert (refused.value.status_code, refused.value.code) == (404, "not_found")
+
+
+def test_a_bug_is_told_and_found_by_its_id(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a secret")
+
+    caplog.set_level(logging.INFO, "harmonium.requests")
+    with start() as server:
+        server.app.add_api_route("/broken", broken)
+        answer = server.http.get("/broken", headers={"X-Request-Id": "mine"})
+        assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("server_error", "internal_error") and "secret" not in error["message"]
+        metrics = server.http.get("/metrics").text
+    assert 'harmonium_requests_total{method="GET",path="/broken",status="500"} 1.0' in metrics
+    assert 'harmonium_errors_total{code="internal_error"} 1.0' in metrics
+    line = next(json.loads(one.message) for one in caplog.records if '"mine"' in one.message)
+    assert (line["status"], line["code"]) == (500, "internal_error")
+    assert "ZeroDivisionError: a secret" in caplog.text
 
 
 def test_curl_needs_no_header_and_web_pages_no_trick(server: Running) -> None:
