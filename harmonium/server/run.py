@@ -25,7 +25,12 @@ GRACE_S = 60
 
 
 class WebServer(uvicorn.Server):
-    """The first Ctrl-C or SIGTERM lets what runs finish, the second ends it, the third does not wait for that."""
+    """The first Ctrl-C or SIGTERM lets what runs finish, the second ends it, the third does not wait for that.
+
+    told_within_s: how long clients whose requests are ended may take to read that.
+    """
+
+    told_within_s = 2.0
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
@@ -54,10 +59,18 @@ class WebServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self.end)
 
     def end(self) -> None:
-        """Ends every request that still runs; its client is told."""
+        """Ends every request that still runs; its client is told, if it reads that in time."""
+        assert self._loop is not None, "it has started"
         self._is_ending = True
         for task in list(self.server_state.tasks):
             task.cancel(STOPPED)
+        self._loop.call_later(self.told_within_s, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Loses the connections that are left: their clients do not read."""
+        for connection in list(self.server_state.connections):
+            if (transport := connection.transport) is not None:
+                transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         ending = asyncio.get_running_loop().call_later(GRACE_S, self.end)

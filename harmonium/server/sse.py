@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
@@ -55,8 +55,10 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        with suppress(ClientGone):
+        try:
             await until_gone(self._write(scope, send), receive, lambda: self._keep_alive(send))
+        except ClientGone as gone:
+            note(scope, gone)  # the status is out and says nothing of it
 
     async def _write(self, scope: Scope, send: Send) -> None:
         async with aclosing(self._events) as events:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,17 @@ from tests.server.postgres import cluster
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs. http: a client of its own, whose addresses begin behind `url`. stop: as SIGTERM does."""
+    """A server that runs. http: a client of its own, whose addresses begin behind `url`. stop: as SIGTERM does.
+
+    connections: those that are open.
+    """
 
     url: str
     llm: LLM
     app: Any
     http: httpx2.Client
     stop: Callable[[], None]
+    connections: Callable[[], list[Any]]
 
     @property
     def serving(self) -> Serving:
@@ -68,7 +73,9 @@ def running(settings: Settings, llm: LLM) -> Iterator[Running]:
         try:
             with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
                 assert http.get("/health").status_code == 200
-                yield Running(url, llm, app, http, lambda: server.handle_exit(signal.SIGTERM, None))
+                connections = server.server_state.connections
+                stop = partial(server.handle_exit, signal.SIGTERM, None)
+                yield Running(url, llm, app, http, stop, lambda: list(connections))
         finally:
             server.should_exit = True
             thread.join()
