@@ -30,8 +30,8 @@ from harmonium.engine.request import (
     SamplingParams,
     StepOutput,
     TokenLogprob,
-    check_wishes,
     checked,
+    checked_wishes,
 )
 from harmonium.engine.runner import Flight, Runner, Sampled
 from harmonium.engine.sampler import Sampler
@@ -153,7 +153,7 @@ class Engine:
 
         Where params has a seed, the i-th from 0 uses seed + i, and the first gets what it would get from `add`.
         """
-        check_wishes(n, priority, timeout_s)
+        n, priority, timeout_s = checked_wishes(n, priority, timeout_s)
         tokens = self.check(prompt_ids, params)
         assert constraint is None or constraint.table.vocab_size == self._vocab_size, "a table of another vocabulary"
         self.scheduler.check_room(n)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harmonium.engine.constraint import Cursor, TableConstraint
 from harmonium.engine.request import FinishReason, Request
 from harmonium.engine.scheduler import Row
@@ -11,6 +14,8 @@ from harmonium.errors import BadRequest
 
 BAD = -1
 """Sampled where logits are not finite or a constraint allows nothing."""
+
+DEAD_END = "The constraint allows no id here; give one that every beginning of it can complete."
 
 Failure = str | BadRequest | None
 Outcome = tuple[FinishReason, Failure, bool]
@@ -33,8 +38,9 @@ def follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
     places = [] if cursor is None or not drafts else cursor.ahead(drafts)
     for n_stood, token in enumerate(sampled):
         if token == BAD:
-            message = "No id could be chosen: the constraint allows none here, or the model's logits are not finite."
-            return (FinishReason.ERROR, message, True), n_stood
+            if cursor is not None and not _allowed(request, cursor).any():  # no fault of what was computed
+                return (FinishReason.ERROR, BadRequest(DEAD_END), False), n_stood
+            return (FinishReason.ERROR, "The model's logits are not finite, so no id could be chosen.", True), n_stood
         n_before = len(request.tokens)
         reason, error = _follow(request, token)
         if reason is not None:
@@ -70,6 +76,11 @@ def _follow(request: Request, token: int) -> tuple[FinishReason | None, Failure]
         request.synced_at = -1  # the device stepped its table over the sampled id only, and sees no watch
         cursor.is_moved = False
     return None, None
+
+
+def _allowed(request: Request, cursor: Cursor) -> NDArray[np.int32]:
+    """The mask that the sampled id was to obey."""
+    return cursor.mask() if request.mask is None else request.mask
 
 
 def _told(error: Exception) -> str | BadRequest:

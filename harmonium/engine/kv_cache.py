@@ -14,8 +14,8 @@ Invariant: every page of a group is free, or idle (named and held by nobody), or
 from __future__ import annotations
 
 from array import array
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -66,6 +66,10 @@ class PagePool:
 
     def is_idle(self, page: int) -> bool:
         return not self._holders[page]
+
+    def all_held(self, counts: Mapping[int, int]) -> set[int]:
+        """The pages whose holders are all counted."""
+        return {page for page, n in counts.items() if n == self._holders[page]}
 
     def share(self, page: int) -> None:
         """Adds a holder to a named page."""
@@ -178,11 +182,27 @@ class KvCache:
                 best = n
         return best
 
-    def n_idle(self, names: Sequence[bytes]) -> tuple[int, int]:
-        """Full and sliding pages that `share` would take out of the idle ones."""
+    def held_only_by(self, lanes: Sequence[int]) -> tuple[set[int], set[int]]:
+        """Full and sliding pages that nobody would hold if these lanes gave theirs back."""
+        full: Counter[int] = Counter()
+        sliding: Counter[int] = Counter()
+        for lane in lanes:
+            held = self._lanes[lane]
+            full.update(self.full_table[lane, : held.n_pages].tolist())
+            sliding.update(self.sliding_table[lane, held.first : held.n_pages].tolist())
+        return self.full.all_held(full), self.sliding.all_held(sliding)
+
+    def n_idle(
+        self, names: Sequence[bytes], full: Collection[int] = (), sliding: Collection[int] = ()
+    ) -> tuple[int, int]:
+        """Full and sliding pages that `share` would take out of the idle ones, as if those of `full` and `sliding` were
+        idle, too."""
         first = self._first_seen(len(names) * PAGE_SIZE)
-        n_full = sum(self.full.is_idle(self.full.find(name)) for name in names)
-        return n_full, sum(self.sliding.is_idle(self.sliding.find(name)) for name in names[first:])
+        pages = [self.full.find(name) for name in names], [self.sliding.find(name) for name in names[first:]]
+        return (
+            sum(page in full or self.full.is_idle(page) for page in pages[0]),
+            sum(page in sliding or self.sliding.is_idle(page) for page in pages[1]),
+        )
 
     def share(self, lane: int, names: Sequence[bytes]) -> None:
         """Begins an empty lane with the pages of these names, as `match` found them."""

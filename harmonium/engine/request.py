@@ -16,7 +16,9 @@ from harmonium.engine.constraint import Cursor
 from harmonium.errors import BadRequest, PromptTooLong
 
 MOST_LOGPROBS = 1000
-PENALTIES = ("repetition", "presence", "frequency")
+REALS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+WHOLES = (("top_k", False), ("seed", True), ("max_tokens", True), ("logprobs", True))
+"""Of SamplingParams; and whether it may be None."""
 
 
 class FinishReason(StrEnum):
@@ -76,13 +78,24 @@ class SamplingParams:
             raise BadRequest(f"top_k is {self.top_k}; give 0 (off) or a positive number.", param="top_k")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadRequest(f"max_tokens is {self.max_tokens}; give a positive number.", param="max_tokens")
+        self._normalize()
+
+    def _normalize(self) -> None:
+        """Python's own numbers in place of numpy's, of fractions and the like, which overflow or fail in a step."""
+        for name in REALS:
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name, is_optional in WHOLES:
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if is_optional and value is None else int(value))
+        object.__setattr__(self, "stop_ids", tuple(map(int, self.stop_ids)))
+        object.__setattr__(self, "logit_bias", tuple((int(id_), float(value)) for id_, value in self.logit_bias))
 
     def _check_kinds(self) -> None:
         """Raises BadRequest for words and the like where numbers belong; numpy's are numbers, too."""
-        for name in ("temperature", "top_p", "min_p", *(f"{it}_penalty" for it in PENALTIES)):
+        for name in REALS:
             if not isinstance(getattr(self, name), Real):
                 raise BadRequest(f"{name} is {getattr(self, name)!r}; give a number.", param=name)
-        for name, is_optional in (("top_k", False), ("seed", True), ("max_tokens", True), ("logprobs", True)):
+        for name, is_optional in WHOLES:
             value = getattr(self, name)
             if isinstance(value, bool) or not (isinstance(value, Integral) or (is_optional and value is None)):
                 raise BadRequest(f"{name} is {value!r}; give a whole number.", param=name)
@@ -141,14 +154,23 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
     return tokens
 
 
-def check_wishes(n: int, priority: int, timeout_s: float | None) -> None:
-    """Raises BadRequest for a number of answers or a priority that is no whole number, and for a time that is none."""
+def checked_wishes(n: int, priority: int, timeout_s: float | None) -> tuple[int, int, float | None]:
+    """The three as Python's own numbers.
+
+    Raises BadRequest for a number of answers or a priority that is no whole number, and for a time that is none.
+    """
     if not isinstance(n, Integral) or n < 1:
         raise BadRequest(f"n is {n!r}; ask for at least one answer, by a whole number.", param="n")
     if not isinstance(priority, Integral):
         raise BadRequest(f"priority is {priority!r}; give a whole number.", param="priority")
-    if timeout_s is not None and (not isinstance(timeout_s, Real) or math.isnan(timeout_s)):
+    if timeout_s is None:
+        return int(n), int(priority), None
+    if not isinstance(timeout_s, Real) or timeout_s != timeout_s:
         raise BadRequest(f"timeout_s is {timeout_s!r}; give seconds, or None for no limit.")
+    try:
+        return int(n), int(priority), float(timeout_s)
+    except OverflowError:  # a whole number beyond all floats
+        return int(n), int(priority), math.inf if timeout_s > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)

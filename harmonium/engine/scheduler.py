@@ -20,13 +20,13 @@ lower priority go back in the same way when a waiting request needs their place.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from harmonium.engine.kv_cache import KvCache, PagePool, extend_names, pages_for
 from harmonium.engine.request import Request
-from harmonium.errors import Busy
+from harmonium.errors import BadRequest, Busy
 from harmonium.model.config import PAGE_SIZE
 
 RANK = attrgetter("rank")
@@ -80,7 +80,9 @@ class Scheduler:
         return len(self.waiting) >= self.queue_limit
 
     def check_room(self, n: int = 1) -> None:
-        """Raises Busy where the queue does not take n more."""
+        """Raises Busy where the queue does not take n more, BadRequest where it never would."""
+        if n > self.queue_limit:
+            raise BadRequest(f"n is {n}, and {self.queue_limit} requests may wait at once; ask for fewer.", param="n")
         if len(self.waiting) + n > self.queue_limit:
             raise Busy(
                 f"{len(self.waiting)} requests are waiting, and {self.queue_limit} may; send this one again later."
@@ -204,14 +206,16 @@ class Scheduler:
             return None
         names = request.names[: self._n_cached(request)]
         while (lacking := self._lacks(request, names)) is not None:
-            last = self.running[-1]
-            if last.priority >= request.priority:
+            lower = [other for other in self.running if other.priority < request.priority]
+            if lower:
+                lacking = self._lacks(request, names, lower)
+            if lacking is not None:  # nobody gives way where that would not do
                 self._refused = request.id, lacking, lacking.n_given
                 return None
             if not self._may_preempt:
                 self._is_short = True
                 return None
-            self._preempt(last, chosen)
+            self._preempt(lower[-1], chosen)
             names = request.names[: self._n_cached(request)]
         self.waiting.remove(request)
         request.lane = self._lanes.pop()
@@ -261,23 +265,25 @@ class Scheduler:
         request_id, lacking, n_given = self._refused
         return request_id == request.id and lacking.n_given == n_given
 
-    def _lacks(self, request: Request, names: list[bytes]) -> PagePool | None:
+    def _lacks(self, request: Request, names: list[bytes], without: Sequence[Request] = ()) -> PagePool | None:
         """The group that has too few pages for all the known tokens, beside what others still need for theirs; or None.
 
         names: of the pages that it can take over. Where there is no lane it is the full pages: they come back with one.
+        without: running requests that are taken to have given back what they hold.
         """
-        if not self._lanes:
+        if not self._lanes and not without:
             return self.cache.full
         promised = sum(
             pages_for(len(other.tokens)) - self.cache.n_held(other.lane)[0]
             for other in self.running
-            if other.n_pending > 1
+            if other.n_pending > 1 and other not in without
         )
         n_wanted = min(pages_for(len(request.tokens) + 1), self.cache.full_table.shape[1]) - len(names)
-        n_full, n_sliding = self.cache.n_idle(names)
-        if self.cache.full.n_free - n_full - promised < n_wanted:
+        full, sliding = self.cache.held_only_by([other.lane for other in without])
+        n_full, n_sliding = self.cache.n_idle(names, full, sliding)
+        if self.cache.full.n_free + len(full) - n_full - promised < n_wanted:
             return self.cache.full
-        return self.cache.sliding if self.cache.sliding.n_free <= n_sliding else None
+        return self.cache.sliding if self.cache.sliding.n_free + len(sliding) <= n_sliding else None
 
     def _preempt(self, request: Request, chosen: dict[Request, int]) -> None:
         chosen.pop(request, None)

@@ -7,11 +7,15 @@ import itertools
 import signal
 import time
 from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import FinishReason, SamplingParams, StepOutput
 from harmonium.errors import BadRequest, Busy
@@ -19,6 +23,7 @@ from harmonium.model.config import ModelConfig
 from harmonium.model.dummy import Dummy
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit
+from tests.engine.tables import State, table
 
 PARAMS = SamplingParams(seed=5, max_tokens=20)
 DOOMED = 499
@@ -128,6 +133,57 @@ def test_who_took_over_pages_that_are_no_numbers_is_computed_anew(model: Transfo
     audit(engine.cache)
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_constraint_that_allows_nothing_takes_nobodys_pages(model: Transformer, overlap: bool) -> None:
+    prompts = [PROMPTS[0], [*PROMPTS[0][:36], 9]]
+    dead_end = TableConstraint(table(500, [State(edges={3: 1}), State()]))
+    engine = Engine(model, context=80, overlap=overlap, masks_on_host=False)
+    expected = engine.generate(prompts, PARAMS)
+    again = engine.generate([prompts[0], *prompts], PARAMS, [dead_end, None, None])
+    assert again[0].finish_reason is FinishReason.ERROR and again[0].ids == (3,)
+    assert isinstance(again[0].error, BadRequest) and "allows no id" in str(again[0].error)
+    assert [answer.ids for answer in again[1:]] == [answer.ids for answer in expected]
+    assert [answer.n_cached for answer in (*again, *engine.generate(prompts, PARAMS))] == [32] * 5
+    audit(engine.cache)
+
+
+NUMBERS = {
+    "temperature": (np.float16(0.5), Fraction(1, 2), 1, True),
+    "min_p": (Fraction(1, 8), np.float16(0.125)),
+    "top_p": (Fraction(7, 8), np.float64(0.5)),
+    "top_k": (np.uint8(5), np.int64(5)),
+    "seed": (np.int64(2**63 - 1), np.uint64(2**64 - 1), 2**70),
+    "max_tokens": (np.uint8(9),),
+    "logprobs": (np.int8(3),),
+    "stop_ids": (np.arange(3), [np.uint16(7)]),
+    "frequency_penalty": (Fraction(1, 2),),
+    "logit_bias": (((np.uint16(5), Fraction(3, 2)),),),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, each in NUMBERS.items() for value in each])
+def test_any_kind_of_number_is_what_it_says(model: Transformer, name: str, value: Any) -> None:
+    plain: Any = {"logit_bias": ((5, 1.5),), "stop_ids": tuple(map(int, value)) if name == "stop_ids" else ()}.get(name)
+    if plain is None:
+        plain = int(value) if name in ("top_k", "seed", "max_tokens", "logprobs") else float(value)
+    given, asked = (SamplingParams(**{"seed": 2, "max_tokens": 4, name: one}) for one in (value, plain))
+    assert given == asked and repr(given) == repr(asked)
+    engine = Engine(model, context=80)
+    found = [engine.add_several(PROMPTS[0], params, np.uint8(2), priority=np.uint8(1)) for params in (given, asked)]  # type: ignore[arg-type]
+    outputs = serve(engine)
+    first, second = ([ids_of(outputs[i]) for i in ids] for ids in found)
+    assert first == second and all(outputs[i][-1].error is None for ids in found for i in ids)
+
+
+def test_times_of_any_kind(model: Transformer) -> None:
+    engine = Engine(model, context=80)
+    endless = [engine.add(PROMPTS[0], PARAMS, timeout_s=at) for at in (10**400, Fraction(10**9), float("inf"))]
+    over = [engine.add(PROMPTS[0], PARAMS, timeout_s=at) for at in (-(10**400), np.float16(-1))]  # type: ignore[arg-type]
+    outputs = serve(engine)
+    assert all(outputs[i][-1].finish_reason is FinishReason.LENGTH for i in endless)
+    assert all("time" in str(outputs[i][-1].error) for i in over)
+
+
 PLACES = ("cache.extend", "cache.share", "scheduler.complete", "scheduler.remove", "_runner.run", "_builder.build")
 
 
@@ -198,6 +254,8 @@ def test_several_are_taken_together_or_not_at_all(model: Transformer) -> None:
     with pytest.raises(Busy):
         engine.add_several(PROMPTS[1], PARAMS, 4)
     assert len(engine.scheduler.waiting) == 1
+    with pytest.raises(BadRequest, match="n is 5, and 4 requests may wait"):
+        engine.add_several(PROMPTS[1], PARAMS, 5)
     engine.add_several(PROMPTS[1], PARAMS, 3)
     for n in (0, 1.5, float("nan")):
         with pytest.raises(BadRequest, match=f"n is {n}"):

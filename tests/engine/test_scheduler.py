@@ -10,7 +10,7 @@ import pytest
 from harmonium.engine.kv_cache import KvCache
 from harmonium.engine.request import Request, SamplingParams
 from harmonium.engine.scheduler import Scheduler
-from harmonium.errors import Busy
+from harmonium.errors import BadRequest, Busy
 
 CONTEXT = 160
 
@@ -140,6 +140,22 @@ def test_higher_priority_takes_the_place_of_lower(n_lanes: int, n_full: int) -> 
     assert sorted(ends(plan)) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("of", [1, 0])
+def test_nobody_gives_way_where_that_would_not_do(of: int) -> None:
+    """Also where the pages of who could give way are another's, too."""
+    plan = scheduler(n_full=12)
+    plan.add(request(0, 60, 60, priority=1))
+    step(plan), step(plan)
+    plan.add(request(1, 60, 20, of=of))
+    while len(plan.running) < 2 or plan.running[-1].n_pending > 1:
+        step(plan)
+    plan.add(request(2, 135, 5, priority=1))
+    for _ in range(3):
+        step(plan)
+    assert plan.n_preemptions == 0 and [other.id for other in plan.running] == [0, 1] and plan.waiting[0].id == 2
+    assert sorted(ends(plan)) == [0, 1, 2]
+
+
 def test_who_needs_what_another_computes_waits_and_lets_others_pass() -> None:
     plan = scheduler(n_lanes=8, token_budget=32)
     for number in range(4):
@@ -168,6 +184,13 @@ def test_nobody_waits_for_one_who_is_gone() -> None:
     plan.remove(first)
     step(plan)
     assert plan.running[0].n_cached == 64, "what was computed is there"
+
+
+def test_more_than_ever_may_wait_is_a_mistake() -> None:
+    plan = scheduler()
+    plan.check_room(20)
+    with pytest.raises(BadRequest, match="n is 21, and 20 requests may wait at once; ask for fewer"):
+        plan.check_room(21)
 
 
 def test_a_full_queue_refuses() -> None:
