@@ -167,5 +167,6 @@ class Adjuster:
 
     def _grow(self, n_slots: int) -> None:
         n_more = n_slots - len(self.counts)
-        self.counts = torch.cat((self.counts, self.counts.new_zeros((n_more, self.counts.shape[1]))))
-        self.is_said = torch.cat((self.is_said, self.is_said.new_zeros((n_more, self.is_said.shape[1]))))
+        counts = torch.cat((self.counts, self.counts.new_zeros((n_more, self.counts.shape[1]))))
+        is_said = torch.cat((self.is_said, self.is_said.new_zeros((n_more, self.is_said.shape[1]))))
+        self.counts, self.is_said = counts, is_said  # both, or none where memory runs out

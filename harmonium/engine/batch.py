@@ -202,11 +202,11 @@ class BatchBuilder:
     def _seat(self, request: Request) -> None:
         """Notes the settings of a request that got a lane, and swaps the last one's table for its own."""
         params, lane = request.params, request.lane
-        last = self._tables[lane]
+        self._seated[lane] = -1  # nobody, until all of it is noted
         table = None if request.cursor is None or self.masks_on_host else request.cursor.table
         if table is not None:
             self.arena.acquire(table)
-        if last is not None:
+        if (last := self._tables[lane]) is not None:
             self.arena.release(last)
         self._tables[lane] = table
         self._wishes.seat(request)
@@ -242,6 +242,7 @@ class BatchBuilder:
                 known.extend(row.request.tokens[row.start : row.start + row.n_tokens] or (FLYING,))
                 known.extend(row.drafts)
             ids = np.frombuffer(known, np.int64)
+            assert len(ids) == len(positions), "a row without its ids would shift those of all others"
         query_starts = np.zeros(len(rows) + 1, np.int32)
         query_starts[1:] = ends
         pages, offsets = positions // PAGE_SIZE, positions % PAGE_SIZE
@@ -372,9 +373,8 @@ def _masking(at: Mapping[str, Tensor], lanes: Tensor) -> Masking:
 
 
 def _draw(at: Mapping[str, Tensor]) -> Draw | None:
-    if "keys" not in at:
-        return None
-    return Draw(at["inverse_temperature"], at["scale"], at["keys"], at["places"], at["budgets"])
+    names = ("inverse_temperature", "scale", "keys", "places", "budgets")
+    return Draw(*(at[name] for name in names)) if "keys" in at else None
 
 
 def _token(row: Row) -> int:

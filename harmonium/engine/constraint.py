@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
@@ -138,6 +139,16 @@ def _unpacked(words: bytes, vocab_size: int) -> NDArray[np.bool_]:
     bits = np.unpackbits(~np.frombuffer(words, "<u4").view(np.uint8), bitorder="little")[:vocab_size].astype(np.bool_)
     bits.flags.writeable = False
     return bits
+
+
+def as_ids(values: Sequence[int], vocab_size: int) -> list[int]:
+    """Ids that somebody else says there are. Raises ValueError for what is no id of the vocabulary."""
+    ids: list[int] = []
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < vocab_size:
+            raise ValueError(f"{value!r} is no id of the vocabulary")
+        ids.append(int(value))
+    return ids
 
 
 def n_words(vocab_size: int) -> int:
@@ -301,7 +312,7 @@ class Cursor:
     def forced(self) -> Sequence[int]:
         """Ids that must follow, as a matcher or, with jumps, the table says; take each with `advance`."""
         if self.matcher is not None:
-            return self.matcher.forced()
+            return as_ids(self.matcher.forced(), self.table.vocab_size)
         only = self._only[self.state] if self._jumps else -1
         return (only,) if only >= 0 else ()
 

@@ -108,7 +108,7 @@ class Engine:
         )
         self._interrupts = Interrupts()
         self._runner = Runner(model, sampler, pages, self._interrupts, graphs=has_graphs)
-        self.speculation = None if drafter is None else Speculation(drafter, config.vocab_size)
+        self.speculation = None if drafter is None else Speculation(drafter, config.vocab_size, self._interrupts)
         self._launched: Launched | None = None
         self._requests: dict[int, Request] = {}
         self._outputs: list[StepOutput] = []  # for the next step to return
@@ -392,7 +392,7 @@ class Engine:
     ) -> None:
         """Takes a request out. is_faulty: what it computed may be wrong, and no other request may use it."""
         self.scheduler.remove(request, is_faulty=is_faulty)
-        if self.speculation is not None:
-            self.speculation.forget(request)
         del self._requests[request.id]
         self._outputs.append(StepOutput(request.id, ids, reason, error, max(0, request.n_cached), logprobs))
+        if self.speculation is not None:
+            self.speculation.forget(request)

@@ -10,13 +10,18 @@ the time of one more token in a step. Both are measured, and drafts end where th
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harmonium.engine.constraint import as_ids
+from harmonium.engine.interrupts import Interrupts
 from harmonium.engine.request import Request
+
+log = logging.getLogger(__name__)
 
 MOST = 7
 """Drafts of one request in a step."""
@@ -33,7 +38,8 @@ UNKNOWN_SHARE = 0.3
 
 
 class Drafter(Protocol):
-    """A source of guesses. What it raises switches speculation off for the requests that it was asked for."""
+    """A source of guesses. What it raises, and guesses that are no ids, switch speculation off for the requests that it
+    was asked for; where it raises when it is to forget one, for all. It may be interrupted while it guesses."""
 
     def propose(self, wanted: Sequence[tuple[Request, int]]) -> Sequence[Sequence[int]]:
         """For each request and number n: up to n ids, all in the vocabulary, that may follow its tokens."""
@@ -175,10 +181,15 @@ class Worth:
 
 
 class Speculation:
-    """Gives running requests their drafts, as many as earn something. n_drafted, n_stood: of all drafts so far."""
+    """Gives running requests their drafts, as many as earn something. n_drafted, n_stood: of all drafts so far.
 
-    def __init__(self, drafter: Drafter, vocab_size: int) -> None:
+    interrupts: allowed while the drafter guesses.
+    """
+
+    def __init__(self, drafter: Drafter, vocab_size: int, interrupts: Interrupts) -> None:
         self.drafter, self.costs, self.vocab_size = drafter, Costs(), vocab_size
+        self._interrupts = interrupts
+        self._is_dead = False
         self.n_drafted = self.n_stood = 0
         self._all = Record(6.0, 10.0)  # its pause is that with which a new request begins
         self._worth: dict[int, Worth] = {}  # by the number of requests, in powers of two
@@ -192,7 +203,7 @@ class Speculation:
         wanted = []
         for request in running:
             request.drafts = ()
-            if is_worth_it and can_speculate(request) and (n := self._length(request, least)):
+            if is_worth_it and not self._is_dead and can_speculate(request) and (n := self._length(request, least)):
                 wanted.append((request, n))
         if not wanted:
             return
@@ -204,9 +215,7 @@ class Speculation:
         found = self._propose(wanted)
         n_drafts = 0
         for request, ids in found:
-            if request.cursor is not None:
-                ids = ids[: len(request.cursor.ahead(ids))]
-            request.drafts = tuple(ids)
+            request.drafts = ids
             n_drafts += len(ids)
         if n_drafts and are_known:
             self.costs.observe_drafter(n_drafts, time.perf_counter() - started)
@@ -236,7 +245,12 @@ class Speculation:
     def forget(self, request: Request) -> None:
         """The request has ended."""
         self._records.pop(request.id, None)
-        self.drafter.forget(request.id)
+        try:
+            self.drafter.forget(request.id)
+        except Exception as error:  # noqa: BLE001 - no reason to end a request, and it is asked no more
+            if not self._is_dead:
+                log.warning("The drafter failed, and there are no more drafts: %s", type(error).__name__)
+            self._is_dead = True
 
     def _length(self, request: Request, least: float) -> int:
         """How many drafts earn more than they cost: those whose chance to stand, with all before, is `least`."""
@@ -253,17 +267,24 @@ class Speculation:
         record.wait -= 1
         return 1 if record.wait < 0 else 0
 
-    def _propose(self, wanted: list[tuple[Request, int]]) -> list[tuple[Request, Sequence[int]]]:
+    def _propose(self, wanted: list[tuple[Request, int]]) -> list[tuple[Request, tuple[int, ...]]]:
         """Requests and their drafts. Where the drafter fails, each is tried alone, and those that fail have no more."""
         try:
-            found = self.drafter.propose(wanted)
-            assert all(0 <= id_ < self.vocab_size for ids in found for id_ in ids), "a draft is no id of the model"
-            return [(request, list(ids[:n])) for (request, n), ids in zip(wanted, found, strict=True)]
+            with self._interrupts.allowed():
+                found = self.drafter.propose(wanted)
+            return [
+                (request, self._possible(request, ids[:n])) for (request, n), ids in zip(wanted, found, strict=True)
+            ]
         except Exception:  # noqa: BLE001 - a guess that cannot be made is no reason to end a request
             if len(wanted) > 1:
                 return [pair for one in wanted for pair in self._propose([one])]
             self._records[wanted[0][0].id] = None
             return []
+
+    def _possible(self, request: Request, ids: Sequence[int]) -> tuple[int, ...]:
+        """What a drafter gave, as far as the request's constraint allows it. Raises ValueError for what are no ids."""
+        known = as_ids(ids, self.vocab_size)
+        return tuple(known if request.cursor is None else known[: len(request.cursor.ahead(known))])
 
 
 def can_speculate(request: Request) -> bool:

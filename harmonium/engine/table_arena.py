@@ -10,6 +10,7 @@ not suffice they are replaced by larger ones, and `version` is counted up: a gra
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harmonium.engine.constraint import Table, n_words
+
+log = logging.getLogger(__name__)
 
 FREE = 0
 """The state in which everything is allowed."""
@@ -51,7 +54,7 @@ class Resident:
     """A table in the arena, its first state's number, and how many requests hold it."""
 
     table: Table
-    base: int = 0
+    base: int
     n_holders: int = 0
 
 
@@ -64,24 +67,40 @@ class TableArena:
         self.edges = torch.zeros((N_STATES, 2), dtype=torch.int64, device=device)
         self.masks = torch.zeros((N_MASKS, vocab_size), dtype=torch.bool, device=device)
         self._residents: dict[int, Resident] = {}
-        self._clear()
+        self._most_idle = IDLE_TABLES
+        self.n_states, self._n_edges = 0, 0
+        self._mask_rows: dict[bytes, int] = {}
+        everything = self._mask_row(np.full(n_words(vocab_size), 2**32 - 1, np.uint32))
+        self._add(np.array([[everything, FREE, -1, 0, 0, 0]]), np.zeros((1, 2), np.int64))
+        self._places = torch.arange(1, device=device)
 
     @property
     def is_crowded(self) -> bool:
         """More tables than are kept stand here for nobody."""
-        return sum(resident.n_holders == 0 for resident in self._residents.values()) > IDLE_TABLES
+        return sum(resident.n_holders == 0 for resident in self._residents.values()) > self._most_idle
 
     def tidy(self) -> None:
-        """Drops the tables that no request holds, where they are many. No step may be running that reads the arena."""
-        if self.is_crowded:
+        """Drops the tables that no request holds, where they are many. No step may be running that reads the arena.
+
+        Where that fails nothing has changed, and it is tried again when there are more.
+        """
+        if not self.is_crowded:
+            return
+        try:
             self._rebuild()
+            self._most_idle = IDLE_TABLES
+        except Exception as error:  # noqa: BLE001 - what is too much does no harm yet
+            self._most_idle += IDLE_TABLES
+            log.warning("Tables of ended requests stay on the device for now: %s", type(error).__name__)
 
     def acquire(self, table: Table) -> None:
-        """Brings the table to the device, or finds it there, and holds it until `release`."""
+        """Brings the table to the device, or finds it there, and holds it until `release`.
+
+        Where that fails, the table is not there.
+        """
         assert table.vocab_size == self.vocab_size, "a table of another vocabulary"
         if id(table) not in self._residents:
-            self._residents[id(table)] = Resident(table)
-            self._append(self._residents[id(table)])
+            self._residents[id(table)] = Resident(table, self._append(table))
         self._residents[id(table)].n_holders += 1
 
     def release(self, table: Table) -> None:
@@ -118,25 +137,24 @@ class TableArena:
         spent = spent + ((rows.exits >= 0) & (exits >= 0))
         return torch.where((exits >= 0) & (spent >= budgets), exits, after), spent
 
-    def _clear(self) -> None:
-        self.n_states, self._n_edges = 0, 0
-        self._mask_rows: dict[bytes, int] = {}
-        everything = self._mask_row(np.full(n_words(self.vocab_size), 2**32 - 1, np.uint32))
-        self._add(np.array([[everything, FREE, -1, 0, 0, 0]]), np.zeros((1, 2), np.int64))
-        self._places = torch.arange(1, device=self.device)
-
     def _rebuild(self) -> None:
-        """Drops the tables that no request holds, and packs the others anew."""
-        kept = {key: resident for key, resident in self._residents.items() if resident.n_holders}
-        self._residents = kept
+        """Drops the tables that no request holds, and packs the others anew: aside, and then where graphs read them."""
+        held = [resident for resident in self._residents.values() if resident.n_holders]
+        packed = TableArena(self.vocab_size, torch.device("cpu"))
+        kept = {id(one.table): Resident(one.table, packed._append(one.table), one.n_holders) for one in held}
+        counts = packed.n_states, packed._n_edges, len(packed._mask_rows)
+        theirs = zip((packed.states, packed.edges, packed.masks), counts, strict=True)
+        used = [rows[:n].to(self.device) for rows, n in theirs]
+        places = packed._places.to(self.device)
+        for rows, new in zip((self.states, self.edges, self.masks), used, strict=True):
+            rows[: len(new)] = new  # there were more before, so that it needs no memory
+        self.n_states, self._n_edges, self._mask_rows = packed.n_states, packed._n_edges, packed._mask_rows
+        self._places, self._residents = places, kept
         self.generation += 1
-        self._clear()
-        for resident in kept.values():
-            self._append(resident)
 
-    def _append(self, resident: Resident) -> None:
-        table, base, offset = resident.table, self.n_states, self._n_edges
-        resident.base = base
+    def _append(self, table: Table) -> int:
+        """Puts a table behind the others and returns its base; what fails leaves nothing that anybody reads."""
+        base, offset = self.n_states, self._n_edges
         nothing = self._mask_row(np.zeros(n_words(self.vocab_size), np.uint32))
         mask_rows = np.array([*(self._mask_row(row) for row in table.masks), nothing])
         first, stop = table.edge_starts[:-1].astype(np.int64), table.edge_starts[1:].astype(np.int64)
@@ -148,9 +166,10 @@ class TableArena:
         states[:, FIRST_EDGE] = np.where(has_edges, first + offset, 0)
         states[:, LAST_EDGE] = np.where(has_edges, stop - 1 + offset, 0)
         states[:, HAS_EDGES] = has_edges
+        places = torch.arange(max(len(self._places), int((stop - first).max(initial=1))), device=self.device)
         self._add(states, np.stack((table.edge_tokens, table.edge_nexts + base), axis=1).astype(np.int64))
-        width = max(len(self._places), int((stop - first).max(initial=1)))
-        self._places = torch.arange(width, device=self.device)
+        self._places = places
+        return base
 
     def _add(self, states: NDArray[np.int64], edges: NDArray[np.int64]) -> None:
         self.states = self._with(self.states, self.n_states, states)

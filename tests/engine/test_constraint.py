@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -147,6 +148,89 @@ def test_tables_come_and_go_in_the_arena() -> None:
     base = arena.base(held)
     after, _ = arena.step(arena.look(torch.tensor([base])), torch.tensor([0]), None, torch.tensor([END]))
     assert after.tolist() == [base + 1]
+
+
+@pytest.mark.parametrize("fails_at", range(1, 6))
+def test_a_table_that_finds_no_memory_is_brought_later(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    constraint = TableConstraint(table(500, [State(range(250), edges={250: 1}), State(range(200, 480), 0)]))
+    prompts, params = [[7, n] * 20 for n in range(3)], SamplingParams(seed=3, max_tokens=20)
+    expected = [one.ids for one in Engine(model, context=80).generate(prompts, params, [constraint] * 3)]
+    engine, calls, whole = Engine(model, context=80, masks_on_host=False), itertools.count(1), TableArena._with
+
+    def failing(arena: TableArena, *rest: object) -> object:
+        if next(calls) == fails_at:
+            raise torch.OutOfMemoryError("none is left")
+        return whole(arena, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TableArena, "_with", failing)
+    for _ in range(2):
+        answers = engine.generate(prompts, params, [constraint] * 3)
+        assert [one.ids for one in answers] == expected and not any(one.error for one in answers)
+
+
+@pytest.mark.parametrize("fails_at", [2, 4, 7])
+def test_a_rebuild_that_finds_no_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch, fails_at: int) -> None:
+    arena, whole, calls = TableArena(VOCAB, CPU), TableArena._with, itertools.count(1)
+    held = [table(VOCAB, [State({n}), State(TEXT)]) for n in range(3)]
+    for one in [*(table(VOCAB, [State({n})]) for n in range(2 * IDLE_TABLES)), *held]:
+        arena.acquire(one)
+        if one not in held:
+            arena.release(one)
+    bases, before = [arena.base(one) for one in held], [arena.states.clone(), arena.edges.clone(), arena.masks.clone()]
+
+    def failing(arena: TableArena, *rest: object) -> object:
+        if next(calls) == fails_at:
+            raise torch.OutOfMemoryError("none is left")
+        return whole(arena, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TableArena, "_with", failing)
+        arena.tidy()
+    assert next(calls) == fails_at + 1 and arena.generation == 0
+    assert [arena.base(one) for one in held] == bases
+    assert all(map(torch.equal, [arena.states, arena.edges, arena.masks], before))
+    while not arena.is_crowded:
+        one = table(VOCAB, [State({5})])
+        arena.acquire(one)
+        arena.release(one)
+    arena.tidy()
+    assert arena.generation == 1 and not arena.is_crowded
+    for one in held:
+        allowed = arena.mask(torch.zeros(1, VOCAB), arena.look(torch.tensor([arena.base(one)]))).isfinite()
+        assert set(allowed[0].nonzero().flatten().tolist()) == unpacked(one.masks[0].view(np.int32))
+
+
+@pytest.mark.parametrize("forced", [-1, 10**9, 2.5, True])
+def test_what_is_forced_and_no_id_ends_its_request_alone(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, forced: object
+) -> None:
+    matcher = Pairs(500, range(0, 400, 2), 50)
+    monkeypatch.setattr(matcher, "forced", lambda: [forced] if len(matcher.ids) == 2 else [])
+    engine, params = Engine(model, context=80), SamplingParams(seed=1, max_tokens=15)
+    expected = engine.generate([[7, 8, 9]], params)[0].ids
+    good, bad = engine.generate([[7, 8, 9], [1] * 14], params, [None, body(lambda: matcher, 500, [499])])
+    assert good.ids == expected and bad.finish_reason is FinishReason.ERROR
+    assert list(bad.ids) == matcher.ids and "no id of the vocabulary" in str(bad.error)
+
+
+def test_an_error_that_cannot_be_told_ends_its_request_alone(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Speechless(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    def accept(token: int) -> None:
+        raise Speechless
+
+    matcher = Pairs(500, range(0, 400, 2), 50)
+    monkeypatch.setattr(matcher, "accept", accept)
+    engine, params = Engine(model, context=80), SamplingParams(seed=1, max_tokens=15)
+    expected = engine.generate([[7, 8, 9]], params)[0].ids
+    good, bad = engine.generate([[7, 8, 9], [1] * 14], params, [None, body(lambda: matcher, 500, [499])])
+    assert good.ids == expected and "Speechless" in str(bad.error)
 
 
 @pytest.fixture(params=[True, False], ids=["masks on the host", "masks on the device"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +19,7 @@ from harmonium.chat.loading import load
 from harmonium.engine.constraint import Cursor, Place, TableConstraint
 from harmonium.engine.draft_model import ModelDrafter
 from harmonium.engine.engine import Engine
+from harmonium.engine.interrupts import Interrupts
 from harmonium.engine.request import FinishReason, Request, SamplingParams
 from harmonium.engine.speculative import MOST, Costs, NgramDrafter, Speculation, Worth
 from harmonium.errors import BadRequest
@@ -231,6 +235,56 @@ def test_a_drafter_that_fails_is_asked_no_more(model: Transformer) -> None:
     assert engine.speculation is not None and not engine.speculation._records
 
 
+@pytest.mark.parametrize("junk", [[3.0], [True], [np.float32(3)], [10**30], [None], "ab", None, {1: 2}, iter([1])])
+def test_guesses_that_are_no_ids_end_nothing(model: Transformer, junk: object) -> None:
+    constraint = TableConstraint(table(500, [State(text=range(400))]))
+    prompts, params = [prompt(n) for n in (10, 11)], SamplingParams(seed=2, max_tokens=12)
+    expected = [one.ids for one in Engine(model, context=64).generate(prompts, params, [None, constraint])]
+    drafter = Dead()
+    drafter.propose = lambda wanted: [junk] * len(wanted)  # type: ignore[assignment,method-assign,return-value]
+    engine = eager(Engine(model, context=64, drafter=drafter))
+    assert [one.ids for one in engine.generate(prompts, params, [None, constraint])] == expected
+    assert engine.speculation is not None and not engine.speculation.n_drafted
+
+
+def test_a_drafter_that_cannot_forget_is_done_with(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, params = [prompt(n) for n in range(10, 13)], SamplingParams(seed=2, max_tokens=20)
+    expected = [one.ids for one in Engine(model, context=64, n_rows=1).generate(prompts, params)]
+    drafter = NgramDrafter()
+
+    def failing(request_id: int) -> None:
+        raise RuntimeError("it is gone")
+
+    monkeypatch.setattr(drafter, "forget", failing)
+    engine = eager(Engine(model, context=64, n_rows=1, drafter=drafter))
+    assert [one.ids for one in engine.generate(prompts, params)] == expected
+    assert set(drafter._seen) <= {0}, "it is asked no more"
+
+
+def test_a_drafter_that_hangs_can_be_interrupted(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafter, guess, n_calls = NgramDrafter(), NgramDrafter.propose, itertools.count()
+    request, params = prompt(12), SamplingParams(seed=2, max_tokens=20)
+    expected = Engine(model, context=64).generate([request], params)[0].ids
+
+    def hanging(wanted: Sequence[tuple[Request, int]]) -> list[list[int]]:
+        if next(n_calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("it went on")
+        return guess(drafter, wanted)
+
+    monkeypatch.setattr(drafter, "propose", hanging)
+    engine, n_interrupts, got = eager(Engine(model, context=64, drafter=drafter)), 0, list[int]()
+    engine.add(request, params)
+    while engine.has_work:
+        try:
+            for output in engine.step():
+                got += output.ids
+        except KeyboardInterrupt:
+            n_interrupts += 1
+            audit(engine.cache)
+    assert n_interrupts == 1 and tuple(got) == expected
+
+
 def test_a_step_that_fails_with_drafts_is_run_without(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, params = [prompt(n) for n in range(10, 14)], SamplingParams(seed=2, max_tokens=20)
     expected = [one.ids for one in Engine(model, context=64).generate(prompts, params)]
@@ -306,7 +360,7 @@ def test_drafts_that_bring_less_than_they_took_are_left_out() -> None:
 
 def served(stands: Callable[[int], bool], n: int = 600) -> list[int]:
     """Lengths of the drafts of steps, where draft number i of a request stands if `stands` says so."""
-    speculation = Speculation(NgramDrafter(), 500)
+    speculation = Speculation(NgramDrafter(), 500, Interrupts())
     speculation._worth_of = lambda n_rows: Worth()  # type: ignore[method-assign]
     line(speculation.costs, base=3.0, per_token=1.0)
     request = Request(0, [1, 2] * 10, SamplingParams(), 0, 10**6)
