@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
 import time
 from collections.abc import Callable
@@ -33,6 +34,12 @@ from harmonium.server.store_tables import LONGEST_ID, VERSION, metadata, store
 
 N_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 30_000
+N_TRIES, LONGEST_WAIT_S = 6, 0.05
+"""Of a transaction that others stood in the way of, and how long it waits before it is tried again, at most, each time
+for twice as long.
+"""
+IN_THE_WAY = ("40001", "40P01")
+"""PostgreSQL's codes of what may succeed when it is repeated: a failed serialization, and a deadlock."""
 TABLES_LOCK = 0x4841524D
 """Of PostgreSQL's advisory locks, the one that is held while tables are made."""
 _ID = re.compile(rf"[A-Za-z0-9_.:-]{{1,{LONGEST_ID}}}", re.ASCII)
@@ -86,21 +93,27 @@ class Database:
         await self.run(lambda connection: connection.execute(update(store).values(checked_at=time.time())))
 
     async def run(self, action: Callable[[Connection], Found]) -> Found:
-        """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing.
+        """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing. Where other
+        transactions stand in its way it is done again, so it does nothing but use its connection.
 
         Raises CannotWrite where the database cannot be reached, or its disk is full.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, action)
 
-    def _transact(self, action: Callable[[Connection], Found]) -> Found:
+    def _transact(self, action: Callable[[Connection], Found], n_tried: int = 1) -> Found:
         try:
             with self._engine.begin() as connection:
                 return action(connection)
         except (DataError, IntegrityError, ProgrammingError):
             raise  # a bug of ours
         except DBAPIError as error:
-            log.error("The store fails: %s", error.orig)
-            raise CannotWrite("The server's store cannot be used now; nothing was stored. Its log says why.") from error
+            if n_tried == N_TRIES or getattr(error.orig, "sqlstate", None) not in IN_THE_WAY:
+                log.error("The store fails: %s", error.orig)
+                raise CannotWrite(
+                    "The server's store cannot be used now; nothing was stored. Its log says why."
+                ) from error
+        time.sleep(random.uniform(0, LONGEST_WAIT_S * 2**n_tried))
+        return self._transact(action, n_tried + 1)
 
     def close(self) -> None:
         """Waits for what is being written."""

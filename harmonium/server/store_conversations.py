@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from harmonium.errors import NotFound
 from harmonium.server.store import Database, is_id
-from harmonium.server.store_responses import Item, add_items
+from harmonium.server.store_responses import Item, add_items, lock_conversation
 from harmonium.server.store_tables import conversations, items
 
 
@@ -78,7 +78,7 @@ class ConversationStore:
         """Whether the conversation was there to add items to."""
 
         def add_it(connection: Connection) -> bool:
-            if _get(connection, owner, conversation_id) is None:
+            if not lock_conversation(connection, owner, conversation_id):
                 return False
             add_items(connection, owner, added, conversation_id=conversation_id)
             return True

@@ -7,15 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, delete, insert, literal, select, update
+from sqlalchemy import Column, Connection, Row, delete, exists, insert, literal, select, update
 
 from harmonium.server.exact_messages import Said
 from harmonium.server.store import Database, is_id
-from harmonium.server.store_tables import items, responses
+from harmonium.server.store_tables import conversations, items, responses
 
 DEFAULT_TTL_S = 30 * 86400.0
 STALE_S = 60.0
 """A response in progress of which nothing was heard for so long is nobody's any more."""
+RENEWED_BY_S = 3600.0
+"""How much longer than it has to a response is kept when its time is renewed, so that not every turn of a long
+conversation writes all the earlier ones.
+"""
 N_EXPIRED_AT_ONCE = 500
 N_ASKED_AT_ONCE = 5000
 """Ids in one statement; databases take some tens of thousands of values."""
@@ -145,9 +149,7 @@ class ResponseStore:
         )
         _add_both(connection, owner, response)
         if body["previous_response_id"] is not None:
-            links = _links(owner, body["previous_response_id"])
-            ancestors = responses.c.id.in_(select(links.c.id))
-            connection.execute(update(responses).where(ancestors).values(expires_at=now + self._ttl_s))
+            _keep_until(connection, _links(owner, body["previous_response_id"]), now + self._ttl_s)
 
     def _finish(self, connection: Connection, owner: str, response: StoredResponse) -> bool:
         body = response.body
@@ -203,8 +205,28 @@ def _running(owner: str, response_id: str) -> Any:
     return (responses.c.id == response_id) & (responses.c.owner == owner) & responses.c.status.in_(RUNNING)
 
 
+def _keep_until(connection: Connection, links: Any, until: float) -> None:
+    """Keeps responses at least so long. Their rows are locked in one order, for several turns may continue the same."""
+    short = responses.c.id.in_(select(links.c.id)) & (responses.c.expires_at < until)
+    locked = select(responses.c.id).where(short).order_by(responses.c.id).with_for_update()
+    if connection.execute(locked).all():
+        connection.execute(update(responses).where(short).values(expires_at=until + RENEWED_BY_S))
+
+
+def lock_conversation(connection: Connection, owner: str, conversation_id: str) -> bool:
+    """Whether it is there. Until the transaction's end nobody else adds to it or deletes it, so that what is added
+    stands together.
+    """
+    own = (conversations.c.id == conversation_id) & (conversations.c.owner == owner)
+    return connection.execute(select(conversations.c.id).where(own).with_for_update()).one_or_none() is not None
+
+
 def _add_both(connection: Connection, owner: str, response: StoredResponse) -> None:
-    places = {"response_id": response.body["id"], "conversation_id": response.conversation_id}
+    """In its conversation, too, unless that was deleted meanwhile."""
+    conversation_id = response.conversation_id
+    if conversation_id is not None and not lock_conversation(connection, owner, conversation_id):
+        conversation_id = None
+    places = {"response_id": response.body["id"], "conversation_id": conversation_id}
     add_items(connection, owner, response.input, **places)
     add_items(connection, owner, response.output, **places, is_output=True)
 
@@ -276,7 +298,8 @@ def _expire(connection: Connection) -> int:
 def _let_go(connection: Connection, response_ids: Sequence[str]) -> None:
     """Deletes the items of responses, but for those that are a conversation's."""
     theirs = items.c.response_id.in_(response_ids)
-    connection.execute(delete(items).where(theirs, items.c.conversation_id.is_(None)))
+    is_in_one = exists().where(conversations.c.id == items.c.conversation_id)
+    connection.execute(delete(items).where(theirs, ~is_in_one))
     connection.execute(update(items).where(theirs).values(response_id=None))
 
 

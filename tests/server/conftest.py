@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -23,6 +24,8 @@ from harmonium.server.app import create_app
 from harmonium.server.run import WebServer, listen
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
+from harmonium.server.store import Database, open_database
+from harmonium.server.store_tables import metadata
 from tests.server.postgres import cluster
 
 
@@ -109,3 +112,18 @@ def start(weights: Loaded, everywhere: dict[str, Any]) -> Start:
         return running(Settings(**everywhere | settings), llm or LLM(weights))
 
     return begin
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Of a store: a file, and the URL of a PostgreSQL."""
+    return tmp_path / "store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def database(place: Any) -> Iterator[Database]:
+    """Empty tables there."""
+    opened = open_database(place)
+    yield opened
+    asyncio.run(opened.run(metadata.drop_all))
+    opened.close()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,30 +26,7 @@ from harmonium.server.store_conversations import ConversationStore, page
 from harmonium.server.store_responses import STALE_S, Item, ResponseStore, StoredResponse
 from harmonium.server.store_tables import VERSION, items, metadata, responses
 from harmonium.server.store_tables import store as versions
-
-OWNER, OTHER = "me", "you"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return tmp_path / "store.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-
-
-@pytest.fixture
-def database(place: Any) -> Iterator[Database]:
-    opened = open_database(place)
-    yield opened
-    asyncio.run(opened.run(metadata.drop_all))
-    opened.close()
-
-
-def response(id_: str, previous: str | None = None, status: str = "completed", said: str = "hi") -> StoredResponse:
-    body = {"id": id_, "previous_response_id": previous, "status": status, "created_at": 1.0, "said": said}
-    return StoredResponse(body, (item(f"{id_}-in"),), (item(f"{id_}-out"),))
-
-
-def item(id_: str, **fields: Any) -> Item:
-    return Item({"id": id_, "type": "message", **fields})
+from tests.server.stored import OTHER, OWNER, item, response
 
 
 def test_a_response_is_read_as_it_was_written_by_its_owner(database: Database) -> None:
@@ -161,7 +138,8 @@ def test_what_expires_is_gone_unless_something_later_needs_it(
         await long.add(OWNER, response("resp_1"))
         for number in range(2, 9):
             await short.add(OWNER, response(f"resp_{number}"))
-        await short.add(OWNER, StoredResponse(response("in_conv").body, (), (item("kept"),), "conv_1"))
+        conversation = await ConversationStore(database).create(OWNER, {}, [])
+        await short.add(OWNER, StoredResponse(response("in_conv").body, (), (item("kept"),), conversation["id"]))
         assert await long.get(OWNER, "resp_2") is None
         assert await long.expire() == 8 and await long.expire() == 0
         assert await long.get(OWNER, "resp_1") is not None
