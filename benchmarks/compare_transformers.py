@@ -36,17 +36,19 @@ def theirs(made: Any, device: torch.device) -> Generate:
 
 
 def main() -> int:
-    if importlib.util.find_spec("transformers") is None:
-        print("transformers is not installed, so there is nothing to compare with: pip install 'harmonium[finetune]'.")
-        return 1
-    from benchmarks.transformers_peer import peer
-
     parser = argparse.ArgumentParser(description="Harmonium and transformers on the same weights.")
     parser.add_argument("--dummy", choices=sorted(CONFIGS), default="20b", help="random weights of this size")
     parser.add_argument("--at-once", default="1,16", help="answers at once, with commas")
     parser.add_argument("--device", help="cpu or cuda:N; by default a GPU if there is one")
     parser.add_argument("--ids", type=int, default=peers.N_ANSWER, help="ids of an answer")
     given = parser.parse_args()
+    if given.ids < 2:
+        parser.error("a rate is of the ids after the first: give --ids 2 or more")
+    if importlib.util.find_spec("transformers") is None:
+        print("transformers is not installed, so there is nothing to compare with: pip install 'harmonium[finetune]'.")
+        return 1
+    from benchmarks.transformers_peer import peer
+
     model = loading.load_dummy(given.dummy, None, given.device, None).transformer
     other, engine, vocab_size = peer(model), engine_for(model), model.config.vocab_size
     found: dict[str, dict[int, tuple[float, float]]] = {"harmonium": {}, "transformers": {}}

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,43 @@ from harmonium.model.dummy import CONFIGS, Dummy
 ENGINES = ("harmonium", "vllm")
 
 
-def harmonium(folder: str) -> tuple[Generate, int]:
-    """What answers, and the vocabulary's size."""
+Start = Callable[[str], tuple[Generate, int]]
+"""A checkpoint's folder to what answers, and the vocabulary's size; everything is imported."""
+
+
+def harmonium() -> Start:
     from harmonium.chat import loading
     from harmonium.cli.gpu_bench import engine_for
 
-    model = loading.load(Path(folder)).transformer
-    return peers.ours(engine_for(model)), model.config.vocab_size
+    def start(folder: str) -> tuple[Generate, int]:
+        model = loading.load(Path(folder)).transformer
+        return peers.ours(engine_for(model)), model.config.vocab_size
+
+    return start
 
 
-def vllm(folder: str) -> tuple[Generate, int]:
+def vllm() -> Start:
     from vllm import LLM, SamplingParams
 
-    size = json.loads((Path(folder) / "config.json").read_text())["vocab_size"]
-    engine: Any = LLM(folder, skip_tokenizer_init=True, max_model_len=4096, max_num_seqs=256)
+    def start(folder: str) -> tuple[Generate, int]:
+        size = json.loads((Path(folder) / "config.json").read_text())["vocab_size"]
+        engine: Any = LLM(folder, skip_tokenizer_init=True, max_model_len=4096, max_num_seqs=256)
 
-    def generate(prompts: Prompts, n_ids: int) -> None:
-        params = SamplingParams(temperature=1.0, max_tokens=n_ids, ignore_eos=True, detokenize=False)
-        found = engine.generate([{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False)
-        assert all(len(one.outputs[0].token_ids) == n_ids for one in found), "an answer ended early"
+        def generate(prompts: Prompts, n_ids: int) -> None:
+            params = SamplingParams(temperature=1.0, max_tokens=n_ids, ignore_eos=True, detokenize=False)
+            found = engine.generate([{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False)
+            assert all(len(one.outputs[0].token_ids) == n_ids for one in found), "an answer ended early"
 
-    return generate, size
+        return generate, size
+
+    return start
 
 
 def measure(engine: str, folder: str, counts: list[int]) -> dict[str, Any]:
-    """In a process of its own: seconds until it can answer, and both rates by answers at once."""
+    """In a process of its own: seconds until it can answer, from its imports on, and both rates by answers at once."""
+    start = harmonium() if engine == "harmonium" else vllm()
     started = time.perf_counter()
-    generate, vocab_size = (harmonium if engine == "harmonium" else vllm)(folder)
+    generate, vocab_size = start(folder)
     generate([[1] * 16], 1)
     ready = time.perf_counter() - started
     return {"ready_s": ready, "rates": {n: peers.rates(generate, n, vocab_size) for n in counts}}
@@ -73,6 +84,8 @@ def main() -> int:
     parser.add_argument("--at-once", default="1,16,64,256", help="answers at once, with commas")
     parser.add_argument("--engine", choices=ENGINES, help="only this one, in this process")
     given = parser.parse_args()
+    if given.engine and given.model is None:
+        parser.error("--engine loads a checkpoint: give its folder, with --model")
     if given.engine:
         print(json.dumps(measure(given.engine, given.model, list(map(int, given.at_once.split(","))))))
         return 0

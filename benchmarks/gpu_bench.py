@@ -27,6 +27,9 @@ def main() -> int:
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--dummy", choices=sorted(CONFIGS), help="random weights of this size")
     model.add_argument("--model", help="a checkpoint's name or folder")
+    parser.add_argument("--layers", type=int, help="only so many layers of --dummy")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of what is not packed")
+    parser.add_argument("--context", type=int, help="most tokens of prompt and answer together")
     parser.add_argument("--only", default="", help=f"sections, with commas: {','.join(gpu_bench.NAMES)}")
     parser.add_argument("--memory", help="hold the process to so much of the device's memory, as in 16GB")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; by default a GPU if there is one")
@@ -45,16 +48,19 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     device = loading.device_of(given.device)
     if given.memory and device.type == "cpu":
         raise BadRequest("--memory holds a process to a part of a GPU's memory; leave it out on a CPU.")
-    if given.memory:
-        hardware.limit_memory(sizes.parsed(given.memory), str(device))
+    limit = sizes.parsed(given.memory) if given.memory else None
+    if limit is not None:
+        hardware.limit_memory(limit, str(device))
 
     def load() -> loading.Loaded:
         if given.dummy:
-            return loading.load_dummy(given.dummy, None, device, None)
-        return loading.load(given.model, device)
+            return loading.load_dummy(given.dummy, given.layers, device, given.dtype)
+        return loading.load(given.model, device, given.dtype)
 
-    only = [name for name in given.only.split(",") if name]
-    return gpu_bench.run(given.dummy or given.model, load, device, only=only)
+    wanted = gpu_bench.Wanted(
+        given.dummy or given.model, given.layers if given.dummy else None, given.dtype, given.context, limit
+    )
+    return gpu_bench.run(wanted, load, device, only=gpu_bench.named(given.only))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import torch
 import triton
 from torch import Tensor
 
+from benchmarks.device import needs_gpu
 from benchmarks.gpu_checks import (
     RESULTS,
     STARTED,
@@ -33,6 +34,7 @@ from benchmarks.gpu_checks import (
 )
 from benchmarks.gpu_experts import expert_tiles
 from benchmarks.gpu_numerics import numerics
+from harmonium.cli.gpu_bench.wanted import origin
 from harmonium.kernels.triton.tiles import Tiles
 from harmonium.model.dummy import CONFIGS, Dummy
 from harmonium.model.transformer import Transformer
@@ -231,8 +233,10 @@ def set_tiles(variant: dict[str, int]) -> None:
 
 
 def main() -> None:
+    needs_gpu()
     folder = Path(os.environ.get("OUT", "."))
     torch.manual_seed(0)
+    RESULTS.update(origin())
     print(torch.cuda.get_device_name(), "torch", torch.__version__, "triton", triton.__version__)
     rate = bandwidth()
     RESULTS["device"], RESULTS["copy_tb_s"] = torch.cuda.get_device_name(), rate / 1e12

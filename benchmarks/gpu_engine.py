@@ -26,8 +26,10 @@ import numpy as np
 import torch
 
 from benchmarks import gpu_equality
+from benchmarks.device import needs_gpu
 from harmonium.chat import loading
 from harmonium.chat.restraint import Compiler, Restraint, Rules
+from harmonium.cli.gpu_bench.wanted import named
 from harmonium.engine import noise
 from harmonium.engine.constraint import UNLIMITED, TableConstraint
 from harmonium.engine.engine import Engine
@@ -163,9 +165,10 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="20b", choices=sorted(CONFIGS))
     parser.add_argument("--only", default="", help=f"sections, with commas: {','.join(SECTIONS)}")
     given = parser.parse_args()
-    only = given.only.split(",") if given.only else SECTIONS
+    only = named(given.only) or SECTIONS
     if unknown := set(only) - set(SECTIONS):
         parser.error(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    needs_gpu()
     folder, config = Path(os.environ.get("OUT", ".")), CONFIGS[given.size]
     vocabulary = loading.load("nano", "cpu").vocabulary
     compiler = Compiler(vocabulary, config.vocab_size)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from benchmarks.device import needs_gpu
 from harmonium import kernels
 from harmonium.kernels.reference import ExpertWeights
 from harmonium.model import checkpoint, dummy, hub, layout, streaming
@@ -83,6 +84,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try it")
     given = parser.parse_args()
     device, config = torch.device(given.device), dummy.parse(given.dummy)
+    if device.type == "cuda":
+        needs_gpu()
     with tempfile.TemporaryDirectory(prefix="harmonium-load-") as scratch:
         folder, tokenizer = Path(scratch) / given.dummy, hub.resolve("nano") / "tokenizer.json"
         checkpoint.save(folder, config, Dummy(config, device=device).tensors(), files=[tokenizer])

@@ -21,6 +21,7 @@ import torch
 import triton
 from torch import Tensor
 
+from benchmarks.device import needs_gpu
 from benchmarks.gpu_checks import relative
 from harmonium.kernels.triton import experts, hopper
 from harmonium.kernels.triton.packed import Packed
@@ -144,6 +145,7 @@ def measured(calls: list[Call], repeat: int, meter: Meter) -> dict[str, Any]:
 
 
 def main() -> None:
+    needs_gpu()
     products, meter = new_products(), Meter()
     a, b = (torch.randn(shape, device="cuda").bfloat16() for shape in ((TOKENS, SIZE), (SIZE, 2 * SIZE)))
     ways: dict[str, list[Call]] = {

@@ -99,15 +99,17 @@ def on_gpu(model: ModelOptions, only: str | None, memory: str | None, show: Call
     from harmonium.engine import sizes
 
     device, name = loading.device_of(model.device), model.dummy or model.model or ""
-    if memory is not None:
-        hardware.limit_memory(sizes.parsed(memory), str(device))
+    limit = None if memory is None else sizes.parsed(memory)
+    wanted = gpu_bench.Wanted(name, model.layers if model.dummy else None, model.dtype, model.context, limit)
+    if limit is not None:
+        hardware.limit_memory(limit, str(device))
 
     def load() -> loading.Loaded:
         if model.dummy:
             return loading.load_dummy(model.dummy, model.layers, device, model.dtype)
         return loading.load(name, device, model.dtype)
 
-    return gpu_bench.run(name, load, device, only=(only or "").split(",") if only else (), show=show)
+    return gpu_bench.run(wanted, load, device, only=gpu_bench.named(only or ""), show=show)
 
 
 def decoding(llm: LLM) -> Figure:

@@ -17,12 +17,14 @@ import torch
 from docs import figures
 from harmonium.chat import loading
 from harmonium.cli import gpu_bench
-from harmonium.cli.gpu_bench import sections, speeds
+from harmonium.cli.gpu_bench import ready, sections, speeds
 from harmonium.cli.gpu_bench.load import Load
 from harmonium.cli.gpu_bench.sections import SECTIONS, Bench, Figure, Left
 from harmonium.cli.gpu_bench.speeds import Speeds
+from harmonium.cli.gpu_bench.wanted import Wanted
 from harmonium.engine.engine import Engine
 from harmonium.errors import BadRequest
+from harmonium.model import checkpoint
 from harmonium.model.config import GPT_OSS_20B, GPT_OSS_120B, TINY
 from harmonium.model.dummy import Dummy
 
@@ -41,6 +43,8 @@ def test_a_step_reads_what_it_multiplies_by() -> None:
     cached = 2 * 2 * TINY.n_kv_heads * TINY.head_dim * TINY.n_layers // 2  # a token's in either kind of layers
     assert speeds.step_bytes(TINY, 1000, 200) - weights == pytest.approx(1000 * cached * (200 + TINY.window))
     assert embedding.nbytes > 0
+    packed = sum(tensor.nbytes for name, tensor in tensors.items() if name.endswith(("_blocks", "_scales")))
+    assert speeds.step_bytes(TINY, 1000, 0, "float32") == pytest.approx(2 * weights - packed)
 
 
 def test_floors_of_the_published_models() -> None:
@@ -110,17 +114,56 @@ def test_a_section_that_fails_leaves_the_others_theirs(bench: Bench, monkeypatch
 
 def test_sections_are_chosen_by_name() -> None:
     with pytest.raises(BadRequest, match="no section 'c17'; choose from ready, batch1, c16"):
-        gpu_bench.run("tiny", lambda: pytest.fail("loaded"), CPU, only=["c17"])
+        gpu_bench.run(Wanted("tiny"), lambda: pytest.fail("loaded"), CPU, only=["c17"])
+    assert gpu_bench.named(" first, batch1,") == ["first", "batch1"] and gpu_bench.named("") == []
+
+
+def test_a_start_is_that_of_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def start(folder: Path, device: torch.device, environment: dict[str, str], wanted: Wanted) -> tuple[Any, None]:
+        seen.append((checkpoint.open(folder).config.n_layers, wanted))
+        return {"imported": 0.1, "loaded": 0.2, "first id": 0.3}, None
+
+    monkeypatch.setattr(ready, "start", start)
+    wanted = Wanted("tiny", layers=2, dtype="float32", context=64, memory=2**30)
+    line = gpu_bench.run(wanted, lambda: pytest.fail("loaded"), CPU, only=["ready"], show=lambda text: None)
+    assert seen == [(2, wanted)] * 2
+    asked = {"model": "tiny, 2 layers", "dtype": "float32", "context": 64, "memory_bytes": 2**30}
+    assert asked.items() <= line.items() and line["ready_warm_s"] == 0.3
+
+
+def test_a_folder_that_takes_no_details_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OUT", str(tmp_path / "file"))
+    report = gpu_bench.Report({"model": "tiny"}, lambda text: None)
+    for _ in range(2):
+        report.take("first", iter([Figure("first_token_ms", "first token", 1.0, "ms")]))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "OUT does not take them" in said
+    assert report.line["first_token_ms"] == 1 and "failed" not in report.line
+
+
+def test_answers_that_were_never_at_once_give_no_rate(bench: Bench) -> None:
+    slow = Engine(bench.model, n_rows=16, context=64, token_budget=32)
+    made = Bench(Load(slow, bench.load.constraint, ()), bench.model, bench.speeds, CPU, n_prompt=24, n_answer=6)
+    [left] = sections.decode(made, 16)
+    assert isinstance(left, Left) and "never 16 were at once" in left.reason
 
 
 def test_it_needs_none_of_the_terminals_libraries(tmp_path: Path) -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); from benchmarks.gpu_bench import main; main()"
-    command = [sys.executable, "-c", code, "--dummy", "tiny", "--device", "cpu", "--only", "memory"]
+    command = [sys.executable, "-c", code, "--dummy", "tiny", "--device", "cpu", "--only", " memory,"]
+    command += ["--layers", "1", "--dtype", "float32", "--context", "64"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OUT": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout.splitlines()[-1])
-    assert line["model"] == "tiny" and line["read_tb_s"] > 0 and line["load_s"] > 0
-    details = json.loads((tmp_path / "gpu_bench_tiny.json").read_text())
+    assert line["model"] == "tiny, 1 layer" and line["read_tb_s"] > 0 and line["load_s"] > 0
+    assert line["dtype"] == "float32" and line["context"] == 64 and "--dummy tiny" in line["command"]
+    details = json.loads((tmp_path / "gpu_bench_tiny_1_layer.json").read_text())
+    assert details["where"]["command"] == line["command"]
     assert [figure["key"] for figure in details["figures"]] == ["load_s"]
 
 

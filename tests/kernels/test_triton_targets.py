@@ -1,4 +1,4 @@
-"""The largest kernels, compiled for every kind of GPU in the presets, without having one: do they fit its processors?
+"""All kernels, compiled for every kind of GPU in the presets, without having one: do they fit its processors?
 
 Shared memory of a block: NVIDIA, CUDA C++ Programming Guide, technical specifications per compute capability.
 """
@@ -24,34 +24,57 @@ import json, sys
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from harmonium.kernels.triton import attention, experts, sampling, skinny
+from harmonium.kernels.triton import attention, experts, linear, packed, rows, sampling, skinny
 from harmonium.kernels.triton.tiles import Tiles
 
 target, found, codes = GPUTarget("cuda", int(sys.argv[1]), 32), {}, []
 NAMES = {
-    "*i32": "order_ptr tiles_ptr words_ptr scales_ptr arrived_ptr table_ptr starts_ptr lengths_ptr keys_ptr",
+    "*i32": "order_ptr tiles_ptr words_ptr scales_ptr arrived_ptr projected_ptr table_ptr starts_ptr "
+            "lengths_ptr keys_ptr",
     "*i64": "indices_ptr slots_ptr lanes_ptr places_ptr budgets_ptr states_ptr edges_ptr lane_places_ptr last_ids_ptr "
-            "best_ids_ptr",
+            "best_ids_ptr rows_ptr",
+    "*u8": "blocks_ptr",
     "*fp32": "shares_ptr parts_ptr tops_ptr cos_ptr sin_ptr logits_ptr inverse_ptr best_ptr",
     "*i1": "masks_ptr",
-    "fp32": "unit scale",
+    "fp32": "unit scale eps",
 }
 KINDS = {name: kind for kind, names in NAMES.items() for name in names.split()}
 
 
-def shared(name, kernel, constants, out=None, floats="*bf16", **options):
+def shared(name, kernel, constants, out=None, floats="*bf16", places="*i64", **options):
     out = out or floats
     constants = {a: constants.get(a, 0) for a in kernel.arg_names if a.isupper()}
     kinds = {a: KINDS.get(a) or (floats if a.endswith("_ptr") else "i32") for a in kernel.arg_names}
-    kinds |= {a: out for a in kinds if a == "out_ptr"}
+    kinds |= {a: out for a in kinds if a == "out_ptr"} | {a: places for a in kinds if a == "places_ptr"}
     signature = kinds | dict.fromkeys(constants, "constexpr")
     found[name] = compile(ASTSource(kernel, signature, constants), target=target, options=options).metadata.shared
 
 
-for pairs, tile in Tiles.gate_up.items():
-    width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=tile.rows, STEPS=tile.steps,
-                 DIRECT=not pairs, PTX=True, PDL=target.arch >= 90)
-    shared(f"gate_up {pairs}", experts.gate_up, width, num_warps=tile.warps, num_stages=tile.stages)
+overlapped = dict(PDL=target.arch >= 90)
+for kernel, tiles in ((experts.gate_up, Tiles.gate_up), (experts.down, Tiles.down)):
+    for pairs, tile in tiles.items():
+        width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=tile.rows, STEPS=tile.steps,
+                     SPLITS=tile.splits, DIRECT=not pairs, PTX=True, **overlapped)
+        shared(f"{kernel.fn.__name__} {pairs}", kernel, width, num_warps=tile.warps, num_stages=tile.stages)
+shared("group", experts.group, dict(N=128, BLOCK=4096, **overlapped), places="*i32", num_warps=8)
+shared("sum_add", experts.sum_add, dict(K=4, WIDTH=2880, BLOCK=Tiles.sum_columns, **overlapped), places="*i32")
+for back in (False, True):
+    for paired in (False, True):
+        shared(f"reorder {paired} {back}", packed.reorder, dict(PAIRED=paired, BACK=back))
+wide = dict(HIDDEN=2880, BLOCK=4096)
+heads = dict(HEADS=64, KV_HEADS=8, HEAD_DIM=64, PAGE_SIZE=16)
+routing = dict(EXPERTS=128, K=4, EXPERTS_BLOCK=128)
+shared("norm_qkv", linear.norm_qkv, wide | heads | dict(PAIRS=Tiles.qkv_pairs), num_warps=Tiles.qkv_warps)
+for n in (Tiles.route_rows, Tiles.many_route_rows):
+    shared(f"norm_route {n}", linear.norm_route, wide | routing | dict(ROWS=n), num_warps=Tiles.route_warps)
+constants = dict(WIDTH=4096, WIDTH_BLOCK=4096, ROWS=Tiles.project_rows, ROUTED=Tiles.route_rows)
+shared("project_route", linear.project_route, wide | routing | constants, num_warps=Tiles.project_warps)
+constants = dict(ROWS=Tiles.head_rows, TILES=Tiles.head_tiles)
+shared("norm_head", linear.norm_head, wide | constants, num_warps=Tiles.head_warps)
+shared("rotate_store", rows.rotate_store, heads | dict(HEADS_BLOCK=64, KV_BLOCK=8))
+shared("choose_rows", rows.choose_rows, dict(EXPERTS=128, BLOCK=128, K=4), num_warps=1)
+for picked in (False, True):
+    shared(f"norm_rows {picked}", rows.norm_rows, dict(WIDTH=2880, BLOCK=4096, PICK=picked))
 for name, kernel in (("gate_up", experts.gate_up), ("down", experts.down)):
     for pairs in (0, Tiles.exact_columns):
         width = dict(K=4, WIDTH=2880, OUT=2880, N=pairs or Tiles.one_columns, TILES=Tiles.exact.rows,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +27,7 @@ from harmonium.cli.gpu_bench import ready, speeds
 from harmonium.cli.gpu_bench.load import Load
 from harmonium.cli.gpu_bench.sections import N_ANSWER, N_PROMPT, SECTIONS, Bench, Figure, Left
 from harmonium.cli.gpu_bench.speeds import Speeds
+from harmonium.cli.gpu_bench.wanted import Wanted, named, origin
 from harmonium.engine import sizes
 from harmonium.engine.engine import Engine
 from harmonium.engine.kv_cache import pages_for
@@ -38,23 +41,24 @@ NAMES = ("ready", *SECTIONS)
 """Sections, in the order in which they run; ready has processes of its own, and needs the device's memory for them."""
 
 Show = Callable[[str], None]
+__all__ = ["Wanted", "named", "origin", "run"]
 
 
 def run(
-    name: str, load: Callable[[], Loaded], device: torch.device, *, only: Collection[str] = (), show: Show = print
+    wanted: Wanted, load: Callable[[], Loaded], device: torch.device, *, only: Collection[str] = (), show: Show = print
 ) -> dict[str, Any]:
     """Measures the sections named by only, or all; shows each row, and returns what the JSON line says.
 
-    name: of the model, a dummy's size where it is one. load: loads it, once what runs before it is done. Details go to
-    a file in the folder that the environment's OUT names, if it does, after every section. A section that fails is told
-    under "failed", and leaves the others theirs.
+    load: loads what is wanted, once what runs before it is done. Details go to a file in the folder that the
+    environment's OUT names, if it does, after every section. A section that fails is told under "failed", and leaves
+    the others theirs.
     """
     chosen = _chosen(only)
-    found = where(device) | {"model": name}
+    found = where(device) | {"model": wanted.label} | wanted.held_to | origin()
     show("  ".join(f"{key}: {value}" for key, value in found.items()))
     report = Report(found, show)
     if "ready" in chosen:
-        report.take("ready", ready.figures(name, device))
+        report.take("ready", ready.figures(wanted, device))
     if chosen != ["ready"]:
         report.limits(measured := speeds.measure(device))
         if device.type == "cuda":
@@ -63,7 +67,8 @@ def run(
         started = time.perf_counter()
         loaded = load()
         report.take("loading", iter([Figure("load_s", "loading", time.perf_counter() - started, "s")]))
-        bench = prepared(loaded, device, measured)
+        bench = prepared(loaded, device, measured, wanted.context)
+        report.line["dtype"] = bench.dtype
         for section in chosen:
             if section != "ready":
                 report.take(section, SECTIONS[section](bench))
@@ -76,26 +81,28 @@ def _chosen(only: Collection[str]) -> list[str]:
     return [name for name in NAMES if name in only or not only]
 
 
-def prepared(loaded: Loaded, device: torch.device, measured: Speeds) -> Bench:
+def prepared(loaded: Loaded, device: torch.device, measured: Speeds, context: int | None = None) -> Bench:
     """An engine for all sections, with requests as chat makes them."""
     model, vocabulary = loaded.transformer, loaded.vocabulary
-    engine, compiler = engine_for(model), Compiler(vocabulary, model.config.vocab_size)
+    engine, compiler = engine_for(model, context), Compiler(vocabulary, model.config.vocab_size)
     said = conversation("Hello")
     load = Load(engine, lambda: Restraint(said, Rules(), compiler).constraint(0, 0), tuple(sorted(vocabulary.stop_ids)))
     return Bench(load, model, measured, device)
 
 
-def engine_for(model: Transformer) -> Engine:
+def engine_for(model: Transformer, context: int | None = None) -> Engine:
     """With a cache for the sections' most requests and for the whole context, or, where that does not fit, its own."""
     config, device = model.config, model.device.type
     stored = str(model.weights.embedding.dtype).removeprefix("torch.")
     dtype, budget = sizes.cache_dtype(device, stored), sizes.defaults_for(device).token_budget
     many = PageCounts.needed(config, N_PROMPT + N_ANSWER + 32, N_ROWS, budget)
-    wanted = PageCounts(max(many.full, pages_for(config.context)), many.sliding).bytes(config, dtype)
+    wanted = PageCounts(max(many.full, pages_for(context or config.context)), many.sliding).bytes(config, dtype)
     room = hardware.free_bytes(str(model.device))
     room -= sizes.workspace_bytes(config, device, stored, N_ROWS, budget)
     room -= sizes.graphs_bytes(config, device, stored, N_ROWS)
-    return Engine(model, n_rows=N_ROWS, cache_bytes=wanted) if wanted <= room else Engine(model)
+    if wanted > room:
+        return Engine(model, context=context)
+    return Engine(model, context=context, n_rows=N_ROWS, cache_bytes=wanted)
 
 
 class Report:
@@ -103,6 +110,7 @@ class Report:
 
     def __init__(self, found: dict[str, Any], show: Show) -> None:
         self.line, self._show, self._started = found, show, time.perf_counter()
+        self._is_lost = False
         self._details: dict[str, Any] = {"where": dict(found), "figures": [], "left": []}
 
     def limits(self, measured: Speeds) -> None:
@@ -121,8 +129,18 @@ class Report:
             self.line.setdefault("failed", []).append(section)
             self._show(f"  {section}: failed, {error!r}")
         if folder := os.environ.get("OUT"):
-            path = Path(folder) / f"gpu_bench_{self.line['model'].rpartition('/')[2]}.json"
+            name = re.sub(r"[^\w.-]+", "_", self.line["model"].rpartition("/")[2])
+            self._keep(Path(folder) / f"gpu_bench_{name}.json")
+
+    def _keep(self, path: Path) -> None:
+        """Writes the details; a folder that does not take them costs a warning, once."""
+        if self._is_lost:
+            return
+        try:
             path.write_text(json.dumps(self._details, indent=1))
+        except OSError as error:
+            self._is_lost = True
+            print(f"The details are lost: OUT does not take them ({error}).", file=sys.stderr)
 
     def _add(self, section: str, figures: Iterator[Figure | Left]) -> None:
         for one in figures:

@@ -20,10 +20,12 @@ from harmonium.errors import RequestFailed
 
 @dataclass(frozen=True)
 class Decoded:
-    """Tokens a second of all requests together, and how long the last of them waited for its first."""
+    """Tokens a second of all requests together, and how long the last of them waited for its first. is_whole: none
+    had all its tokens before that, so that all of them decoded at once."""
 
     rate: float
     first_token_s: float
+    is_whole: bool
 
 
 class Load:
@@ -48,9 +50,12 @@ class Load:
     def decode(self, n: int, n_prompt: int, n_answer: int) -> Decoded:
         """n answers at once of n_answer ids each."""
         started = self._begin(n, n_prompt, n_answer)
-        waiting = set(self._ids)
+        waiting, is_whole = set(self._ids), True
         while waiting:
-            waiting -= {output.request_id for output in self._step() if output.ids}
+            outputs = self._step()
+            waiting -= {output.request_id for output in outputs if output.ids}
+            is_over = any(output.finish_reason is FinishReason.LENGTH for output in outputs)
+            is_whole = is_whole and not (waiting and is_over)
         began = time.perf_counter()
         n_ids, outputs = 0, self._step()
         while True:
@@ -60,7 +65,7 @@ class Load:
             outputs = self._step()
         rate = n_ids / (time.perf_counter() - began)
         self._drain()
-        return Decoded(rate, began - started)
+        return Decoded(rate, began - started, is_whole)
 
     def prefill(self, n: int, n_prompt: int) -> float:
         """Seconds until n prompts at once have their first ids."""

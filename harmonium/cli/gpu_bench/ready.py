@@ -19,15 +19,19 @@ from pathlib import Path
 import torch
 
 from harmonium.cli.gpu_bench.sections import Figure, Left
+from harmonium.cli.gpu_bench.wanted import Wanted
 from harmonium.engine.sizes import shown, weight_bytes
 from harmonium.model import checkpoint, dummy, hub
 from harmonium.model.dummy import CONFIGS, Dummy
 
 START = """
 import json, sys, time
-from harmonium import LLM
+from harmonium import LLM, hardware
 times = {"imported": time.time()}
-llm = LLM(sys.argv[1], device=sys.argv[2])
+folder, device, options, memory = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+if memory:
+    hardware.limit_memory(memory, device)
+llm = LLM(folder, device=device, **options)
 times["loaded"] = time.time()
 llm.generate([llm.render("Hello")], max_tokens=1, temperature=1.0)
 times["first id"] = time.time()
@@ -35,13 +39,14 @@ print(json.dumps(times), flush=True)
 """
 
 
-def figures(name: str, device: torch.device) -> Iterator[Figure | Left]:
-    """name: a dummy's, or a checkpoint's folder. Cold and warm start, the warm one's parts, and its peak of memory."""
+def figures(wanted: Wanted, device: torch.device) -> Iterator[Figure | Left]:
+    """Cold and warm start, the warm one's parts, and its peak of memory."""
+    name = wanted.name
     with tempfile.TemporaryDirectory(prefix="harmonium-ready-") as scratch:
         if name not in CONFIGS:
             folder = hub.resolve(name)
         else:
-            config = dummy.parse(name)
+            config = dummy.parse(name, wanted.layers)
             needed, free = sum(weight_bytes(config, True, "bfloat16").values()), shutil.disk_usage(scratch).free
             if needed * 1.05 > free:
                 yield Left("ready", f"its file takes {shown(needed)}, and {scratch} has {shown(free)} free")
@@ -53,7 +58,7 @@ def figures(name: str, device: torch.device) -> Iterator[Figure | Left]:
                 torch.cuda.empty_cache()
         environment = os.environ | {"TRITON_CACHE_DIR": f"{scratch}/kernels"}
         for kind in ("cold", "warm"):
-            times, peak = start(folder, device, environment)
+            times, peak = start(folder, device, environment, wanted)
             yield Figure(f"ready_{kind}_s", f"from exec to the first id, kernels {kind}", times["first id"], "s")
         yield Figure("ready_imported_s", "of which Python and its imports", times["imported"], "s")
         yield Figure("ready_loaded_s", "until weights and engine are there", times["loaded"], "s")
@@ -61,10 +66,17 @@ def figures(name: str, device: torch.device) -> Iterator[Figure | Left]:
             yield Figure("ready_host_gb", "peak host memory", peak / 1e9, "GB")
 
 
-def start(folder: Path, device: torch.device, environment: dict[str, str]) -> tuple[dict[str, float], int | None]:
+def start(
+    folder: Path, device: torch.device, environment: dict[str, str], wanted: Wanted
+) -> tuple[dict[str, float], int | None]:
     """Seconds after exec at which a new process has come so far, and its peak memory in bytes."""
+    memory = wanted.memory
+    if memory is not None:  # what others have of the device now, this process among them, is not the new one's
+        free, total = torch.cuda.mem_get_info(device)
+        memory += total - free
+    options = {"dtype": wanted.dtype, "context": wanted.context}
     began = time.time()
-    command = [sys.executable, "-c", START, str(folder), str(device)]
+    command = [sys.executable, "-c", START, str(folder), str(device), json.dumps(options), json.dumps(memory)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     with process:
         assert process.stdout is not None

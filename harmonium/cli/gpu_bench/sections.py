@@ -68,6 +68,11 @@ class Bench:
     def config(self) -> ModelConfig:
         return self.model.config
 
+    @property
+    def dtype(self) -> str:
+        """Of weights that are not packed."""
+        return str(self.model.weights.embedding.dtype).removeprefix("torch.")
+
 
 def decode(bench: Bench, n: int) -> Iterator[Figure | Left]:
     """n answers at once."""
@@ -77,7 +82,12 @@ def decode(bench: Bench, n: int) -> Iterator[Figure | Left]:
         return
     bench.load.decode(n, bench.n_prompt, min(16, bench.n_answer))  # compiles, and captures
     found = [bench.load.decode(n, bench.n_prompt, bench.n_answer) for _ in range(bench.repeats)]
-    floor, serial = speeds.decode_rates(bench.config, n, bench.n_prompt + bench.n_answer // 2, bench.speeds)
+    if not all(one.is_whole for one in found):
+        yield Left(key, f"the first answers were over before the last of {n} had begun, so never {n} were at once")
+        return
+    floor, serial = speeds.decode_rates(
+        bench.config, n, bench.n_prompt + bench.n_answer // 2, bench.speeds, bench.dtype
+    )
     label = f"decode, {n} at once" if n > 1 else "decode, batch 1"
     yield _rate(key, label, found, floor, serial)
 
@@ -95,7 +105,7 @@ def prefill(bench: Bench, n: int, length: int) -> Iterator[Figure | Left]:
         return
     bench.load.prefill(n, length)
     found = tuple(n * length / bench.load.prefill(n, length) for _ in range(bench.repeats))
-    floor = n * length / speeds.prompt_seconds(bench.config, [length] * n, bench.speeds)
+    floor = n * length / speeds.prompt_seconds(bench.config, [length] * n, bench.speeds, bench.dtype)
     yield Figure(f"{key}_tok_s", f"prefill, {n} x {length:,}", median(found), "tok/s", found, floor)
 
 
@@ -103,7 +113,7 @@ def first_token(bench: Bench) -> Iterator[Figure]:
     """From adding one prompt to its first id."""
     bench.load.prefill(1, bench.n_prompt)
     found = tuple(1e3 * bench.load.prefill(1, bench.n_prompt) for _ in range(2 * bench.repeats + 1))
-    floor = 1e3 * speeds.prompt_seconds(bench.config, [bench.n_prompt], bench.speeds)
+    floor = 1e3 * speeds.prompt_seconds(bench.config, [bench.n_prompt], bench.speeds, bench.dtype)
     label = f"first token of a prompt of {bench.n_prompt:,}"
     yield Figure("first_token_ms", label, median(found), "ms", found, floor, is_time=True)
 
@@ -113,10 +123,10 @@ def long(bench: Bench) -> Iterator[Figure]:
     cache = bench.load.engine.cache
     length = min(bench.load.engine.context, cache.full.n_pages * PAGE_SIZE) - 2 * bench.n_answer
     found = [bench.load.decode(1, length, bench.n_answer) for _ in range(bench.repeats)]
-    floor, serial = speeds.decode_rates(bench.config, 1, length + bench.n_answer // 2, bench.speeds)
+    floor, serial = speeds.decode_rates(bench.config, 1, length + bench.n_answer // 2, bench.speeds, bench.dtype)
     yield _rate("decode_long", f"decode, batch 1 at {length:,} of context", found, floor, serial)
     waits = tuple(one.first_token_s for one in found)
-    least = speeds.prompt_seconds(bench.config, [length], bench.speeds)
+    least = speeds.prompt_seconds(bench.config, [length], bench.speeds, bench.dtype)
     yield Figure("first_token_long_s", f"first token of {length:,}", median(waits), "s", waits, least, is_time=True)
 
 
@@ -152,12 +162,12 @@ def same_ids(bench: Bench) -> Iterator[Figure | Left]:
 
 
 def memory(bench: Bench) -> Iterator[Figure]:
-    """What the process has taken of the device until now."""
+    """What is taken of the device until now, and what PyTorch took of it in this process."""
     if bench.device.type == "cuda":
         free, total = torch.cuda.mem_get_info(bench.device)
-        yield Figure("device_gb", "device memory in use, the driver's with it", (total - free) / 1e9, "GB")
+        yield Figure("device_gb", "the card's memory in use, by whomever", (total - free) / 1e9, "GB")
         peak = torch.cuda.max_memory_allocated(bench.device)
-        yield Figure("allocated_gb", "allocated at most", peak / 1e9, "GB")
+        yield Figure("allocated_gb", "allocated at most, by this process", peak / 1e9, "GB")
 
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Figure | Left]]] = {

@@ -70,13 +70,14 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def step_bytes(config: ModelConfig, n_rows: int, context: int) -> float:
-    """What a step of one new token in each of n_rows reads, each with so much context; bfloat16 and packed experts."""
-    found = sizes.weight_bytes(config, True, "bfloat16")
+def step_bytes(config: ModelConfig, n_rows: int, context: int, dtype: str = "bfloat16") -> float:
+    """What a step of one new token in each of n_rows reads, each with so much context. dtype: of all but the experts,
+    which are packed."""
+    found = sizes.weight_bytes(config, True, dtype)
     experts = sum(n_bytes for name, n_bytes in found.items() if ".experts." in name)
     others = sum(found.values()) - experts - found["model.embed_tokens.weight"]
     chosen = 1 - (1 - config.experts_per_token / config.n_experts) ** n_rows
-    full, sliding = (n_bytes / PAGE_SIZE for n_bytes in sizes.page_bytes(config, "bfloat16"))
+    full, sliding = (n_bytes / PAGE_SIZE for n_bytes in sizes.page_bytes(config, dtype))
     return others + chosen * experts + n_rows * (context * full + min(context, config.window) * sliding)
 
 
@@ -85,9 +86,11 @@ def step_operations(config: ModelConfig, n_rows: int) -> float:
     return 2.0 * n_rows * (_layers_weights(config) + config.vocab_size * config.hidden_size)
 
 
-def decode_rates(config: ModelConfig, n_rows: int, context: int, speeds: Speeds) -> tuple[float, float]:
+def decode_rates(
+    config: ModelConfig, n_rows: int, context: int, speeds: Speeds, dtype: str = "bfloat16"
+) -> tuple[float, float]:
     """Tokens a second at most: where reading hides all arithmetic, and where none of it."""
-    reading = step_bytes(config, n_rows, context) / speeds.memory
+    reading = step_bytes(config, n_rows, context, dtype) / speeds.memory
     return n_rows / reading, n_rows / (reading + step_operations(config, n_rows) / speeds.multiplied)
 
 
@@ -101,9 +104,9 @@ def prompt_operations(config: ModelConfig, lengths: Sequence[int]) -> float:
     return total
 
 
-def prompt_seconds(config: ModelConfig, lengths: Sequence[int], speeds: Speeds) -> float:
+def prompt_seconds(config: ModelConfig, lengths: Sequence[int], speeds: Speeds, dtype: str = "bfloat16") -> float:
     """At least: by arithmetic, or by reading every weight once."""
-    reading = step_bytes(config, sum(lengths), 0) / speeds.memory
+    reading = step_bytes(config, sum(lengths), 0, dtype) / speeds.memory
     return max(prompt_operations(config, lengths) / speeds.multiplied, reading)
 
 
