@@ -43,8 +43,10 @@ from harmonium.engine.request import SamplingParams, StepOutput
 from harmonium.errors import BadRequest, HarmoniumError, TimedOut
 from harmonium.harmony.messages import Role
 
-READERS = 4
-"""Threads that read what is asked; as many others where there is a grammar to compile, which takes longer."""
+READERS, COMPILERS = 4, 12
+"""Threads that read what is asked; others where there is a grammar to compile, which takes longer: MOST_AT_ONCE of them
+may wait for one another's grammars (harmony/trial.py), so there are more.
+"""
 Read = TypeVar("Read")
 
 
@@ -69,7 +71,7 @@ class AsyncLLM:
         self.engine = AsyncEngine(llm.engine)
         self._observer = observer
         self._readers = ThreadPoolExecutor(READERS, "harmonium-reader")
-        self._compilers = ThreadPoolExecutor(READERS, "harmonium-compiler")
+        self._compilers = ThreadPoolExecutor(COMPILERS, "harmonium-compiler")
 
     async def __aenter__(self) -> AsyncLLM:
         return self

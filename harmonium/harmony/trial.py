@@ -2,6 +2,9 @@
 
 llguidance looks whether patterns that hold together leave anything; for twenty of them that takes minutes, in which
 nothing stops it but the end of its process. `Trial` is this process seen from here; run as a module, this file is it.
+
+It tries one grammar at a time, so nobody may keep it from the others: a plain schema is not tried at all, what was
+refused is refused at once when it comes again, and few may wait, and not for long.
 """
 
 from __future__ import annotations
@@ -9,12 +12,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from threading import Lock, Timer
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from threading import BoundedSemaphore, Lock, Timer
 
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, Busy
 from harmonium.harmony.grammar import MOST_ITEMS, Grammar
+from harmonium.harmony.plain_schema import is_plain
 
 WITHIN_S = 5.0
+MOST_AT_ONCE = 8
+"""Grammars that are tried or wait for it; each of them holds a thread of who asks."""
+MOST_REFUSED = 1024
+"""Grammars that are remembered."""
 MOST_BYTES = 2 << 30
 """Of the process, where the system has such limits."""
 
@@ -28,6 +39,8 @@ class Trial:
         self._within_s = within_s
         self._process: subprocess.Popen[str] | None = None
         self._lock = Lock()
+        self._places = BoundedSemaphore(MOST_AT_ONCE)
+        self._refused: dict[bytes, None] = {}  # the digests of their sources, the latest last
 
     def __enter__(self) -> Trial:
         return self
@@ -37,25 +50,65 @@ class Trial:
             self._end()
 
     def __call__(self, grammar: Grammar) -> None:
-        """Raises BadRequest for a grammar that does not compile in time. What else is wrong is not told here."""
-        with self._lock:
-            process = self._running()
-            assert process.stdin is not None and process.stdout is not None
-            watch = Timer(self._within_s, process.kill)
-            watch.start()
-            try:
-                print(json.dumps(grammar.source), file=process.stdin, flush=True)
-                if process.stdout.readline():
-                    return
-            except OSError:
-                pass  # it has ended, which is told below
-            finally:
-                watch.cancel()
-            self._end()
-        raise BadRequest(
-            f"It takes more than {self._within_s:g} s to compile; let fewer patterns hold at once (allOf, "
-            "patternProperties, &), or make it smaller."
+        """Raises BadRequest for a grammar that does not compile in time, and Busy where too many others come before it.
+
+        What else is wrong is not told here.
+        """
+        if is_plain(grammar):
+            return
+        digest = sha256(grammar.source.encode()).digest()
+        is_refused = digest in self._refused
+        if not is_refused:
+            with self._turn():
+                is_refused = digest in self._refused or not self._compiles(grammar)
+                if is_refused:
+                    self._remember(digest)
+        if is_refused:
+            raise BadRequest(
+                f"It takes more than {self._within_s:g} s to compile; let fewer patterns hold at once (allOf, "
+                "patternProperties, &), or make it smaller."
+            )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While the process is one's own. Raises Busy."""
+        busy = Busy(
+            "Other schemas with patterns or bounds, or grammars, are being compiled; send this one again.",
+            retry_after_s=self._within_s,
         )
+        if not self._places.acquire(blocking=False):
+            raise busy
+        try:
+            if not self._lock.acquire(timeout=2 * self._within_s):
+                raise busy
+            try:
+                yield
+            finally:
+                self._lock.release()
+        finally:
+            self._places.release()
+
+    def _remember(self, digest: bytes) -> None:
+        self._refused[digest] = None
+        if len(self._refused) > MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+
+    def _compiles(self, grammar: Grammar) -> bool:
+        """Does it in time? Where not, the process has ended."""
+        process = self._running()
+        assert process.stdin is not None and process.stdout is not None
+        watch = Timer(self._within_s, process.kill)
+        watch.start()
+        try:
+            print(json.dumps(grammar.source), file=process.stdin, flush=True)
+            if process.stdout.readline():
+                return True
+        except OSError:
+            pass  # it has ended
+        finally:
+            watch.cancel()
+        self._end()
+        return False
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:

@@ -15,7 +15,7 @@ from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW
 from harmonium.server import app
 from harmonium.server.calls import MOST_VALUES
 from harmonium.server.settings import Settings
-from tests.harmony.test_trial import ENDLESS
+from tests.harmony.test_trial import ENDLESS, PLAIN
 from tests.server.conftest import Running, Start, running
 
 RUN = "x" * (LONGEST_RUN + 1)
@@ -71,7 +71,7 @@ def test_a_body_of_very_many_values_is_not_read(short: Running, values: str) -> 
     assert "values" in answer.json()["error"]["message"]
 
 
-def test_a_grammar_that_takes_for_ever_is_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grammar_without_end_holds_up_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "Trial", partial(Trial, 1.0))
     asked: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
     wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": ENDLESS}}
@@ -81,3 +81,13 @@ def test_a_grammar_that_takes_for_ever_is_refused(start: Start, monkeypatch: pyt
         assert "more than 1 s to compile" in error["message"]
         wanted["json_schema"] = {"name": "it", "schema": {"type": "string", "pattern": "^[a-z]{2}$"}}
         assert "choices" in server.post("/chat/completions", **asked, response_format=wanted)
+        trial = server.llm.turns._compiler.grammars.trial
+        assert isinstance(trial, Trial)
+        with trial._lock:  # as though others were tried
+            tool = {"type": "function", "function": {"name": "look", "parameters": PLAIN}}
+            assert "choices" in server.post("/chat/completions", **asked, tools=[tool])
+            while trial._places.acquire(blocking=False):
+                pass
+            wanted["json_schema"] = {"name": "it", "schema": {"type": "string", "pattern": "^[a-z]{3}$"}}
+            refused = server.http.post("/v1/chat/completions", json=asked | {"response_format": wanted})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1"), refused.text
