@@ -14,7 +14,7 @@ the next page that it needs, it waits for that page and lets others pass.
 
 When pages run out, the running request of the last rank goes back into the queue and is computed again later from its
 ids, as far as its pages are lost; the first one always advances, and alone it always fits, so all of them end. Those of
-lower priority go back in the same way when a waiting request needs their place.
+lower priority go back in the same way when a waiting request needs their place, if all of them together have enough.
 """
 
 from __future__ import annotations

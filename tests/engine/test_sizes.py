@@ -132,6 +132,25 @@ def test_sliding_layers_cost_their_window_whatever_the_context() -> None:
     assert len({PageCounts.needed(sliding, n, 4, 512).bytes(sliding, "float32") for n in (2048, 131_072)}) == 1
 
 
+@pytest.mark.parametrize("length", [4096, pytest.param(32_768, marks=pytest.mark.deep)])
+def test_sliding_layers_write_no_more_than_windows(length: int) -> None:
+    """Bytes of keys and values that a request of that length has really written, of a cache that begins with zeros."""
+    config = replace(TINY, vocab_size=500)
+    engine = Engine(Transformer.load(Dummy(config), dtype=torch.float32), context=length, n_rows=1, token_budget=512)
+    prompt = [1 + i % 490 for i in range(length - 4)]
+    [answer] = engine.generate([prompt], SamplingParams(max_tokens=4, seed=1))
+    assert len(answer.ids) == 4
+    cache, written = engine._runner.cache, {True: 0, False: 0}
+    for layer, pair in enumerate(zip(cache.k, cache.v, strict=True)):
+        for pages in pair:  # (pages, heads, tokens of a page, head_dim)
+            written[config.is_sliding(layer)] += int(pages.flatten(1).any(1).sum()) * pages[0].nbytes
+    full, sliding = sizes.page_bytes(config, "float32")
+    assert written[False] == length // PAGE_SIZE * full
+    assert (
+        (128 // PAGE_SIZE) * sliding < written[True] <= PageCounts.needed(config, PAGE_SIZE, 1, 512).sliding * sliding
+    )
+
+
 def test_an_engine_takes_what_is_left() -> None:
     """Its default, or what the context needs that was asked for, as far as there is room beside a step's workspace."""
     wanted = {"n_rows": 4, "token_budget": 512}
