@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from benchmarks.device import needs_gpu
 from benchmarks.transformers_peer import peer, watch_experts
 from harmonium.chat import loading
 from harmonium.kernels import ProjectRoute, reference
@@ -158,6 +159,8 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--device", help="cpu or cuda:N; by default a GPU if there is one")
     given = parser.parse_args()
+    if given.device and given.device.startswith("cuda"):
+        needs_gpu()
     torch.manual_seed(0)
     model = loading.load_dummy(given.dummy, given.layers, given.device, None).transformer
     found = compare(model, given.prompts, given.length, min(128, given.length // 8))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from harmonium.engine import plan, sizes
 from harmonium.engine.plan import Plan
 from harmonium.errors import Unsupported
-from harmonium.hardware import PRESETS, Hardware, triton_lack
+from harmonium.hardware import HEAD_DIMS, LEAST_TRITON, PRESETS, Hardware, triton_lack
 from harmonium.model import outline
 
 MODELS = ("20b", "120b")
@@ -36,9 +36,11 @@ maker states, in GB of 10**9 bytes.
 
 """
 NOTES = """
-The kernels are written in Triton, tuned on an H200 and measured on no other GPU so far. `make deep` compiles the
-largest of them for every compute capability in the table, and compares the shared memory that they take with what it
-has.
+The kernels are written in Triton {least_triton} or later, tuned on an H200 and measured on no other GPU so far. They
+take heads that are {head_dims} wide. On Hopper (9.0) a prompt's experts run in Triton's Gluon;
+where a later Triton has changed it, they run as on all GPUs, and a warning and `harmonium doctor` say so. `make deep`
+compiles all kernels for every compute capability in the table, and compares the shared memory that they take with
+what it has.
 
 A GPU holds the experts once, in the order in which tensor cores read them, from which the checkpoint's is made anew,
 bit for bit, where it is asked for. A step takes {token_budget:,} tokens there at most, fewer where memory is short.
@@ -83,7 +85,12 @@ def page() -> str:
         least_budget=sizes.LEAST_BUDGET,
     )
     tables = ("\n".join(lines) + "\n" for lines in (rows, table, refused))
-    notes = sources + NOTES.format(token_budget=sizes.ACCELERATOR.token_budget) + PRECISION
+    said = NOTES.format(
+        token_budget=sizes.ACCELERATOR.token_budget,
+        least_triton="{}.{}".format(*LEAST_TRITON),
+        head_dims=", ".join(map(str, HEAD_DIMS[:-1])) + f" or {HEAD_DIMS[-1]}",
+    )
+    notes = sources + said + PRECISION
     return "".join(map("".join, zip((introduction, notes, AFTER), tables, strict=True)))
 
 

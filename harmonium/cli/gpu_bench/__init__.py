@@ -68,7 +68,7 @@ def run(
         loaded = load()
         report.take("loading", iter([Figure("load_s", "loading", time.perf_counter() - started, "s")]))
         bench = prepared(loaded, device, measured, wanted.context)
-        report.line["dtype"] = bench.dtype
+        report.note(dtype=bench.dtype)
         for section in chosen:
             if section != "ready":
                 report.take(section, SECTIONS[section](bench))
@@ -112,6 +112,11 @@ class Report:
         self.line, self._show, self._started = found, show, time.perf_counter()
         self._is_lost = False
         self._details: dict[str, Any] = {"where": dict(found), "figures": [], "left": []}
+
+    def note(self, **found: str) -> None:
+        """What else the figures depend on, for the line and the details."""
+        self.line |= found
+        self._details["where"] |= found
 
     def limits(self, measured: Speeds) -> None:
         copied, read, multiplied = (value / 1e12 for value in (measured.copied, measured.read, measured.multiplied))
