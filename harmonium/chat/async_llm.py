@@ -51,13 +51,18 @@ Read = TypeVar("Read")
 
 
 class Observer(Protocol):
-    """Is told, in the event loop, how requests to the engine fare; a turn with tools makes several."""
+    """Is told how requests to the engine fare; a turn with tools makes several. Times are the engine's: when ids were
+    drawn, not when they were read.
+    """
 
     def began(self, n_prompt: int, n_cached: int, seconds: float) -> None:
-        """The first output of a request came, so many seconds after it was queued; n_cached: of the prompt's ids."""
+        """In the event loop: a request's first ids came, so long after it was queued; n_cached: of the prompt's ids."""
 
     def went_on(self, n_ids: int, seconds: float) -> None:
-        """So many ids more, all together so long after those before them; the first ones took no time."""
+        """In the event loop: so many ids more, all together so long after those before them."""
+
+    def drew(self, n_ids: int) -> None:
+        """In the engine's thread: so many ids of all requests, in one step."""
 
 
 class AsyncLLM:
@@ -68,7 +73,7 @@ class AsyncLLM:
 
     def __init__(self, llm: LLM, observer: Observer | None = None) -> None:
         self.llm = llm
-        self.engine = AsyncEngine(llm.engine)
+        self.engine = AsyncEngine(llm.engine, None if observer is None else observer.drew)
         self._observer = observer
         self._readers = ThreadPoolExecutor(READERS, "harmonium-reader")
         self._compilers = ThreadPoolExecutor(COMPILERS, "harmonium-compiler")
@@ -215,12 +220,14 @@ class _Requests:
         assert self._stream is not None, "no request has begun"
         output = await anext(self._stream)
         if self._observer is not None:
-            now = time.monotonic()
-            seconds, self._last_s = now - self._last_s, now
             if self._is_first:
-                self._observer.began(self._n_prompt, output.n_cached, seconds)
-            self._observer.went_on(len(output.ids), 0.0 if self._is_first else seconds)
-            self._is_first = False
+                self._observer.began(self._n_prompt, output.n_cached, self._stream.first_s - self._last_s)
+                n_ids, since_s = len(output.ids) - 1, self._stream.first_s
+            else:
+                n_ids, since_s = len(output.ids), self._last_s
+            self._is_first, self._last_s = False, self._stream.drawn_s
+            if n_ids > 0 and self._last_s > since_s:  # the first ids may be several, drawn at once
+                self._observer.went_on(n_ids, self._last_s - since_s)
         return output
 
     async def outputs(self) -> AsyncIterator[StepOutput]:

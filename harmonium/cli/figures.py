@@ -18,8 +18,8 @@ LEVELS = (
 class Look:
     """The numbers of a server at one moment, labels summed up. at_s: on a clock of ours.
 
-    totals: counters and gauges by name, without the prefix; by_label: those that have one label, by its value; buckets:
-    histograms' cumulative counts by their upper bounds.
+    totals: counters and gauges by name, without the prefix; by_label: those that have one label, besides
+    the method, by its value; buckets: histograms' cumulative counts by their upper bounds.
     """
 
     at_s: float
@@ -46,8 +46,10 @@ class Look:
                     continue  # it generates nothing
                 elif sample.name in (family.name, f"{family.name}_total"):
                     totals[name] = totals.get(name, 0.0) + sample.value
-                    for label in list(sample.labels.values()) if len(sample.labels) == 1 else ():
-                        by_label.setdefault(name, {})[label] = sample.value
+                    labels = [value for label, value in sample.labels.items() if label != "method"]
+                    if len(labels) == 1:
+                        seen = by_label.setdefault(name, {})
+                        seen[labels[0]] = seen.get(labels[0], 0.0) + sample.value
         return Look(at_s, totals, by_label, buckets)
 
 

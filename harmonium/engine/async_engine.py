@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -49,6 +50,11 @@ class Stream:
         self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
         self._last: StepOutput | None = None
+        self._newest_s = 0.0
+        self.first_s = 0.0
+        """When the request's first ids were drawn, on time.monotonic's clock."""
+        self.drawn_s = 0.0
+        """When the newest of the ids that were read last were drawn, however long ago that was."""
         self._error: str | None = None
 
     async def __aenter__(self) -> Stream:
@@ -83,6 +89,7 @@ class Stream:
             last, self._last = self._last, None
             ids, self._ids = self._ids, []
             logprobs, self._logprobs = self._logprobs, []
+            self.drawn_s = self._newest_s
         self._is_over = last.finish_reason is not None
         return last if len(ids) == len(last.ids) else replace(last, ids=tuple(ids), logprobs=tuple(logprobs))
 
@@ -97,9 +104,11 @@ class Stream:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    def put(self, output: StepOutput) -> bool:
+    def put(self, output: StepOutput, now_s: float) -> bool:
         """In the engine's thread: adds an output, and says whether the reader has to be woken for it."""
         with self._lock:
+            self.first_s = self.first_s or now_s
+            self._newest_s = now_s
             is_first = self._last is None
             self._ids += output.ids
             self._logprobs += output.logprobs
@@ -112,10 +121,14 @@ class Stream:
 
 
 class AsyncEngine:
-    """Steps an engine, which is its own from now on, in a thread that ends with `close`."""
+    """Steps an engine, which is its own from now on, in a thread that ends with `close`.
 
-    def __init__(self, engine: Engine) -> None:
+    drew: told in that thread, once a step, how many ids all streams got, whoever reads them and when.
+    """
+
+    def __init__(self, engine: Engine, drew: Callable[[int], None] | None = None) -> None:
         self.engine = engine
+        self._drew = drew
         self._asked: SimpleQueue[tuple[Future[int], Callable[[], int]] | None] = SimpleQueue()
         self._lock = threading.Lock()  # for _stopped and the queue's end
         self._stopped: str | None = None  # why nothing is taken any more
@@ -215,14 +228,18 @@ class AsyncEngine:
     def _deliver(self, outputs: Iterable[StepOutput]) -> None:
         """Gives each stream its output, and every loop one call for all that it has to wake."""
         woken: dict[asyncio.AbstractEventLoop, list[Stream]] = {}
+        now_s, n_drawn = time.monotonic(), 0
         for output in outputs:
             stream = self._streams.get(output.request_id)
             if stream is None:
                 continue
             if output.finish_reason is not None:
                 del self._streams[output.request_id]
-            if stream.put(output):
+            n_drawn += len(output.ids)
+            if stream.put(output, now_s):
                 woken.setdefault(stream.loop, []).append(stream)
+        if self._drew is not None and n_drawn:
+            self._drew(n_drawn)
         for loop, streams in woken.items():
             if not _wake(loop, streams):
                 for stream in streams:

@@ -136,7 +136,7 @@ class Calls:
         self._metrics.requests.labels(path, scope["method"], status).inc()
         self._metrics.seconds.labels(path).observe(seconds)
         if status >= 400 or "code" in call.notes:
-            self._metrics.errors.labels(call.notes.get("code", str(status))).inc()
+            self._metrics.errors.labels(call.notes.get("code", str(status)), scope["method"]).inc()
         if log.isEnabledFor(logging.INFO):
             usage = {} if call.usage is None else vars(call.usage)
             known = {"request_id": call.id, "key": call.key, "method": scope["method"], "path": scope["path"]}

@@ -31,7 +31,7 @@ class Metrics:
             buckets=WHOLE_S, registry=self.registry,
         )  # fmt: skip
         self.in_flight = Gauge("harmonium_requests_in_flight", "Requests being answered.", registry=self.registry)
-        self.errors = Counter("harmonium_errors", "Requests that failed.", ("code",), registry=self.registry)
+        self.errors = Counter("harmonium_errors", "Requests that failed.", ("code", "method"), registry=self.registry)
         self.repairs = Counter(
             "harmonium_repairs", "Deviations from harmony, mended.", ("kind",), registry=self.registry
         )
@@ -69,9 +69,10 @@ class Metrics:
         tokens.first.add(seconds, 1)
 
     def went_on(self, n_ids: int, seconds: float) -> None:
+        self.tokens.between.add(seconds, n_ids)
+
+    def drew(self, n_ids: int) -> None:
         self.tokens.n_generated += n_ids
-        if seconds and n_ids:
-            self.tokens.between.add(seconds, n_ids)
 
     def repaired(self, repair: Repair) -> None:
         self.repairs.labels(repair.kind).inc()
@@ -94,8 +95,8 @@ class Times:
 
 
 class Tokens(Collector):
-    """What is noted for every token, and therefore without the locks of the library's own counters: the event loop's
-    thread alone writes it.
+    """What is noted for every token, and therefore without the locks of the library's own counters: the engine's
+    thread alone writes n_generated, the event loop's the others.
     """
 
     def __init__(self) -> None:

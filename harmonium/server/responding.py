@@ -108,7 +108,7 @@ class Responding:
     def _note(self, call: Call, error: HarmoniumError) -> None:
         """For the metrics and the log, which a response in the background has behind it."""
         if self._asked.background:
-            self._server.metrics.errors.labels(error.code).inc()
+            self._server.metrics.errors.labels(error.code, "POST").inc()
         else:
             call.notes["code"] = error.code
 

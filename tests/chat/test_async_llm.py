@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,22 +142,63 @@ def test_raw_prompts(llm: LLM) -> None:
     assert run(llm, ask) == alone
 
 
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, int, float]] = []
+        self.went: list[tuple[int, float]] = []
+        self.n_drawn = 0
+
+    def began(self, n_prompt: int, n_cached: int, seconds: float) -> None:
+        self.begun.append((n_prompt, n_cached, seconds))
+
+    def went_on(self, n_ids: int, seconds: float) -> None:
+        self.went.append((n_ids, seconds))
+
+    def drew(self, n_ids: int) -> None:
+        self.n_drawn += n_ids
+
+
 def test_an_observer_is_told_of_every_token(llm: LLM) -> None:
-    told: list[Any] = []
-
-    class Observer:
-        def began(self, n_prompt: int, n_cached: int, seconds: float) -> None:
-            told.append(("began", n_prompt, n_cached <= n_prompt, seconds > 0))
-
-        def went_on(self, n_ids: int, seconds: float) -> None:
-            told.append(n_ids)
+    observer = Observer()
 
     async def ask() -> Done:
-        async with AsyncLLM(llm, Observer()) as serving:
+        async with AsyncLLM(llm, observer) as serving:
             events = [event async for event in serving.stream(QUESTIONS[0])]
             assert isinstance(events[-1], Done)
             return events[-1]
 
     done = asyncio.run(ask())
-    assert told[0] == ("began", done.usage.prompt, True, True)
-    assert sum(told[1:]) == done.usage.completion
+    [(n_prompt, n_cached, seconds)] = observer.begun
+    assert n_prompt == done.usage.prompt >= n_cached and seconds > 0
+    assert observer.n_drawn == done.usage.completion
+    assert sum(n_ids for n_ids, _ in observer.went) == done.usage.completion - 1
+    assert all(seconds > 0 for _, seconds in observer.went)
+
+
+@pytest.mark.parametrize("n_read", [0, 1])
+def test_a_slow_reader_slows_no_figure(llm: LLM, n_read: int) -> None:
+    """Ids are counted when they are drawn, and their times are those between draws. n_read: outputs before it rests."""
+    observer = Observer()
+    prompt = llm.vocabulary.encode("One two three four")
+    [alone] = llm.generate([prompt], temperature=0, max_tokens=20)
+    assert len(alone) > 5
+
+    async def ask() -> float:
+        async with AsyncLLM(llm, observer) as serving:
+            begun = time.monotonic()
+            async with serving.generate(prompt, temperature=0, max_tokens=20) as outputs:
+                for _ in range(n_read):
+                    await anext(outputs)
+                while observer.n_drawn < len(alone):
+                    await asyncio.sleep(0.01)
+                ended = time.monotonic()
+                await asyncio.sleep(0.2)
+                async for _ in outputs:
+                    pass
+            return ended - begun
+
+    taken = asyncio.run(ask())
+    assert observer.begun[0][2] + sum(seconds for _, seconds in observer.went) <= taken
+    assert sum(n_ids for n_ids, _ in observer.went) == len(alone) - 1

@@ -47,7 +47,7 @@ def test_tokens_times_and_pages_are_counted(start: Start) -> None:
     path = ("path", "/v1/chat/completions")
     assert told[f"harmonium_requests_total{[('method', 'POST'), path, ('status', '200')]}"] == 2
     assert told[f"harmonium_requests_total{[('method', 'POST'), path, ('status', '400')]}"] == 1
-    assert told["harmonium_errors_total[('code', 'invalid_request_error')]"] == 1
+    assert told["harmonium_errors_total[('code', 'invalid_request_error'), ('method', 'POST')]"] == 1
 
 
 def test_guesses_are_counted(start: Start, weights: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_store_that_fails_makes_unready_and_counts(
         assert server.http.post("/v1/responses", json=asked).status_code == 500
         with server.http.stream("POST", "/v1/responses", json=asked | {"stream": True}) as answer:
             assert answer.status_code == 200 and "event: response.failed" in [*answer.iter_lines()]
-        assert figures(server)["harmonium_errors_total[('code', 'cannot_write')]"] == 2
+        assert figures(server)["harmonium_errors_total[('code', 'cannot_write'), ('method', 'POST')]"] == 2
         outside.execute("ALTER TABLE elsewhere RENAME TO store")
         outside.execute("ALTER TABLE lost RENAME TO items")
         outside.commit()
@@ -102,7 +102,7 @@ def test_a_failure_in_the_background_is_counted(start: Start, monkeypatch: pytes
         made = server.post("/responses", input="Hi", background=True)
         with server.http.stream("GET", f"/v1/responses/{made['id']}?stream=true") as answer:
             assert "event: response.failed" in [*answer.iter_lines()]
-        assert figures(server)["harmonium_errors_total[('code', 'request_failed')]"] == 1
+        assert figures(server)["harmonium_errors_total[('code', 'request_failed'), ('method', 'POST')]"] == 1
 
 
 async def written(events: AsyncGenerator[bytes, None]) -> list[bytes]:

@@ -31,6 +31,7 @@ def test_its_figures_are_those_of_the_answers(server: Running) -> None:
             answers.append(client.chat.completions.create(model="nano", messages=messages, max_tokens=40))  # type: ignore[arg-type]
         with pytest.raises(NotFoundError):
             client.chat.completions.create(model="other", messages=[{"role": "user", "content": "Hello"}])
+        assert server.http.get("/v1/responses/resp_none").status_code == 404
         after = look(endpoint)
     usages = [answer.usage for answer in answers if answer.usage is not None]
     figures = Figures.between(before, after)
@@ -39,7 +40,7 @@ def test_its_figures_are_those_of_the_answers(server: Running) -> None:
     assert figures.prompt == sum(usage.prompt_tokens for usage in usages)
     n_cached = [usage.prompt_tokens_details.cached_tokens or 0 for usage in usages if usage.prompt_tokens_details]
     assert figures.cached == sum(n_cached) / figures.prompt
-    assert sum(figures.errors.values()) == 1
+    assert figures.errors == {"model_not_found": 1}, "of what is counted as a request"
     assert figures.first_token.median_s is not None and figures.between_tokens.p95_s is not None
     assert figures.seconds == after.at_s - before.at_s
     assert (after.totals["batch_requests"], after.totals["queue_requests"]) == (0, 0)
@@ -49,7 +50,7 @@ def test_its_figures_are_those_of_the_answers(server: Running) -> None:
 def test_one_table_and_one_object(server: Running, capfd: pytest.CaptureFixture[str]) -> None:
     server.post("/chat/completions", messages=[{"role": "user", "content": "What is 12 + 30?"}])
     for n in range(40):
-        server.serving.metrics.errors.labels(f"some_error_{n}").inc()  # more than a terminal is wide
+        server.serving.metrics.errors.labels(f"some_error_{n}", "POST").inc()  # more than a terminal is wide
     assert main(["top", server.url, "--interval", "0.01"]) == 0, "no terminal: one table"
     lines = [line.strip() for line in capfd.readouterr().out.splitlines() if line.strip()]
     assert lines[0] == server.url
