@@ -39,7 +39,7 @@ def follow_all(row: Row, sampled: list[int]) -> tuple[Outcome | None, int]:
     for n_stood, token in enumerate(sampled):
         if token == BAD:
             if cursor is not None and not _allowed(request, cursor).any():  # no fault of what was computed
-                return (FinishReason.ERROR, BadRequest(DEAD_END), False), n_stood
+                return (FinishReason.ERROR, DEAD_END, False), n_stood
             return (FinishReason.ERROR, "The model's logits are not finite, so no id could be chosen.", True), n_stood
         n_before = len(request.tokens)
         reason, error = _follow(request, token)

@@ -141,7 +141,7 @@ def test_a_constraint_that_allows_nothing_takes_nobodys_pages(model: Transformer
     expected = engine.generate(prompts, PARAMS)
     again = engine.generate([prompts[0], *prompts], PARAMS, [dead_end, None, None])
     assert again[0].finish_reason is FinishReason.ERROR and again[0].ids == (3,)
-    assert isinstance(again[0].error, BadRequest) and "allows no id" in str(again[0].error)
+    assert "constraint allows no id" in str(again[0].error)
     assert [answer.ids for answer in again[1:]] == [answer.ids for answer in expected]
     assert [answer.n_cached for answer in (*again, *engine.generate(prompts, PARAMS))] == [32] * 5
     audit(engine.cache)
