@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,19 @@ from hypothesis.stateful import (
 )
 
 from harmonium.engine.batch import Inputs
+from harmonium.engine.constraint import TableConstraint
 from harmonium.engine.engine import Engine
 from harmonium.engine.kv_cache import pages_for
 from harmonium.engine.request import FinishReason, Request, SamplingParams
 from harmonium.engine.runner import Flight, Sampled
+from harmonium.engine.scheduler import Row
 from harmonium.engine.sizes import PageCounts
 from harmonium.engine.speculative import Worth
 from harmonium.model.config import PAGE_SIZE
 from harmonium.model.transformer import Transformer
 from tests.engine.audit import audit, may_write
 from tests.engine.conftest import Same, prompt
+from tests.engine.tables import State, table
 
 CONTEXT = 320
 PARAMS = (
@@ -39,6 +43,13 @@ PARAMS = (
     SamplingParams(seed=1, max_tokens=20),
     SamplingParams(seed=2, max_tokens=12, temperature=0.8, top_p=0.9),
     SamplingParams(seed=3, max_tokens=25, presence_penalty=0.5, repetition_penalty=1.1),
+    SamplingParams(seed=4, max_tokens=20),
+)
+CYCLE = table(500, [State(range(250), 1), State(range(250, 400), 2, {450: 0}), State(range(400, 500), 0)])
+CONSTRAINTS = (None, None, None, None, TableConstraint(CYCLE))  # of those with these params
+INSIDE = (
+    *("_builder._seat", "_builder._wishes.seat", "_builder._transfer", "arena.acquire", "_runner.sampler.sample"),
+    *("_runner.sampler.note", "_runner.model.step"),
 )
 LENGTHS = (1, 15, 16, 17, 40, 111, 112, 113, 127, 128, 129, 144, 200, 256)
 Key = tuple[int, int, int]
@@ -61,7 +72,7 @@ class Alone:
     def ids(self, key: Key) -> tuple[int, ...]:
         if key not in self.known:
             engine = Engine(self.model, context=CONTEXT, n_rows=1)
-            self.known[key] = engine.generate([self.prompt(key)], PARAMS[key[2]])[0].ids
+            self.known[key] = engine.generate([self.prompt(key)], PARAMS[key[2]], [CONSTRAINTS[key[2]]])[0].ids
         return self.known[key]
 
 
@@ -152,7 +163,7 @@ class Whatever(RuleBasedStateMachine):
     )
     def add(self, length: int, own: int, params: int, priority: int) -> int:
         key = (length, own, params)
-        request_id = self.engine.add(self.alone.prompt(key), PARAMS[params], priority=priority)
+        request_id = self.engine.add(self.alone.prompt(key), PARAMS[params], CONSTRAINTS[params], priority=priority)
         self.keys[request_id], self.got[request_id] = key, []
         return request_id
 
@@ -183,6 +194,35 @@ class Whatever(RuleBasedStateMachine):
         runner.run = failing  # type: ignore[method-assign]
         self.step()
         runner.run = step  # type: ignore[method-assign]
+
+    @rule(place=st.sampled_from(INSIDE), is_late=st.booleans())
+    def fail_inside(self, place: str, is_late: bool) -> None:
+        """The next step fails before or behind something that it does, which has been done then."""
+        builder, build, has_failed = self.engine._builder, self.engine._builder.build, False
+        *path, name = place.split(".")
+        owner = functools.reduce(getattr, path, self.engine)
+        act, is_due = getattr(owner, name), False
+
+        def building(rows: list[Row]) -> Inputs:
+            nonlocal is_due
+            is_due = len(rows) > 1 and not has_failed
+            return build(rows)
+
+        def failing(*arguments: object) -> object:
+            nonlocal is_due, has_failed
+            fails, is_due = is_due, False
+            has_failed = has_failed or fails
+            if fails and not is_late:
+                raise RuntimeError("not begun")
+            done = act(*arguments)
+            if fails:
+                raise torch.OutOfMemoryError("not noted")
+            return done
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(builder, "build", building)
+            patched.setattr(owner, name, failing)
+            self.step()
 
     def step(self) -> None:
         for output in self.engine.step():
