@@ -61,7 +61,7 @@ def served(engine: Engine, arrivals: list[tuple[str, int, int]]) -> list[list[St
 
 def joined(outputs: list[StepOutput]) -> tuple[object, ...]:
     ids = [id_ for output in outputs for id_ in output.ids]
-    return ids, [one.id for one in told(outputs)], outputs[-1].finish_reason, outputs[-1].error
+    return ids, [one.id for one in told(outputs)], outputs[-1].finish_reason, str(outputs[-1].error)
 
 
 def told(outputs: list[StepOutput]) -> list[TokenLogprob]:
