@@ -63,7 +63,7 @@ def meaning(schema: Any, root: Any = None, open_refs: tuple[str, ...] = ()) -> T
     if not isinstance(schema, Mapping):
         return "never" if schema is False else "any"
 
-    def inner(value: Any) -> Type:
+    def inner(value: Any, open_refs: tuple[str, ...] = open_refs) -> Type:
         written = meaning(value, root, open_refs)
         is_nullable = isinstance(value, Mapping) and value.get("nullable") is True
         return union((written, "null")) if is_nullable else written
@@ -74,7 +74,7 @@ def meaning(schema: Any, root: Any = None, open_refs: tuple[str, ...] = ()) -> T
     parts = [_own(schema, inner, is_object)]
     if "$ref" in schema:
         ref = schema["$ref"]
-        parts.append("any" if ref in open_refs else meaning(_target(ref, root), root, (*open_refs, ref)))
+        parts.append("any" if ref in open_refs else inner(_target(ref, root), (*open_refs, ref)))
     for key in ("oneOf", "anyOf"):
         if key in schema:
             joined = union(map(inner, schema[key]))
