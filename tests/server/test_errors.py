@@ -113,7 +113,7 @@ def test_a_bug_is_told_and_found_by_its_id(start: Start, caplog: pytest.LogCaptu
         assert (error["type"], error["code"]) == ("server_error", "internal_error") and "secret" not in error["message"]
         metrics = server.http.get("/metrics").text
     assert 'harmonium_requests_total{method="GET",path="/broken",status="500"} 1.0' in metrics
-    assert 'harmonium_errors_total{code="internal_error"} 1.0' in metrics
+    assert 'harmonium_errors_total{code="internal_error",method="GET"} 1.0' in metrics
     line = next(json.loads(one.message) for one in caplog.records if '"mine"' in one.message)
     assert (line["status"], line["code"]) == (500, "internal_error")
     assert "ZeroDivisionError: a secret" in caplog.text
