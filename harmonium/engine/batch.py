@@ -281,11 +281,11 @@ class BatchBuilder:
         found: list[RowDraw] = []
         for row in (row for row in rows if row.is_sampled):
             request, simple = row.request, self._simple[row.request.lane]
-            if simple is None or row.drafts or request.mask is not None:
+            if simple is None or row.drafts:
                 return []
             inverse, scale, key = simple
             words = noise.position_key(key, row.stop) if scale else (0, 0)
-            legal = self._everything if (cursor := request.cursor) is None else cursor.legal
+            legal = self._everything if request.cursor is None else request.cursor.legal(request.mask)
             found.append((*legal, inverse, scale, *words))
         return found
 

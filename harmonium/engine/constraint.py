@@ -133,12 +133,14 @@ class Table:
         return held + 2 * sys.getsizeof(2**20) * len(self.edge_tokens)
 
 
-@lru_cache(maxsize=16)
-def _unpacked(words: bytes, vocab_size: int) -> NDArray[np.bool_]:
+def _forbidden(words: bytes, vocab_size: int) -> NDArray[np.bool_]:
     """(vocab_size,): the ids that a packed mask forbids."""
     bits = np.unpackbits(~np.frombuffer(words, "<u4").view(np.uint8), bitorder="little")[:vocab_size].astype(np.bool_)
     bits.flags.writeable = False
     return bits
+
+
+_unpacked = lru_cache(maxsize=16)(_forbidden)
 
 
 def as_ids(values: Sequence[int], vocab_size: int) -> list[int]:
@@ -264,9 +266,10 @@ class Cursor:
         set_bits(words, tokens, is_allowed=True)
         return words
 
-    @property
-    def legal(self) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-        """What its state allows, where no matcher decides: what the row forbids, but for the ids of the edges."""
+    def legal(self, mask: NDArray[np.int32] | None) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """What is allowed now: what an array (vocab_size,) forbids, but for some ids. mask: what a matcher allows."""
+        if mask is not None:
+            return _forbidden(mask.tobytes(), self.table.vocab_size), self.table.edge_tokens[:0]
         first, stop = self._starts[self.state], self._starts[self.state + 1]
         return self._forbidden[self.state], self.table.edge_tokens[first:stop]
 
