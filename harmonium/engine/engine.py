@@ -355,7 +355,7 @@ class Engine:
             if self._is_served(row):
                 if row.is_sampled:
                     ids = found.ids[place : place + n_places]
-                    self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places)])
+                    self._take(row, ids, [found.logprobs.get(place + i) for i in range(n_places) if found.logprobs])
                 else:
                     self.scheduler.complete(row)
             place += n_places
@@ -371,8 +371,10 @@ class Engine:
         if row.drafts and self.speculation is not None:
             self.speculation.learn(request, len(row.drafts), n_stood)
         ids = tuple(request.tokens[n_before:])
-        n_top = request.params.logprobs
-        logprobs = tuple(replace(one, top=one.top[:n_top]) for one in reported[: len(ids)] if one is not None)
+        logprobs: tuple[TokenLogprob, ...] = ()
+        if reported:
+            n_top = request.params.logprobs
+            logprobs = tuple(replace(one, top=one.top[:n_top]) for one in reported[: len(ids)] if one is not None)
         reason, error, is_faulty = outcome or (None, None, False)
         if is_faulty and request.n_taken:  # perhaps by pages that it took over
             self._requests[request.id] = self.scheduler.begin_anew(request)

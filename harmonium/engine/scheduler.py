@@ -179,7 +179,7 @@ class Scheduler:
             return 0
         had = chosen.get(request, 0)
         wanted = request.n_computed + min(request.n_pending, had + most)
-        while (length := min(wanted, self.cache.room(request.lane))) <= request.n_computed:
+        while (length := min(wanted, self.cache.room(request.lane, wanted))) <= request.n_computed:
             if not self._may_preempt:
                 self._is_short = True
                 return 0
