@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 HAIR = 1e-9
-"""From an exclusive whole bound to the first number that is allowed."""
+"""From an exclusive whole bound to the first number that is allowed; of the bound itself, where that is larger."""
 _EXACT = 2**53
 _MOST = 2**63 - 1
 _TIGHTEST = 10**17
@@ -32,7 +32,8 @@ def hold_bounds(told: dict[str, Any], is_integer: bool) -> list[str]:
         others = [value for name, value in given.items() if name not in (plain, exclusive)]
         for name in (plain, exclusive):
             bound = given.get(name)
-            if bound is None or _is_held(bound, is_integer or name == plain):
+            is_edge = is_integer and name == exclusive and bound is not None and abs(bound) == _EXACT
+            if bound is None or (_is_held(bound, is_integer or name == plain) and not is_edge):
                 continue
             del told[name]
             if bound * inwards > (_TIGHTEST if is_integer else _EXACT):
@@ -55,7 +56,7 @@ def _is_held(bound: float, may_be_whole: bool) -> bool:
 
 def _moved(bound: float, inwards: int, is_exclusive: bool, is_integer: bool, others: list[float]) -> float:
     """The bound as an inclusive one."""
-    if abs(bound) > _EXACT:
+    if abs(bound) > _EXACT or (is_integer and abs(bound) == _EXACT):  # one more than it is no double
         if not is_integer:
             return -_EXACT * inwards
         if bound * inwards <= -_MOST:
@@ -65,5 +66,5 @@ def _moved(bound: float, inwards: int, is_exclusive: bool, is_integer: bool, oth
             double = math.nextafter(double, math.inf * inwards)
         return int(double)
     apart = [abs(other - bound) / 2 for other in others if (other - bound) * inwards > 0]
-    moved = bound + min([HAIR, *apart]) * inwards
+    moved = bound + min([HAIR * max(1, abs(bound)), *apart]) * inwards
     return moved if moved != bound else math.nextafter(bound, math.inf * inwards)
