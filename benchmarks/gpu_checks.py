@@ -200,6 +200,40 @@ def check_expert_tiles(model: Transformer) -> None:
     layer.options, layer.hopper, Tiles.columns = options, hopper, columns  # type: ignore[method-assign]
 
 
+def check_project_route(
+    project: kernels.ProjectAdd, route: kernels.NormRoute, x: Tensor, attended: Tensor, expected: Tensor,
+    row: dict[str, float],
+) -> None:  # fmt: skip
+    """Both in one, again and again: programs wait for each other, and it has to be right each time."""
+    both = kernels.project_route(project, route, x.device)
+    names = "both", "both's choice", "both's experts"
+    row |= dict.fromkeys(names, 0.0)
+    for _ in range(50):
+        total, normed, chosen, _ = both(x.clone(), attended)
+        again = route(total.clone())
+        others = float((chosen != again[1]).float().mean())
+        for name, error in zip(names, (relative(total, expected), relative(normed, again[0]), others), strict=True):
+            row[name] = max(row[name], error)
+
+
+def check_attention(model: Transformer, table: dict[str, dict[str, float]]) -> None:
+    config, sinks = model.config, model.weights.layers[1].sinks
+    for name, lengths, news in (
+        ("one", [1024, 130, 7], [1, 1, 1]),
+        ("long", [9000], [1]),
+        ("many", [1024, 130, 300], [200, 1, 129]),
+    ):
+        for window in (None, config.window):
+            with part(f"check attend {name}, window {window}"):
+                batch = new_batch(lengths, news)
+                shape = (batch.full.table.numel(), config.n_kv_heads, PAGE_SIZE, config.head_dim)
+                k, v = torch.randn(2, *shape, device="cuda").bfloat16()
+                q = torch.randn(sum(news), config.n_heads, config.head_dim, device="cuda").bfloat16()
+                exact = reference.Attend(sinks, window)(q.float(), k.float(), v.float(), batch, batch.full)
+                found = kernels.attend(sinks, window=window)(q, k, v, batch, batch.full)
+                table.setdefault(f"attend {name}", {})[str(window)] = relative(found, exact)
+
+
 def check(model: Transformer) -> None:
     """Every operation at 20b's shapes, on fresh inputs, against the reference in float32."""
     w, config = model.weights.layers[1], model.config
@@ -243,13 +277,7 @@ def check(model: Transformer) -> None:
             row["normed"], row["shares"] = relative(routed[0], exactly[0]), relative(routed[2], exactly[2])
             row["other experts"] = float((routed[1] != exactly[1]).float().mean())
         with part(f"check {tokens}: project_route"):
-            both = kernels.project_route(kernels.project_add(w.o, w.o_bias), route, x.device)
-            for _ in range(50):  # programs wait for each other: it has to be right each time
-                total, normed, chosen, _ = both(x.clone(), attended)
-                row["both"] = max(row.get("both", 0.0), relative(total, expected))
-                again = route(total.clone())
-                row["both's choice"] = max(row.get("both's choice", 0.0), relative(normed, again[0]))
-                row["both's experts"] = float((chosen != again[1]).float().mean())
+            check_project_route(kernels.project_add(w.o, w.o_bias), route, x, attended, expected, row)
         with part(f"check {tokens}: experts_add"):
             indices = torch.rand(tokens, config.n_experts, device="cuda").topk(4).indices
             shares = torch.rand(tokens, 4, device="cuda")
@@ -261,20 +289,7 @@ def check(model: Transformer) -> None:
             exact = reference.NormHead(norm, head, config.rms_eps)(x.float(), None)
             row["head"] = relative(kernels.norm_head(norm, head, eps=config.rms_eps)(x.clone(), None), exact)
             del exact
-    for name, lengths, news in (
-        ("one", [1024, 130, 7], [1, 1, 1]),
-        ("long", [9000], [1]),
-        ("many", [1024, 130, 300], [200, 1, 129]),
-    ):
-        for window in (None, config.window):
-            with part(f"check attend {name}, window {window}"):
-                batch = new_batch(lengths, news)
-                shape = (batch.full.table.numel(), config.n_kv_heads, PAGE_SIZE, config.head_dim)
-                k, v = torch.randn(2, *shape, device="cuda").bfloat16()
-                q = torch.randn(sum(news), config.n_heads, config.head_dim, device="cuda").bfloat16()
-                exact = reference.Attend(w.sinks, window)(q.float(), k.float(), v.float(), batch, batch.full)
-                found = kernels.attend(w.sinks, window=window)(q, k, v, batch, batch.full)
-                table.setdefault(f"attend {name}", {})[str(window)] = relative(found, exact)
+    check_attention(model, table)
     RESULTS["errors"] = table
     print("\nrelative errors against float32 (bf16 operands: 1e-3 to 1e-2 is right)")
     for name, row in table.items():

@@ -32,8 +32,7 @@ def hold_bounds(told: dict[str, Any], is_integer: bool) -> list[str]:
         others = [value for name, value in given.items() if name not in (plain, exclusive)]
         for name in (plain, exclusive):
             bound = given.get(name)
-            is_edge = is_integer and name == exclusive and bound is not None and abs(bound) == _EXACT
-            if bound is None or (_is_held(bound, is_integer or name == plain) and not is_edge):
+            if bound is None or _is_held(bound, name == exclusive, is_integer):
                 continue
             del told[name]
             if bound * inwards > (_TIGHTEST if is_integer else _EXACT):
@@ -50,21 +49,24 @@ def _is_number(told: dict[str, Any], name: str) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_held(bound: float, may_be_whole: bool) -> bool:
-    return abs(bound) <= _EXACT and (may_be_whole or bound != int(bound))
+def _is_held(bound: float, is_exclusive: bool, is_integer: bool) -> bool:
+    """To the letter, as it stands."""
+    if is_integer:
+        return abs(bound) + is_exclusive <= _EXACT  # the first number that is allowed is a double, too
+    return abs(bound) <= _EXACT and (not is_exclusive or bound != int(bound))
 
 
 def _moved(bound: float, inwards: int, is_exclusive: bool, is_integer: bool, others: list[float]) -> float:
     """The bound as an inclusive one."""
-    if abs(bound) > _EXACT or (is_integer and abs(bound) == _EXACT):  # one more than it is no double
-        if not is_integer:
-            return -_EXACT * inwards
+    if is_integer:
         if bound * inwards <= -_MOST:
             return _MOST if inwards == -1 else int(math.nextafter(-_MOST, 0))  # which it takes the next double for
         double = float(bound)
         while (double < bound if inwards == 1 else double > bound) or (is_exclusive and double == bound):
             double = math.nextafter(double, math.inf * inwards)
         return int(double)
+    if abs(bound) > _EXACT:
+        return -_EXACT * inwards
     apart = [abs(other - bound) / 2 for other in others if (other - bound) * inwards > 0]
     moved = bound + min([HAIR * max(1, abs(bound)), *apart]) * inwards
     return moved if moved != bound else math.nextafter(bound, math.inf * inwards)

@@ -91,6 +91,8 @@ def test_what_is_allowed_is_within_the_bounds(
         ({"type": ["integer", "number"], "exclusiveMinimum": 0, "maximum": 0.5}, ["0.5"], ["0"]),
         ({"allOf": [{"exclusiveMinimum": 0}, {"maximum": 0.5}]}, ["0.5"], ["0"]),
         ({"exclusiveMinimum": 0, "exclusiveMaximum": 1e-10}, ["0.00000000006"], ["0"]),
+        ({"allOf": [{}, {"exclusiveMaximum": 90071993}]}, ["90071992", "90071992.5"], ["90071993", "90071993.0"]),
+        ({"type": "integer", "exclusiveMinimum": 2**53}, [str(2**53 + 2), str(2**60)], [str(2**53)]),
         ({"type": "integer", "minimum": 2**53 + 1}, [str(2**53 + 2), str(2**60)], [str(2**53)]),
         ({"type": "integer", "maximum": 2**63 - 1}, [str(2**63 - 1), "-1"], [str(2**63)]),
         ({"type": "integer", "minimum": -(2**63), "maximum": 2**64}, [str(2**62), "-1"], [str(2**64 + 1)]),
