@@ -37,8 +37,12 @@ class Run:
         self.is_over = False
         self._changed = asyncio.Condition()
 
-    @property
-    def response(self) -> Mapping[str, Any]:
+    async def response(self) -> Mapping[str, Any]:
+        """The response object. One whose end is being stored is told when that is done: who hears of an end can go on
+        from it.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.is_over or not self.responding.is_over)
         return self.responding.writer.response
 
     async def put(self, *events: Fields) -> None:

@@ -68,11 +68,12 @@ def watched(server: Running, response_id: str, after: int | None = None) -> list
 
 
 def test_a_response_in_the_background_is_the_one_that_is_waited_for(server: Running) -> None:
-    begun = server.post("/responses", input=CAPITAL, background=True)
+    asked = {"input": CAPITAL, "temperature": 0}
+    begun = server.post("/responses", **asked, background=True)
     check_response(begun)
     assert begun["status"] in ("queued", "in_progress") and begun["background"] is True
     done = ended(server, begun["id"])
-    whole = server.post("/responses", input=CAPITAL)
+    whole = server.post("/responses", **asked)
     assert {**timeless(done), "background": False} == timeless(whole)
     events = watched(server, begun["id"])
     assert check_stream(events) == done
@@ -148,6 +149,8 @@ def test_whoever_watches_sees_the_end_though_the_store_is_slow(
     monkeypatch.setattr(ResponseStore, "finish", finish_later)
     response = check_stream(streamed(server, input="Hi", background=True, max_output_tokens=1))
     assert read(server, response["id"]) == response
+    polled = ended(server, server.post("/responses", input="Hi", background=True, max_output_tokens=1)["id"])
+    assert server.http.post("/v1/responses", json={"input": "Go on", "previous_response_id": polled["id"]}).is_success
 
 
 def leave_early(server: Running, number: int) -> tuple[str, bool]:

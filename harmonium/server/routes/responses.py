@@ -38,7 +38,7 @@ async def create_response(asked: ResponseRequest, request: Request, server: Serv
         run = await server.state.background.begin(responding, call)
         if asked.stream:
             return await sse.EventStream.begin(_written(run.watch()))
-        return Json(run.response)
+        return Json(await run.response())
     if asked.stream:
         return await sse.EventStream.begin(_stream(responding, server, call))
     return Json(await sse.while_connected(request, _whole(responding, server, call)))
@@ -75,7 +75,7 @@ async def retrieve_response(
     """A stored response; with `stream` the events of one in the background, behind the one of the given number."""
     run = server.state.background.find(owner_of(call), response_id)
     if not stream:
-        found = await _found(server, call, response_id) if run is None else run.response
+        found = await _found(server, call, response_id) if run is None else await run.response()
         return Json(found)
     if run is None:
         await _found(server, call, response_id)
