@@ -36,6 +36,7 @@ from harmonium.chat.llm import LLM
 from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn, longest_read
 from harmonium.chat.options import ChatOptions, ChatSettings, CompletionOptions, PromptOptions, check, prompt_settings
 from harmonium.chat.reply import Reply
+from harmonium.chat.restraint import Trial
 from harmonium.chat.turns import Messages
 from harmonium.engine.async_engine import AsyncEngine, Stream
 from harmonium.engine.request import FinishReason as EngineReason
@@ -97,17 +98,19 @@ class AsyncLLM:
         *,
         priority: int = 0,
         timeout_s: float | None = None,
+        trial: Trial | None = None,
         **options: Unpack[ChatOptions],
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
         Functions among the tools run in threads, and so is read what was asked: neither a large schema nor a long
-        prompt is a pause for others. A max_tokens beyond the context means the context's end. Raises, when entered,
-        BadRequest, PromptTooLong and Busy; while events are read, RequestFailed and TimedOut.
+        prompt is a pause for others. A max_tokens beyond the context means the context's end. trial: what new grammars
+        have to pass before they are compiled. Raises, when entered, BadRequest, PromptTooLong, Busy and what the trial
+        raises; while events are read, RequestFailed and TimedOut.
         """
         has_grammars = bool(options.get("tools") or options.get("response_format"))
         threads = self._compilers if has_grammars else self._readers
-        settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options))
+        settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options, trial))
         requests = _Requests(self, settings.params, priority, timeout_s)
         try:
             await requests.begin(wanted)
@@ -137,10 +140,12 @@ class AsyncLLM:
         most = longest_read(self.llm.context)
         return await self.read(lambda: self.llm.turns.prompt(messages, prompt_settings(options), role, most))
 
-    def _begin(self, messages: Messages, options: Mapping[str, Any]) -> tuple[ChatSettings, Turn, Generate]:
+    def _begin(
+        self, messages: Messages, options: Mapping[str, Any], trial: Trial | None
+    ) -> tuple[ChatSettings, Turn, Generate]:
         """What was asked, its turn, and the turn's first request."""
         settings = self.llm.turns.settings(options)
-        turn = self.llm.turns.turn(messages, settings, self.llm.context)
+        turn = self.llm.turns.turn(messages, settings, self.llm.context, trial)
         wanted = turn.send(None)
         assert isinstance(wanted, Generate), "a turn begins by generating"
         return settings, turn, wanted

@@ -23,6 +23,8 @@ from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.vocabulary import Vocabulary
 
 MODES = ("none", "auto", "required")
+Trial = Callable[[Grammar], None]
+"""Raises for a grammar that is not to be compiled."""
 NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -96,14 +98,16 @@ class Compiler:
 class Restraint:
     """The constraint of one conversation's next turn, by its rounds."""
 
-    def __init__(self, conversation: Conversation, rules: Rules, compiler: Compiler) -> None:
+    def __init__(
+        self, conversation: Conversation, rules: Rules, compiler: Compiler, trial: Trial | None = None
+    ) -> None:
         """Raises BadRequest for a tool_choice that is not there, and for a schema or grammar that cannot be used."""
         tools = Tools.of(conversation)
         recipients = tools.recipients
         self._budget = rules.reasoning_budget
         self._stops_loops = rules.stop_loops
         self._watches: list[LoopWatch] = []
-        self._compiler = compiler
+        self._compiler, self._trial = compiler, trial
         self._makers: dict[str, Callable[[], Matcher]] = {}
         if rules.answer is not None:
             self._makers[ANSWER] = self._maker(rules.answer, "The response_format", "response_format")
@@ -153,13 +157,13 @@ class Restraint:
         if tool.strict:
             return self._maker(Grammar.json_schema(parameters), f"The strict tool {tool.name!r}", "tools")
         try:
-            return self._compiler.matcher(Grammar.json_schema(parameters, is_strict=False))
+            return self._compiler.matcher(Grammar.json_schema(parameters, is_strict=False), self._trial)
         except BadRequest:
             return self._compiler.matcher(Grammar.json_object())
 
     def _maker(self, wanted: Grammar, what: str, param: str) -> Callable[[], Matcher]:
         try:
-            return self._compiler.matcher(wanted)
+            return self._compiler.matcher(wanted, self._trial)
         except BadRequest as error:
             raise BadRequest(f"{what} cannot be enforced: {error}", param=param) from None
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harmonium.chat.loop import Turn, turn
 from harmonium.chat.options import ChatSettings, chat_settings, sampling
-from harmonium.chat.restraint import Compiler, Restraint
+from harmonium.chat.restraint import Compiler, Restraint, Trial
 from harmonium.engine.request import SamplingParams
 from harmonium.errors import BadRequest, at_fault
 from harmonium.harmony.convert import conversation
-from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.messages import Conversation, Message, Role
 from harmonium.harmony.render import render
 from harmonium.harmony.vocabulary import Vocabulary
@@ -31,10 +30,6 @@ class Turns:
         """Does at once what the first turn with a format or a strict tool would wait for, and others with it."""
         self._compiler.prepare()
 
-    def try_grammars(self, trial: Callable[[Grammar], None] | None) -> None:
-        """From now on a new grammar is compiled only where the trial does not raise; None for every one."""
-        self._compiler.grammars.trial = trial
-
     def settings(self, options: Mapping[str, Any]) -> ChatSettings:
         """Raises BadRequest for an option that does not exist or cannot be."""
         return chat_settings(options, self.sampling, self.vocabulary.stop_ids)
@@ -43,15 +38,15 @@ class Turns:
         """Of a prompt without a conversation around it. Raises BadRequest for impossible ones."""
         return sampling(options, self.sampling, self.vocabulary.stop_ids)
 
-    def turn(self, messages: Messages, settings: ChatSettings, context: int) -> Turn:
+    def turn(self, messages: Messages, settings: ChatSettings, context: int, trial: Trial | None = None) -> Turn:
         """Of a model with so much context. Raises BadRequest for what it cannot be told, and for rules that cannot be
-        kept.
+        kept. trial: what new grammars have to pass before they are compiled.
         """
         said, rules = told(messages, settings.prompt), settings.rules
         return turn(
             said,
             self.vocabulary,
-            restraint=None if rules is None else Restraint(said, rules, self._compiler),
+            restraint=None if rules is None else Restraint(said, rules, self._compiler, trial),
             runnable=settings.functions.keys(),
             max_tokens=settings.params.max_tokens,
             max_tool_rounds=settings.max_tool_rounds,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import takewhile
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +54,8 @@ DEAD_END = (
 )
 MOST_ITEMS = 20_000
 """Of a parser's row. An object takes four for each property that may be left out; llguidance's default ends at 500."""
+MOST_REMEMBERED = 256
+"""Grammars of a compiler."""
 MOST_FORCED = 256
 """Ids of a body's beginning without a choice, behind which it is seen whether it goes on at all."""
 _LARK_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/')
@@ -189,15 +193,30 @@ class Matcher:
 
 
 class Compiler:
-    """Compiles grammars for one vocabulary and logits of vocab_size rows, and remembers them.
-
-    trial: is called with every new grammar before that, and may refuse it by raising BadRequest.
-    """
+    """Compiles grammars for one vocabulary and logits of vocab_size rows, and remembers them."""
 
     def __init__(self, vocabulary: Vocabulary, vocab_size: int) -> None:
-        self.trial: Callable[[Grammar], None] | None = None
         self._vocabulary, self._vocab_size = vocabulary, vocab_size
-        self.compile = lru_cache(maxsize=256)(self._compile)
+        self._compiled: OrderedDict[Grammar, Callable[[], Matcher]] = OrderedDict()  # the last used at the end
+        self._lock = Lock()
+
+    def compile(self, grammar: Grammar, trial: Callable[[Grammar], None] | None = None) -> Callable[[], Matcher]:
+        """What starts a matcher. Raises BadRequest for what cannot be compiled, and for what nothing can match.
+
+        trial: is called with a grammar that is not remembered before it is compiled, and may refuse it by raising.
+        """
+        with self._lock:
+            if (found := self._compiled.get(grammar)) is not None:
+                self._compiled.move_to_end(grammar)
+                return found
+        if trial is not None:
+            trial(grammar)
+        made = self._compile(grammar)
+        with self._lock:
+            self._compiled[grammar] = made
+            if len(self._compiled) > MOST_REMEMBERED:
+                self._compiled.popitem(last=False)
+        return made
 
     def prepare(self) -> None:
         """Looks at each token, as the first grammar otherwise would: seconds in which no other thread can run."""
@@ -211,11 +230,8 @@ class Compiler:
         return LLTokenizer(TokenizerWrapper(_Tokens(self._vocabulary)), slices=list(SLICES))
 
     def _compile(self, grammar: Grammar) -> Callable[[], Matcher]:
-        """What starts a matcher. Raises BadRequest for what cannot be compiled, and for what nothing can match."""
         from llguidance import LLMatcher, LLParserLimits
 
-        if self.trial is not None:
-            self.trial(grammar)
         tokenizer, n_ids, text = self._tokenizer, self._vocabulary.size, text_mask(self._vocabulary, self._vocab_size)
         limits = LLParserLimits(verbose_errors=False, max_items_in_row=MOST_ITEMS)
         first = LLMatcher(tokenizer, grammar.source, log_level=0, limits=limits)

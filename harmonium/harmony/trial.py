@@ -4,7 +4,7 @@ llguidance looks whether patterns that hold together leave anything; for twenty 
 nothing stops it but the end of its process. `Trial` is this process seen from here; run as a module, this file is it.
 
 It tries one grammar at a time, so nobody may keep it from the others: a plain schema is not tried at all, what was
-refused is refused at once when it comes again, and few may wait, and not for long.
+refused is refused at once when it comes again, askers take turns, and few may wait, and not for long.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
-from threading import BoundedSemaphore, Lock, Timer
+from threading import Timer
 
 from harmonium.errors import BadRequest, Busy
+from harmonium.harmony.fair_lock import Claim, FairLock, NoTurn
 from harmonium.harmony.grammar import MOST_ITEMS, Grammar
 from harmonium.harmony.plain_schema import is_plain
 
@@ -38,55 +40,50 @@ class Trial:
     def __init__(self, within_s: float = WITHIN_S) -> None:
         self._within_s = within_s
         self._process: subprocess.Popen[str] | None = None
-        self._lock = Lock()
-        self._places = BoundedSemaphore(MOST_AT_ONCE)
+        self._turns = FairLock(MOST_AT_ONCE)
         self._refused: dict[bytes, None] = {}  # the digests of their sources, the latest last
 
     def __enter__(self) -> Trial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._end()
+        self._turns.close()
+        self._end()
 
-    def __call__(self, grammar: Grammar) -> None:
-        """Raises BadRequest for a grammar that does not compile in time, and Busy where too many others come before it.
+    @contextmanager
+    def asked_by(self, asker: str) -> Iterator[Callable[[Grammar], None]]:
+        """The trial for what one of the askers wants, one grammar after the other. Behind the block it waits no more.
 
+        It raises BadRequest for a grammar that does not compile in time, and Busy where too many others come before it.
         What else is wrong is not told here.
         """
+        claim = Claim(asker)
+        try:
+            yield partial(self._try, claim)
+        finally:
+            self._turns.leave(claim)
+
+    def _try(self, claim: Claim, grammar: Grammar) -> None:
         if is_plain(grammar):
             return
         digest = sha256(grammar.source.encode()).digest()
         is_refused = digest in self._refused
         if not is_refused:
-            with self._turn():
-                is_refused = digest in self._refused or not self._compiles(grammar)
-                if is_refused:
-                    self._remember(digest)
+            try:
+                with self._turns.held(claim, 2 * self._within_s):
+                    is_refused = digest in self._refused or not self._compiles(grammar)
+                    if is_refused:
+                        self._remember(digest)
+            except NoTurn:
+                raise Busy(
+                    "Other schemas with patterns or bounds, or grammars, are being compiled; send this one again.",
+                    retry_after_s=self._within_s,
+                ) from None
         if is_refused:
             raise BadRequest(
                 f"It takes more than {self._within_s:g} s to compile; let fewer patterns hold at once (allOf, "
                 "patternProperties, &), or make it smaller."
             )
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """While the process is one's own. Raises Busy."""
-        busy = Busy(
-            "Other schemas with patterns or bounds, or grammars, are being compiled; send this one again.",
-            retry_after_s=self._within_s,
-        )
-        if not self._places.acquire(blocking=False):
-            raise busy
-        try:
-            if not self._lock.acquire(timeout=2 * self._within_s):
-                raise busy
-            try:
-                yield
-            finally:
-                self._lock.release()
-        finally:
-            self._places.release()
 
     def _remember(self, digest: bytes) -> None:
         self._refused[digest] = None

@@ -42,7 +42,6 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
         llm.turns.prepare()
         upstreams = Upstreams(settings.upstreams, settings.timeout_s)
         with Trial() as trial:
-            llm.turns.try_grammars(trial)
             async with AsyncLLM(llm, metrics) as running, upstreams, state:
                 app.state.serving = Serving(
                     settings=settings,
@@ -54,6 +53,7 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
                     upstreams=upstreams,
                     started=int(time.time()),
                     state=state,
+                    trial=trial,
                 )
                 yield
 

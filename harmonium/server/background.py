@@ -78,10 +78,14 @@ class Background:
         self._runs: OrderedDict[tuple[str, str], Run] = OrderedDict()
 
     async def begin(self, responding: Responding, call: Call) -> Run:
-        """Returns when the response is queued and stored as such. Raises why it could not be."""
+        """Returns when the response is queued and stored as such. Raises why it could not be; cancelled, it ends it."""
         run = Run(responding)
         run.task = asyncio.create_task(self._run(run, call))
-        await anext(run.watch(), None)
+        try:
+            await anext(run.watch(), None)
+        except asyncio.CancelledError:
+            run.task.cancel()
+            raise
         if run.failed_to_begin is not None:
             raise run.failed_to_begin
         self._runs[responding.owner, responding.head.id] = run
@@ -122,7 +126,7 @@ class Background:
                             beating = asyncio.create_task(self._beat(run))
                         await run.put(event)
         except asyncio.CancelledError:
-            if not responding.is_over:
+            if responding.has_begun and not responding.is_over:
                 await run.put(*await responding.abandon(responding.error))
         except Exception as error:  # noqa: BLE001 - raised by `begin`, where the client is still there
             run.failed_to_begin = error

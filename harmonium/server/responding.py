@@ -71,6 +71,11 @@ class Responding:
         """Raises BadRequest and NotFound for what cannot be."""
         return Responding(asked, server, owner, await prompt_of(asked, server, owner))
 
+    @property
+    def has_begun(self) -> bool:
+        """Somebody may have heard of it."""
+        return self._is_kept or self.writer.has_begun
+
     async def events(self, call: Call) -> AsyncGenerator[Fields, None]:
         """The response's events; the first comes when the turn is queued, and what is wrong until then is raised.
 

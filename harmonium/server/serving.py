@@ -16,6 +16,7 @@ from harmonium.chat.events import Done, Event, Repair
 from harmonium.chat.options import ChatOptions
 from harmonium.chat.turns import Messages
 from harmonium.errors import BadRequest, ModelNotFound
+from harmonium.harmony.trial import Trial
 from harmonium.server.auth import Keyring
 from harmonium.server.calls import Call
 from harmonium.server.limits import Limits
@@ -40,6 +41,7 @@ class Serving:
     upstreams: Upstreams
     started: int
     state: State
+    trial: Trial
 
     @property
     def name(self) -> str:
@@ -80,8 +82,9 @@ class Serving:
         if self.settings.logs_prompts:
             call.notes["messages"] = repr(messages)
         options["run_tools"] = False
-        async with self.llm.turn(messages, timeout_s=timeout_s, **options) as events:
-            yield events
+        with self.trial.asked_by(call.key or "") as trial:
+            async with self.llm.turn(messages, timeout_s=timeout_s, trial=trial, **options) as events:
+                yield events
 
     def note(self, call: Call, event: Event) -> None:
         """Keeps what metrics and log tell of an event of `turn`."""

@@ -49,9 +49,13 @@ class EventStream(Response):
         self._is_idle = False
 
     @staticmethod
-    async def begin(events: AsyncGenerator[bytes, None]) -> EventStream:
-        """Waits for the first event: what is raised before it becomes an error response, since no header is out yet."""
-        return EventStream(await anext(events), events)
+    async def begin(events: AsyncGenerator[bytes, None], slow: Request | None = None) -> EventStream:
+        """Waits for the first event: what is raised before it becomes an error response, since no header is out yet.
+
+        slow: the request, where the first event may take long; its client's going away ends that.
+        """
+        first = anext(events)
+        return EventStream(await (first if slow is None else while_connected(slow, first)), events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

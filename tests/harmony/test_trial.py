@@ -12,9 +12,10 @@ import pytest
 
 from harmonium.errors import BadRequest, Busy
 from harmonium.harmony import trial as trials
+from harmonium.harmony.fair_lock import Claim
 from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.plain_schema import LONGEST, is_plain
-from harmonium.harmony.trial import MOST_AT_ONCE, WITHIN_S, Trial
+from harmonium.harmony.trial import Trial
 
 PARTS = ["".join(letters) for letters in product("abc", "def", "gh")]
 ENDLESS = {"type": "string", "allOf": [{"pattern": f".*{part}.*"} for part in PARTS]}
@@ -35,41 +36,33 @@ PLAIN: dict[str, Any] = {
 
 
 def test_a_grammar_without_end_is_refused_and_others_are_not() -> None:
-    with Trial(within_s=1.0) as trial:
-        trial(Grammar.regex("[0-9]"))
+    with Trial(within_s=1.0) as trial, trial.asked_by("me") as pass_:
+        pass_(Grammar.regex("[0-9]"))
         with pytest.raises(BadRequest, match="more than 1 s to compile; let fewer patterns hold at once"):
-            trial(Grammar.json_schema(ENDLESS))
+            pass_(Grammar.json_schema(ENDLESS))
         with pytest.raises(BadRequest, match="more than 1 s to compile"):
-            trial(Grammar.json_schema(ENDLESS))
+            pass_(Grammar.json_schema(ENDLESS))
         assert trial._process is None, "what was refused is not tried again"
-        trial(Grammar.regex("[a-z]+"))
-        trial(Grammar.regex("(["))  # what is wrong with it is for the compiler to say
+        pass_(Grammar.regex("[a-z]+"))
+        pass_(Grammar.regex("(["))  # what is wrong with it is for the compiler to say
         assert trial._process is not None
         os.kill(trial._process.pid, signal.SIGKILL)
         trial._process.wait()
-        trial(Grammar.regex("a"))
+        pass_(Grammar.regex("a"))
         process = trial._process
         assert process.poll() is None
     assert process.poll() is not None
 
 
 def test_nobody_waits_for_long_and_plain_schemas_not_at_all() -> None:
-    with Trial(within_s=0.05) as trial:
-        with trial._lock:  # as though another were tried
-            with pytest.raises(Busy, match="send this one again"):
-                trial(Grammar.regex("a"))
-            trial(Grammar.json_schema(PLAIN))
-        trial(Grammar.json_object())
+    with Trial(within_s=0.05) as trial, trial.asked_by("me") as pass_:
+        with trial._turns.held(Claim("other"), 1):
+            with pytest.raises(Busy, match="send this one again") as busy:
+                pass_(Grammar.regex("a"))
+            assert busy.value.retry_after_s == 0.05
+            pass_(Grammar.json_schema(PLAIN))
+        pass_(Grammar.json_object())
         assert trial._process is None
-
-
-def test_only_so_many_wait() -> None:
-    with Trial() as trial, trial._lock:
-        for _ in range(MOST_AT_ONCE):
-            assert trial._places.acquire(blocking=False)
-        with pytest.raises(Busy) as busy:
-            trial(Grammar.regex("a"))
-        assert busy.value.retry_after_s == WITHIN_S
 
 
 def test_what_is_refused_is_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

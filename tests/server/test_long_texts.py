@@ -1,22 +1,18 @@
-"""Texts that cannot fit are refused wherever they stand, before they cost anything; grammars without end, too."""
+"""Texts that cannot fit are refused wherever they stand, before they cost anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
-from harmonium.harmony.trial import Trial
 from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW
-from harmonium.server import app
 from harmonium.server.calls import MOST_VALUES
 from harmonium.server.settings import Settings
-from tests.harmony.test_trial import ENDLESS, PLAIN
-from tests.server.conftest import Running, Start, running
+from tests.server.conftest import Running, running
 
 RUN = "x" * (LONGEST_RUN + 1)
 TEXT = "What is 12 + 30? " * 6_000
@@ -69,25 +65,3 @@ def test_a_body_of_very_many_values_is_not_read(short: Running, values: str) -> 
     answer = short.http.post("/v1/completions", content=f'{{"prompt":[{values * n}1]}}'.encode())
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
     assert "values" in answer.json()["error"]["message"]
-
-
-def test_a_grammar_without_end_holds_up_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "Trial", partial(Trial, 1.0))
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
-    wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": ENDLESS}}
-    with start() as server:
-        error = server.post("/chat/completions", **asked, response_format=wanted)["error"]
-        assert (error["code"], error["param"]) == ("invalid_request_error", "response_format")
-        assert "more than 1 s to compile" in error["message"]
-        wanted["json_schema"] = {"name": "it", "schema": {"type": "string", "pattern": "^[a-z]{2}$"}}
-        assert "choices" in server.post("/chat/completions", **asked, response_format=wanted)
-        trial = server.llm.turns._compiler.grammars.trial
-        assert isinstance(trial, Trial)
-        with trial._lock:  # as though others were tried
-            tool = {"type": "function", "function": {"name": "look", "parameters": PLAIN}}
-            assert "choices" in server.post("/chat/completions", **asked, tools=[tool])
-            while trial._places.acquire(blocking=False):
-                pass
-            wanted["json_schema"] = {"name": "it", "schema": {"type": "string", "pattern": "^[a-z]{3}$"}}
-            refused = server.http.post("/v1/chat/completions", json=asked | {"response_format": wanted})
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1"), refused.text

@@ -42,7 +42,7 @@ async def create_chat_completion(asked: ChatRequest, request: Request, server: S
         return await upstream.forward(request, "/chat/completions")
     answer = _Answer(asked, server, call)
     if asked.stream:
-        return await sse.EventStream.begin(answer.stream())
+        return await sse.EventStream.begin(answer.stream(), request if asked.has_grammars else None)
     return JSONResponse(await sse.while_connected(request, answer.whole()))
 
 

@@ -35,12 +35,12 @@ async def create_response(asked: ResponseRequest, request: Request, server: Serv
         return await upstream.forward(request, "/responses")
     responding = await Responding.prepare(asked, server, owner_of(call))
     if asked.background:
-        run = await server.state.background.begin(responding, call)
+        run = await sse.while_connected(request, server.state.background.begin(responding, call))
         if asked.stream:
             return await sse.EventStream.begin(_written(run.watch()))
         return Json(await run.response())
     if asked.stream:
-        return await sse.EventStream.begin(_stream(responding, server, call))
+        return await sse.EventStream.begin(_stream(responding, server, call), request if asked.has_grammars else None)
     return Json(await sse.while_connected(request, _whole(responding, server, call)))
 
 

@@ -88,6 +88,11 @@ class ChatFields(BaseModel):
         return sorted((self.model_extra or {}).keys() - WITHOUT_EFFECT)
 
     @property
+    def has_grammars(self) -> bool:
+        """There may be something to compile."""
+        return bool(self.tools or self.functions or self.response_format)
+
+    @property
     def wants_usage(self) -> bool:
         """In a stream; whole answers have it always."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)

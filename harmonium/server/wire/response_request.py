@@ -139,6 +139,11 @@ class ResponseRequest(RequestBody):
         return SEALED in (self.include or ()) or not self.is_stored
 
     @property
+    def has_grammars(self) -> bool:
+        """There may be something to compile."""
+        return bool(self.tools or self.format)
+
+    @property
     def n_logprobs(self) -> int | None:
         """How many alternatives to report beside each token; None for no report."""
         if self.top_logprobs is None and LOGPROBS not in (self.include or ()):
