@@ -175,7 +175,7 @@ def _numba() -> Check:
     except ImportError as error:
         return Check("numba", "fail", f"cannot be imported ({error})", "pip install numba", Unsupported.exit_code)
     if not kernels.is_kept():
-        remedy = "Every start compiles anew, for some 30 s; set NUMBA_CACHE_DIR to a folder that can be written."
+        remedy = "Every start compiles anew, for some 30 s; set NUMBA_CACHE_DIR to a folder with room in it."
         return Check("numba", "warn", f"{version('numba')}, and nowhere to keep compiled kernels", remedy)
     return Check("numba", "ok", f"{version('numba')}, compiled kernels are kept")
 

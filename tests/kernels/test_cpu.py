@@ -379,13 +379,3 @@ def test_machine_code_is_kept_for_the_next_process(capsys: pytest.CaptureFixture
     exec(code, {})
     assert capsys.readouterr().out.split()[1] == "2176.0"
     assert python(code) == "1 2176.0"
-
-
-def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch):
-    from numba.core.caching import CompileResultCacheImpl
-
-    from harmonium.kernels.cpu.compile import compiled
-
-    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
-    kernel = compiled(lambda x: x + 1)
-    assert kernel(2) == 3

@@ -1,0 +1,87 @@
+"""Compiled kernels on disk: kept, made anew where a file is damaged, and done without where there is no room."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmonium.kernels.cpu.compile import compiled, is_kept
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where kernels are kept."""
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def is_found() -> bool:
+    """Whether a kernel comes from disk; it computes either way."""
+    kernel: Any = compiled(lambda x: x + 1)
+    assert kernel(2) == 3
+    return bool(sum(kernel.stats.cache_hits.values()))
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def zeroed(content: bytes) -> bytes:
+    """As a file system may leave it after a power cut."""
+    return content[:-1000] + bytes(1000)
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of it."""
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("kind", ["nbc", "nbi"])
+@pytest.mark.parametrize("damage", [cut, emptied, zeroed, flipped])
+def test_what_is_damaged_is_made_anew_once(folder: Path, kind: str, damage: Callable[[bytes], bytes]):
+    assert not is_found()
+    assert is_found()
+    (path,) = folder.rglob(f"*.{kind}")
+    path.write_bytes(damage(path.read_bytes()))
+    assert not is_found()
+    assert is_found()
+
+
+@contextmanager
+def room_for(n_bytes: int) -> Iterator[None]:
+    """No file of this process may be longer, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1000])
+def test_a_full_disk_costs_compiling_and_nothing_else(folder: Path, n_bytes: int, caplog: pytest.LogCaptureFixture):
+    with room_for(n_bytes):
+        assert not is_found()
+        assert not is_found()
+        assert not is_kept()
+    (message,) = caplog.messages
+    assert "File too large" in message and str(folder) in message
+    assert is_kept()
+    assert not is_found()
+    assert is_found()
+
+
+def test_kernels_compile_where_no_folder_can_be_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
+    assert not is_kept()
+    assert not is_found()
