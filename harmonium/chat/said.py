@@ -79,14 +79,18 @@ class Said:
 
     def feed(self, ids: Sequence[int], logprobs: Sequence[request.TokenLogprob] = ()) -> Iterator[Event]:
         """The events of the round's next ids, as far as they are needed. logprobs: one for each id, or none."""
-        for number, id_ in enumerate(ids):
-            self.ids.append(id_)
-            self._is_reported = bool(logprobs)
-            if logprobs:
-                self._note(logprobs[number])
-            yield from self._read(self._parser.feed(id_))
-            if self.is_over:
-                return
+        self._is_reported = bool(logprobs)
+        at = 0
+        while at < len(ids) and not self.is_over:
+            n, parsed = (0, []) if logprobs or self._stops else self._parser.feed_text(ids, at)
+            if not n:
+                n = 1
+                if logprobs:
+                    self._note(logprobs[at])
+                parsed = self._parser.feed(ids[at])
+            self.ids += ids[at : at + n]
+            at += n
+            yield from self._read(parsed)
 
     def finish(self) -> Iterator[Event]:
         """The events of the round's end."""

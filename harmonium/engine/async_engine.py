@@ -10,7 +10,8 @@ output, so what is buffered for a slow reader is the answer's ids at most, and i
 
 A stream's first ids and its end are there at once. In between, readers are woken OUTPUTS_PER_S times a second, all of
 them counted together, but each of them at least every LONGEST_PAUSE_S, and get the ids since then together: to wake one
-costs as much as several ids.
+costs as much as several ids. They are woken at the same moments, for each such moment takes the interpreter from the
+engine's thread.
 
 Streams of several event loops may share an engine; each belongs to the loop, and the one task, that entered it.
 """
@@ -23,7 +24,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from queue import SimpleQueue
 
 from harmonium.engine.constraint import TableConstraint
@@ -35,6 +35,8 @@ OUTPUTS_PER_S, LONGEST_PAUSE_S = 320, 0.1
 """Of all streams together, first and last ones apart: each costs its reader a tenth of a millisecond. And how long one
 waits for that at most.
 """
+EARLY_S = 0.001
+"""How early an event loop's timer may ring: its clock has steps of a millisecond."""
 
 
 class Stream:
@@ -91,7 +93,10 @@ class Stream:
             logprobs, self._logprobs = self._logprobs, []
             self.drawn_s = self._newest_s
         self._is_over = last.finish_reason is not None
-        return last if len(ids) == len(last.ids) else replace(last, ids=tuple(ids), logprobs=tuple(logprobs))
+        if len(ids) == len(last.ids):
+            return last
+        reason, error = last.finish_reason, last.error
+        return StepOutput(last.request_id, tuple(ids), reason, error, last.n_cached, tuple(logprobs))
 
     def due_s(self) -> float:
         """In the loop: when what there is to read may be read."""
@@ -100,7 +105,8 @@ class Stream:
 
     def wake(self, now_s: float) -> None:
         """In the loop: there is something to read."""
-        self._due_s = now_s + min(len(self._serving._streams) / OUTPUTS_PER_S, LONGEST_PAUSE_S)
+        pause_s = min(max(1, len(self._serving._streams)) / OUTPUTS_PER_S, LONGEST_PAUSE_S)
+        self._due_s = (now_s / pause_s + 1.5) // 1 * pause_s
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
@@ -274,7 +280,7 @@ def _wake_here(streams: Sequence[Stream]) -> None:
     loop = streams[0].loop
     now_s, early = loop.time(), []
     for stream in streams:
-        if stream.due_s() > now_s:
+        if stream.due_s() > now_s + EARLY_S:
             early.append(stream)
         else:
             stream.wake(now_s)

@@ -7,9 +7,10 @@ Every message keeps its exact ids, so that a turn in progress renders back to wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from harmonium.harmony.header import (
     CHANNEL_MARK,
@@ -79,8 +80,13 @@ def parse(
     ids: Iterable[int], vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT, functions: Iterable[str] = ()
 ) -> Parsed:
     """All ids at once: what a Parser, made from the other arguments, gives for them one by one."""
-    parser = Parser(vocabulary, role, functions)
-    events = [event for id_ in ids for event in parser.feed(id_)] + parser.finish()
+    parser, given, at = Parser(vocabulary, role, functions), list(ids), 0
+    events: list[Event] = []
+    while at < len(given):
+        n, found = parser.feed_text(given, at)
+        events += found if n else parser.feed(given[at])
+        at += n or 1
+    events += parser.finish()
     ends = [event for event in events if isinstance(event, MessageEnd)]
     repairs = tuple(event for event in events if isinstance(event, RepairFound))
     is_complete = bool(ends) and not ends[-1].is_cut and not any(r.kind == RepairKind.CUT_HEADER for r in repairs)
@@ -88,7 +94,9 @@ def parse(
 
 
 class Parser:
-    """One turn's ids, one at a time. `feed` returns the events an id completes, `finish` those of the end."""
+    """One turn's ids. `feed` returns the events an id completes, `feed_text` those of several that are plain text,
+    `finish` those of the end.
+    """
 
     def __init__(
         self, vocabulary: Vocabulary, role: Role | None = Role.ASSISTANT, functions: Iterable[str] = ()
@@ -141,6 +149,25 @@ class Parser:
         else:
             self._text_in_header(id_, at)
         return self._events
+
+    def feed_text(self, ids: Sequence[int], first: int = 0) -> tuple[int, list[Event]]:
+        """As many ids, from that place on, as are text of the message being read and nothing else: how many, and what
+        `feed` gives for them, joined to one event. Where it is none, the id there is for `feed`.
+        """
+        self._events = []
+        if self._header is None:
+            return 0, self._events
+        raw = []
+        for id_ in islice(ids, first, None):
+            piece = NO_TOKEN if id_ in self._specials else self._token_bytes(id_)
+            if piece == NO_TOKEN:
+                break
+            raw.append(piece)
+        n = len(raw)
+        self._n_fed += n
+        self._ids += ids[first : first + n]
+        self._add_text(self._decoder.feed_bytes(b"".join(raw)))
+        return n, self._events
 
     def finish(self) -> list[Event]:
         """The sequence is over: what was open is closed as it is. The parser is then spent."""

@@ -216,6 +216,10 @@ class Decoder:
         """The text that this id completes, often "" inside a character."""
         return self._utf8.decode(self._token_bytes(id_))
 
+    def feed_bytes(self, raw: bytes) -> str:
+        """The same of several ids' bytes."""
+        return self._utf8.decode(raw)
+
     def flush(self) -> str:
         """What is left of an unfinished character, as U+FFFD; the decoder is then as new."""
         rest = self._utf8.decode(b"", True)

@@ -102,7 +102,12 @@ def serving(request: Request) -> Serving:
     return found
 
 
-Server = Annotated[Serving, Depends(serving)]
+async def here(request: Request) -> Serving:
+    """`serving` for FastAPI, which would run that in a thread."""
+    return serving(request)
+
+
+Server = Annotated[Serving, Depends(here)]
 """A route's parameter: the Serving."""
 
 

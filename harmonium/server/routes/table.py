@@ -1,4 +1,4 @@
-"""All endpoints: a new one is a file in this folder, and two lines here."""
+"""All endpoints: a new one is a file in this folder, and two lines here. They are tried in this order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harmonium.server.routes import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
-    page.router,
-    responses.router,
-    conversations.router,
     chat_completions.router,
+    responses.router,
     completions.router,
     models.router,
+    conversations.router,
     tokenize.router,
     health.router,
+    page.router,
 )
