@@ -96,9 +96,12 @@ def best(call: Callable[[], object]) -> float:
     return min(timed() for _ in range(10))
 
 
-def token_bytes(config: ModelConfig, dtype: str) -> dict[str, int]:
+def token_bytes(model: Transformer, dtype: str) -> dict[str, int]:
     """What one token reads of a layer, operation by operation, and of the head."""
-    found = sizes.weight_bytes(config, True, dtype)
+    config, found = model.config, sizes.weight_bytes(model.config, True, dtype)
+    for i, layer in enumerate(model.weights.layers):
+        found |= {f"model.layers.{i}.self_attn.{name}_proj.weight": getattr(layer, name).nbytes for name in "qkvo"}
+    found["lm_head.weight"] = model.weights.head.nbytes  # where a matrix is coded, it takes fewer
     parts = {
         "norm, q, k, v, rotation, cache": ("q_proj", "k_proj", "v_proj", "input_layernorm"),
         "attention": ("sinks",),
@@ -113,12 +116,16 @@ def token_bytes(config: ModelConfig, dtype: str) -> dict[str, int]:
 
 @dataclass
 class Speeds:
-    """GB/s of reading before and after each token, its seconds, those of prompts of N_PROMPT and of operations."""
+    """GB/s of reading before and after each token, its seconds, those of prompts of N_PROMPT and of operations.
+
+    n_bytes: what a token reads in each operation, `token_bytes`.
+    """
 
     reads: list[float]
     tokens: list[float]
     prompts: list[float]
     operations: dict[str, float]
+    n_bytes: dict[str, int]
 
     def share(self, n_bytes: int) -> float:
         """Of the memory's speed beside it, what a token that reads so many bytes came to."""
@@ -126,10 +133,10 @@ class Speeds:
         return median(n_bytes / 1e9 / token / read for token, read in zip(self.tokens, around, strict=True))
 
 
-def measure(model: Transformer, n_rounds: int, n_tokens: int) -> Speeds:
+def measure(model: Transformer, dtype: str, n_rounds: int, n_tokens: int) -> Speeds:
     stepper, memory = Stepper(model), model.weights.layers[0].experts.gate_up.view(-1).numpy()
     stepper.seconds(0, N_PROMPT)  # compiles, and brings every page into memory
-    speeds = Speeds([read_rate(memory)], [], [], {})
+    speeds = Speeds([read_rate(memory)], [], [], {}, token_bytes(model, dtype))
     for _ in range(n_rounds):
         speeds.prompts.append(stepper.seconds(0, N_PROMPT))
         speeds.reads[-1] = read_rate(memory)
@@ -142,7 +149,7 @@ def measure(model: Transformer, n_rounds: int, n_tokens: int) -> Speeds:
 
 def report(speeds: Speeds, config: ModelConfig, dtype: str) -> dict[str, float]:
     """Prints a token's budget and returns the figures: seconds of these layers, the rest of all 24."""
-    n_bytes, n_layers = token_bytes(config, dtype), GPT_OSS_20B.n_layers
+    n_bytes, n_layers = speeds.n_bytes, GPT_OSS_20B.n_layers
     head = speeds.operations["norm and head"]
     print(f"\n{dtype}: {config.n_layers} layers, {POOL.n_workers + 1} threads, reads {max(speeds.reads):.1f} GB/s")
     print(f"  {'':<32} {'each':>9} {'its bytes':>10} {'GB/s':>7} {'in a token':>11}")
@@ -224,7 +231,7 @@ def main() -> None:
     for dtype in options.dtype or ("bfloat16", "int8"):
         source = dummy.Dummy(config) if options.checkpoint is None else checkpoint.open(options.checkpoint)
         model = Transformer.load(source, dtype=getattr(torch, dtype))
-        results[dtype] = report(measure(model, options.rounds, options.tokens), model.config, dtype)
+        results[dtype] = report(measure(model, dtype, options.rounds, options.tokens), model.config, dtype)
         if options.numerics:
             results[dtype] |= layer_errors(model, source)
         del model

@@ -21,9 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harmonium.hardware import has_vnni
 from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.int8 import BLOCK, Int8Matrix, Matrix
+from harmonium.kernels.coded import can_be_coded
+from harmonium.kernels.int8 import BLOCK, Int8Matrix
+from harmonium.kernels.matrices import Matrix
 from harmonium.kernels.reference import ExpertWeights
 
 BACKENDS = {"cpu": "harmonium.kernels.cpu", "cuda": "harmonium.kernels.triton"}
@@ -33,6 +36,8 @@ LEAST_TO_SHARE = 2**24
 """Products in one dense matrix of a step, tokens * hidden**2, from which torch's threads earn the time to wake them."""
 LEAST_TO_WAKE = 2**20
 """The same for the threads of the CPU's kernels, which are woken once a step."""
+LEAST_CODED = 2**20
+"""Weights of a matrix above which a CPU's caches hold no model of such matrices, and fewer bytes are read sooner."""
 
 Operation = TypeVar("Operation")
 
@@ -211,6 +216,19 @@ def to_int8(weight: Tensor) -> Int8Matrix:
 
         return quantize(weight)
     return Int8Matrix.quantize(weight)
+
+
+def compact(weight: Tensor) -> Matrix:
+    """A matrix (out, in) to the bit the same in fewer bytes, where a CPU's kernels read those; else as it is.
+
+    What is as small as a processor's caches stays as it is, too.
+    """
+    if weight.device.type == "cpu" and weight.numel() > LEAST_CODED and can_be_coded(weight) and has_vnni():
+        from harmonium.kernels.cpu.coding import code
+
+        coded = code(weight)
+        return weight if coded is None else coded
+    return weight
 
 
 def _prepare(plain: Operation, device: torch.device) -> Operation:

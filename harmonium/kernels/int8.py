@@ -58,6 +58,3 @@ class Int8Matrix:
     @property
     def nbytes(self) -> int:
         return self.codes.nbytes + self.scales.nbytes
-
-
-Matrix = Tensor | Int8Matrix

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harmonium.kernels.batch import PageGroup, StepBatch
-from harmonium.kernels.int8 import Matrix
+from harmonium.kernels.matrices import Matrix
 
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 """The values of the sixteen four-bit codes. Source: OCP Microscaling Formats (MX) v1.0, table 5."""

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,8 +57,7 @@ class StoredCheckpoint:
         if missing := layout.missing_files(folder):
             raise BadCheckpoint(f"{folder} lacks {missing[0]}; fetch the checkpoint again.")
         self._files: dict[str, Any] = {}  # a tensor's stored name to the open file that holds it
-        self._paths = layout.weight_files(folder)
-        for path in self._paths:
+        for path in layout.weight_files(folder):
             file = _open_file(path)
             names = set(file.keys())
             if names & self._files.keys():
@@ -65,25 +65,22 @@ class StoredCheckpoint:
             self._files |= dict.fromkeys(names, file)
         self._places = self._find_places()
         self._check()
+        self._extents = dict(chain.from_iterable(map(streaming.extents, layout.weight_files(folder))))
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, self.tensor(name)) for name in self._places)
 
     def tensors_on(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
         """Raises BadCheckpoint where a file is damaged or cut short."""
-        stored = {name: extent for path in self._paths for name, extent in streaming.extents(path)}
-        return streaming.read([(name, self._extent(stored[p.name], p)) for name, p in self._places.items()], device)
-
-    def _extent(self, whole: Extent, place: Stored) -> Extent:
-        return whole if place.rows is None else whole.rows(*place.rows)
+        return streaming.read([(name, self._extent(name)) for name in self._places], device)
 
     def tensor(self, name: str) -> Tensor:
+        return streaming.mapped(self._extent(name))
+
+    def _extent(self, name: str) -> Extent:
         place = self._places[name]
-        if place.rows is None:
-            whole: Tensor = self._files[place.name].get_tensor(place.name)
-            return whole
-        rows: Tensor = self._files[place.name].get_slice(place.name)[slice(*place.rows)]
-        return rows
+        whole = self._extents[place.name]
+        return whole if place.rows is None else whole.rows(*place.rows)
 
     def _find_places(self) -> dict[str, Stored]:
         if "embedding.weight" in self._files:

@@ -1,4 +1,4 @@
-"""Stretches of files to tensors on a device, by several threads: from the page cache or disk to pinned memory to it.
+"""Stretches of files as tensors: mapped, or on a device, by several threads, through pinned memory.
 
 One thread copies some 4 GB/s out of the page cache, a GPU's link takes 25 to 50. Each thread has a pinned buffer and a
 stream of its own, so that reading, copying, and what the caller does with the tensors that it has overlap. No more than
@@ -18,6 +18,7 @@ from io import FileIO
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,12 @@ def extents(path: Path) -> Iterator[tuple[str, Extent]]:
     start = path.stat().st_size - max((about["data_offsets"][1] for about in found.values()), default=0)
     for name, about in found.items():
         yield name, Extent(path, start + about["data_offsets"][0], tuple(about["shape"]), DTYPES[about["dtype"]])
+
+
+def mapped(extent: Extent) -> Tensor:
+    """An extent as pages of its file, which are given back with the tensor."""
+    values = np.memmap(extent.path, np.uint8, "c", extent.offset, extent.n_bytes)
+    return torch.from_numpy(values).view(extent.dtype).view(extent.shape)
 
 
 def read(extents: Sequence[tuple[str, Extent]], device: torch.device) -> Iterator[tuple[str, Tensor]]:

@@ -22,7 +22,7 @@ from harmonium import kernels
 from harmonium.errors import BadCheckpoint
 from harmonium.kernels import reference
 from harmonium.kernels.batch import StepBatch
-from harmonium.kernels.int8 import Int8Matrix, Matrix
+from harmonium.kernels.matrices import Matrix
 from harmonium.kernels.reference import ExpertWeights, linear, rms_norm
 from harmonium.model import rope
 from harmonium.model.config import PAGE_SIZE, ModelConfig
@@ -39,7 +39,7 @@ Experts = Callable[[Tensor, Tensor, Tensor, ExpertWeights], Tensor]
 
 @dataclass
 class LayerWeights:
-    """One layer's tensors; matrices are (out, in), as in the checkpoint. Those of attention may be in int8."""
+    """One layer's tensors; matrices are (out, in), as in the checkpoint. Those of attention need be no tensors."""
 
     attention_norm: Tensor
     q: Matrix
@@ -189,8 +189,8 @@ class Transformer:
         """A checkpoint's model on a device. dtype is that of all weights but packed experts, which stay packed.
 
         Unless given it is on a CPU the checkpoint's own, so that weights are mapped and not copied, and elsewhere
-        bfloat16. Activations are float32 on a CPU, dtype elsewhere. On a CPU, int8 is that of attention's matrices and
-        the head's, with scales, and bfloat16 of the rest.
+        bfloat16. Activations are float32 on a CPU, dtype elsewhere. On a CPU, attention's matrices and the head's are
+        in int8, with scales, where that is asked for, and large ones of bfloat16 may be in fewer bits, exactly.
         """
         device = torch.device(device)
         dtype = dtype or (None if device.type == "cpu" else torch.bfloat16)
@@ -235,15 +235,16 @@ def _kept(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Matrix:
     """A tensor as it is kept in a precision; None is its own, with float32 in place of float16."""
     if not tensor.is_floating_point():
         return tensor
+    is_read_whole = name.endswith(INT8_NAMES)  # by each token
+    if dtype == torch.int8:
+        return kernels.to_int8(tensor) if is_read_whole else tensor.bfloat16()
     if dtype is None:
-        return tensor.float() if tensor.dtype == torch.float16 else tensor
-    if dtype != torch.int8:
-        return tensor.to(dtype)
-    return kernels.to_int8(tensor) if name.endswith(INT8_NAMES) else tensor.bfloat16()
+        dtype = torch.float32 if tensor.dtype == torch.float16 else tensor.dtype
+    return kernels.compact(tensor.to(dtype)) if is_read_whole else tensor.to(dtype)
 
 
 def _plain(matrix: Matrix) -> Tensor:
-    return matrix.to(torch.bfloat16) if isinstance(matrix, Int8Matrix) else matrix
+    return matrix if isinstance(matrix, Tensor) else matrix.to(torch.bfloat16)
 
 
 def _layer(tensors: Mapping[str, Matrix], prefix: str) -> LayerWeights:

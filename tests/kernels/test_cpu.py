@@ -238,7 +238,7 @@ def test_rows_are_written_out_exactly(kind: str, form: str):
         expected = in_block_order(mxfp4.decode(torch.from_numpy(matrix[0]).view(16, 5, 16), scales))
         matrix = (matrix[0], scales.flatten().numpy())
     out = torch.empty(15, 160)
-    numba.njit(lambda matrix, out: unpack(matrix, 5, 75, out))(matrix, out.view(-1).numpy())
+    numba.njit(lambda matrix, out: unpack(matrix, 1, 15, 5, out))(matrix, out.view(-1).numpy())
     assert torch.equal(out, expected[1:])
 
 

@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harmonium.kernels import int8, reference
+from harmonium.kernels import reference
 from harmonium.kernels.batch import PageGroup, StepBatch
+from harmonium.kernels.coded import CodedMatrix
 from harmonium.kernels.cpu import attention, dense, experts, tile
 from harmonium.kernels.cpu.dots import BLOCK, Matrix
 from harmonium.kernels.cpu.pool import POOL
 from harmonium.kernels.cpu.products import Floats
 from harmonium.kernels.cpu.sampling import draw_row as draw_row
 from harmonium.kernels.int8 import Int8Matrix
+from harmonium.kernels.matrices import Matrix as AnyMatrix
 
 
 def _floats(tensor: Tensor) -> Floats:
@@ -28,15 +30,18 @@ def _floats(tensor: Tensor) -> Floats:
     return array
 
 
-def _matrix(matrix: int8.Matrix) -> Matrix:
-    """A flat view of a matrix: of float32, of bfloat16's bits, of int8, or of float32 made of another float type."""
+def _matrix(matrix: AnyMatrix) -> Matrix:
+    """A flat view of a matrix: of float32, of bfloat16's bits, coded or not, of int8, or of float32 made of another."""
+    if isinstance(matrix, CodedMatrix):
+        exceptions = (part.view(torch.uint16).numpy() for part in (matrix.columns, matrix.bits))
+        return matrix.lines.view(-1).numpy(), matrix.bases.numpy(), matrix.starts.numpy(), *exceptions
     if isinstance(matrix, Int8Matrix):
         return matrix.codes.view(-1).numpy(), matrix.scales.view(-1).view(torch.uint16).numpy()
     flat = matrix.detach().contiguous().view(-1)
     return flat.view(torch.uint16).numpy() if flat.dtype == torch.bfloat16 else flat.float().numpy()
 
 
-def _is_in_blocks(*weights: int8.Matrix) -> bool:
+def _is_in_blocks(*weights: AnyMatrix) -> bool:
     """Whether the kernels can read rows of these (out, in); they take two at a time."""
     return all(weight.shape[1] % BLOCK == 0 and len(weight) > 1 for weight in weights)
 

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from harmonium.hardware import has_vnni, instruction_set
-from harmonium.kernels.cpu import limbs
+from harmonium.kernels.cpu import coded, limbs
 from harmonium.kernels.cpu.simd import (
     DECODERS,
     F32,
@@ -38,10 +38,11 @@ from harmonium.kernels.cpu.simd import (
 )
 
 BLOCK = 2 * LANES
-Matrix = NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]
+Matrix = NDArray[Any] | tuple[NDArray[Any], ...]
 """Flat weights: float32; the uint16 bits of bfloat16; int8 and the uint16 bits of their scales; MXFP4, two of uint8.
 
-A pair is elements, or bytes of two codes, and the scales of blocks.
+A pair is elements, or bytes of two codes, and the scales of blocks. Five are a `CodedMatrix`, whose rows are read from
+an even one on, two at a time.
 """
 
 Block = tuple[ir.Value, ir.Value, ir.Value | None]
@@ -120,6 +121,10 @@ def _decode_of(matrix: Any, form: str) -> tuple[Decode, tuple[int, ...]]:
     }[tuple(array.dtype for array in arrays)]
 
 
+def _is_coded(matrix: Any) -> bool:
+    return isinstance(matrix, types.Tuple) and len(matrix.types) > 2
+
+
 def _data(context: Any, builder: Any, kind: Any, value: Any) -> list[Any]:
     """Pointers to the first elements of an array, or of a tuple's arrays."""
     if not isinstance(kind, types.Tuple | types.UniTuple):
@@ -180,19 +185,24 @@ def _dots(form: str, n_tokens: int) -> Any:
         """
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            decode, sizes = _decode_of(signature.args[0], form)
             arrays = _data(context, builder, signature.args[0], arguments[0])
             (x,), (out,) = (_data(context, builder, signature.args[i], arguments[i]) for i in (3, 5))
             row, n_blocks, first, at, n = (arguments[i] for i in (1, 2, 4, 6, 7))
-            starts = [builder.mul(one, n_blocks) for one in (row, builder.add(row, ir.Constant(I64, 1)))]
-            rows = [_from(builder, arrays, sizes, start) for start in starts]
             outs = [builder.gep(out, [place]) for place in (at, builder.add(at, n))]
             if signature.args[3].dtype == types.int8:
-                face = builder.gep(x, [builder.mul(first, limbs.face_bytes(builder, n_blocks))])
-                totals = limbs.emit_dots(builder, n_tokens, rows, face, n_blocks)
+                x = builder.gep(x, [builder.mul(first, limbs.face_bytes(builder, n_blocks))])
             else:
                 (x,) = _from(builder, [x], (BLOCK,), builder.mul(first, n_blocks))
-                totals = _emit_dots(builder, decode, sizes, n_tokens, rows, x, n_blocks)
+            if _is_coded(signature.args[0]):
+                totals = coded.emit_dots(builder, n_tokens, coded.Rows(builder, arrays, row, n_blocks), x)
+            else:
+                decode, sizes = _decode_of(signature.args[0], form)
+                starts = [builder.mul(one, n_blocks) for one in (row, builder.add(row, ir.Constant(I64, 1)))]
+                rows = [_from(builder, arrays, sizes, start) for start in starts]
+                if signature.args[3].dtype == types.int8:
+                    totals = limbs.emit_dots(builder, n_tokens, rows, x, n_blocks)
+                else:
+                    totals = _emit_dots(builder, decode, sizes, n_tokens, rows, x, n_blocks)
             for place, total in enumerate(totals):
                 row_out, token = outs[place // n_tokens], ir.Constant(I64, place % n_tokens)
                 builder.store(total, builder.gep(row_out, [token]))
@@ -205,22 +215,30 @@ def _dots(form: str, n_tokens: int) -> Any:
 
 
 def _unpack(form: str) -> Any:
-    def unpack(typing: Any, matrix: Any, block: Any, n_blocks: Any, out: Any) -> Any:
-        """Fills out (32 * n_blocks,) with the values of blocks from `block` on; those of MXFP4 come in block order."""
+    def unpack(typing: Any, matrix: Any, row: Any, n_rows: Any, n_blocks: Any, out: Any) -> Any:
+        """Fills out, flat, with the values of rows of n_blocks, from `row` on; those of MXFP4 come in block order."""
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            decode, sizes = _decode_of(signature.args[0], form)
             arrays = _data(context, builder, signature.args[0], arguments[0])
-            arrays = _from(builder, arrays, sizes, arguments[1])
-            (out,) = _data(context, builder, signature.args[3], arguments[3])
-            with cgutils.for_range(builder, arguments[2], intp=I64) as loop:
+            (out,) = _data(context, builder, signature.args[4], arguments[4])
+            _, row, n_rows, n_blocks, _ = arguments
+            if _is_coded(signature.args[0]):
+                with cgutils.for_range(builder, builder.lshr(n_rows, ir.Constant(I64, 1)), intp=I64) as loop:
+                    place = builder.shl(loop.index, ir.Constant(I64, 1))
+                    rows = coded.Rows(builder, arrays, builder.add(row, place), n_blocks)
+                    coded.emit_unpack(builder, rows, *_from(builder, [out], (BLOCK,), builder.mul(place, n_blocks)))
+                return context.get_dummy_value()
+            decode, sizes = _decode_of(signature.args[0], form)
+            arrays = _from(builder, arrays, sizes, builder.mul(row, n_blocks))
+            with cgutils.for_range(builder, builder.mul(n_rows, n_blocks), intp=I64) as loop:
                 *halves, scale = decode(builder, arrays, loop.index)
                 for place, half in zip(_halves(builder, loop.index), halves, strict=True):
                     value = half if scale is None else builder.fmul(half, scale)
                     builder.store(value, builder.bitcast(builder.gep(out, [place]), F32S.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(matrix, types.int64, types.int64, out), codegen
+        integer = types.int64
+        return types.void(matrix, integer, integer, integer, out), codegen
 
     return intrinsic(unpack)
 

@@ -107,7 +107,7 @@ def pack(state: State, x: Floats) -> Floats:
 @inlined
 def unpack_rows(matrix: Matrix, row: int, n_rows: int, n_blocks: int, rows: Floats) -> None:
     """rows (ROWS_PER_ITEM, width), flat: n_rows of the matrix from `row` on, and zeros up to a whole tile."""
-    unpack(matrix, row * n_blocks, n_rows * n_blocks, rows)
+    unpack(matrix, row, n_rows, n_blocks, rows)
     for i in range(n_rows * n_blocks * BLOCK, n_of(n_rows, tile.ROWS) * tile.ROWS * n_blocks * BLOCK):
         rows[i] = 0
 

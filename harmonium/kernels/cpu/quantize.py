@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from harmonium.kernels.cpu.compile import compiled
 from harmonium.kernels.cpu.dots import BLOCK
+from harmonium.kernels.cpu.memory import large_array
 from harmonium.kernels.cpu.pool import POOL, State, shared
 from harmonium.kernels.cpu.products import n_of
 from harmonium.kernels.cpu.simd import bits_of, widen
@@ -43,9 +44,8 @@ def _quantize(state: State, weights: Bits, codes: NDArray[np.int8], scales: Bits
 
 def quantize(weight: torch.Tensor) -> Int8Matrix:
     """weight (out, in) bfloat16, in blocks, to what `Int8Matrix.quantize` makes of it."""
-    # numpy asks for large pages, with which memory is read a fifth faster, torch does not
-    codes = torch.from_numpy(np.empty(tuple(weight.shape), np.int8))
-    scales = torch.from_numpy(np.empty((len(weight), weight.shape[1] // BLOCK), np.int16)).view(torch.bfloat16)
+    codes = torch.from_numpy(large_array(tuple(weight.shape), np.int8))
+    scales = torch.from_numpy(large_array((len(weight), weight.shape[1] // BLOCK), np.int16)).view(torch.bfloat16)
     flat = weight.contiguous().view(-1).view(torch.uint16).numpy()
     with POOL.working():
         _quantize(POOL.state, flat, codes.view(-1).numpy(), scales.view(-1).view(torch.uint16).numpy())
