@@ -30,9 +30,9 @@ from harmonium.server.origins import check_local
 log = logging.getLogger("harmonium.requests")
 STOPPED = "the server was told to stop at once"
 """What a request's task is cancelled with, so that its client can be told."""
-VALUES, MOST_VALUES = (b",", b"[", b"{"), 500_000
-"""What begins a value in JSON, and how many there may be: nobody else is served while they are read. What has more of
-them in its text has too many tokens.
+BOUNDS = {(b",", b"[", b"{"): 500_000, (b":",): 200_000}
+"""What begins a value in JSON, or its key, and how many there may be: nobody else is served while they are parsed. What
+has more of them in its text has too many tokens.
 """
 NOT_BEGUN = 499
 """The status of a request that nothing was answered to, since its client had gone."""
@@ -149,7 +149,7 @@ class _Body:
 
     def __init__(self, receive: Receive, limit: int, within_s: float) -> None:
         self._receive, self._limit, self._within_s = receive, limit, within_s
-        self._n_bytes = self._n_values = 0
+        self._n_bytes, self._n_signs = 0, dict.fromkeys(BOUNDS, 0)
         self._deadline = asyncio.get_running_loop().time() + within_s
         self._is_whole = False
 
@@ -172,9 +172,10 @@ class _Body:
         self._n_bytes += len(piece)
         if self._n_bytes > self._limit:
             raise self._too_large()
-        self._n_values += sum(map(piece.count, VALUES))
-        if self._n_values > MOST_VALUES:
-            raise TooLarge(f"The body has more than {MOST_VALUES:,} values, which no request needs; send fewer.")
+        for signs, most in BOUNDS.items():
+            self._n_signs[signs] += sum(map(piece.count, signs))
+            if self._n_signs[signs] > most:
+                raise TooLarge(f"The body has more than {most:,} values or keys, which no request needs; send fewer.")
         return message
 
     def _too_large(self) -> TooLarge:

@@ -163,7 +163,7 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
     """What a request makes the model read. Raises BadRequest and NotFound."""
     asked.check()
     tools, choice = asked.offered
-    bodies = asked.items
+    bodies = await server.llm.read(lambda: asked.items) if asked.has_many_items else asked.items
     earlier = await _earlier(asked, server.state, owner)
     known = await server.state.recall.known(owner, *ids_of(bodies))
     given, said = await server.llm.read(lambda: _read(bodies, earlier, known, server.state))

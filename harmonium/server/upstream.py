@@ -5,6 +5,7 @@ Whatever the other server says is passed on as it is, its errors too; a stream e
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,8 +17,9 @@ from urllib.parse import quote
 import httpx2
 from fastapi import Request, Response
 
-from harmonium.errors import BadRequest, ServerUnreachable
+from harmonium.errors import ServerUnreachable
 from harmonium.server import sse
+from harmonium.server.reading import LARGE
 
 PASSED_ON = ("content-type", "retry-after")
 CONNECT_S = 10.0
@@ -41,10 +43,13 @@ class Upstream:
 
     async def forward(self, request: Request, path: str) -> Response:
         """Sends a request's body on to this path of the other server. Raises ServerUnreachable."""
-        body = _object(await request.body()) | {"model": self.model}
+        body = await request.json() | {"model": self.model}
+        is_large = len(await request.body()) > LARGE
+        content = await asyncio.to_thread(_written, body) if is_large else _written(body)
+        asked = self._request("POST", path, content)
         if body.get("stream"):
-            return await sse.while_connected(request, self._stream(path, body))
-        return self._passed_on(await sse.while_connected(request, self._whole(self._request("POST", path, body))))
+            return await sse.while_connected(request, self._stream(asked))
+        return self._passed_on(await sse.while_connected(request, self._whole(asked)))
 
     async def describe(self, request: Request) -> Response:
         """What the other server tells of the model. Raises ServerUnreachable."""
@@ -57,10 +62,10 @@ class Upstream:
         except httpx2.HTTPError as error:
             raise self._failure(str(error) or type(error).__name__) from None
 
-    async def _stream(self, path: str, body: Mapping[str, Any]) -> Response:
+    async def _stream(self, request: httpx2.Request) -> Response:
         """A stream, or the error that the other server answers instead of one."""
         try:
-            answer = await self.client.send(self._request("POST", path, body), stream=True)
+            answer = await self.client.send(request, stream=True)
             kind = answer.headers.get("content-type", "")
             if not (answer.is_success and kind.startswith(sse.EventStream.media_type)):
                 await answer.aread()
@@ -92,12 +97,10 @@ class Upstream:
         finally:
             await answer.aclose()
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Request:
+    def _request(self, method: str, path: str, content: bytes | None = None) -> httpx2.Request:
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
-        content = None
-        if body is not None:
+        if content is not None:
             headers["Content-Type"] = "application/json"
-            content = json.dumps(body).encode()  # says NaN and halves of characters as the client did
         return self.client.build_request(method, f"{self.url}{path}", content=content, headers=headers)
 
     def _passed_on(self, answer: httpx2.Response) -> Response:
@@ -140,8 +143,6 @@ def key_variable(name: str) -> str:
     return f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}_API_KEY"
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    value = json.loads(body)
-    if not isinstance(value, dict):
-        raise BadRequest("The body is not one JSON object.")
-    return value
+def _written(body: Mapping[str, Any]) -> bytes:
+    """A body, with NaN and halves of characters as the client said them."""
+    return json.dumps(body).encode()

@@ -10,7 +10,6 @@ import pytest
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
 from harmonium.harmony.vocabulary import LONGEST_RUN, WINDOW
-from harmonium.server.calls import MOST_VALUES
 from harmonium.server.settings import Settings
 from tests.server.conftest import Running, running
 
@@ -57,11 +56,3 @@ def test_tools_count(short: Running) -> None:
     asked = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}
     error = short.post("/chat/completions", **asked)["error"]
     assert error["code"] == "context_length_exceeded", error
-
-
-@pytest.mark.parametrize("values", ["1,", "[1],", '{"a":[]},'])
-def test_a_body_of_very_many_values_is_not_read(short: Running, values: str) -> None:
-    n = MOST_VALUES // sum(map(values.count, ",[{")) + 1
-    answer = short.http.post("/v1/completions", content=f'{{"prompt":[{values * n}1]}}'.encode())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
-    assert "values" in answer.json()["error"]["message"]

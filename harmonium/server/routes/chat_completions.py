@@ -126,9 +126,10 @@ class _Answer:
         state = self._server.state
         if self._asked.messages is not None:
             return await state.recall.restored(self._owner, self._asked.messages)
-        bodies = input_items(self._asked.input)
+        read = self._server.llm.read
+        bodies = await read(lambda: input_items(self._asked.input))
         known = await state.recall.known(self._owner, *ids_of(bodies))
-        said = read_messages(recollect(bodies, (), known, state.seal), state.model)
+        said = await read(lambda: read_messages(recollect(bodies, (), known, state.seal), state.model))
         if self._asked.instructions is not None:
             said.insert(0, HarmonyMessage.developer(DeveloperContent(instructions=self._asked.instructions)))
         return said

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from harmonium.chat.options import PromptOptions
 from harmonium.errors import BadRequest, at_fault
 from harmonium.server.guarded import Guarded
+from harmonium.server.reading import Items
 from harmonium.server.serving import Admitted, Server
 from harmonium.server.wire.chat_request import ChatFields
 from harmonium.server.wire.fields import CHAT, told_of
@@ -23,7 +24,7 @@ class TokenizeRequest(ChatFields):
     """prompt, or messages and whatever else a chat completion has."""
 
     prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    messages: Items[dict[str, Any]] | None = None
     parse_special: bool | None = None
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
@@ -32,7 +33,7 @@ class TokenizeRequest(ChatFields):
 class DetokenizeRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    tokens: list[int]
+    tokens: Items[int]
     model: str | None = None
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harmonium.chat.options import ChatOptions
 from harmonium.errors import BadRequest
+from harmonium.server.reading import Items
 from harmonium.server.settings import Settings
 from harmonium.server.wire.tools import Offered, offered
 
@@ -64,16 +65,16 @@ class ChatFields(BaseModel):
     top_k: int | None = None
     min_p: float | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Items[str] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: float | None = None
     logit_bias: dict[str, Bias] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    tools: list[dict[str, Any]] | None = None
+    tools: Items[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
-    functions: list[dict[str, Any]] | None = None
+    functions: Items[dict[str, Any]] | None = None
     function_call: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
@@ -165,7 +166,7 @@ class ChatRequest(ChatFields):
     this API.
     """
 
-    messages: list[dict[str, Any]] | None = Field(None, min_length=1)
+    messages: Items[dict[str, Any]] | None = Field(None, min_length=1)
     input: str | list[Any] | None = Field(None, min_length=1)
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=-1)

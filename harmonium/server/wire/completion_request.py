@@ -10,6 +10,7 @@ from harmonium.chat.options import CompletionOptions
 from harmonium.chat.turns import Turns
 from harmonium.errors import BadRequest
 from harmonium.harmony.vocabulary import Vocabulary
+from harmonium.server.reading import Items
 from harmonium.server.wire.chat_request import Bias, Penalty, StreamOptions
 
 MOST_TOKENS = 16
@@ -29,7 +30,7 @@ class CompletionRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Items[str] | Items[int] | Items[Items[int]]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -42,7 +43,7 @@ class CompletionRequest(BaseModel):
     top_k: int | None = None
     min_p: float | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Items[str] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: float | None = None

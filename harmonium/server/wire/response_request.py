@@ -19,6 +19,7 @@ from harmonium.harmony.convert import response_formats
 from harmonium.harmony.messages import Effort, ToolSpec
 from harmonium.harmony.signature import tool_spec
 from harmonium.server.plain_json import Body as RequestBody
+from harmonium.server.reading import Items
 from harmonium.server.settings import Settings
 from harmonium.server.wire.chat_request import EFFORTS, Penalty, response_format
 from harmonium.server.wire.response_items import Body, input_items
@@ -41,6 +42,8 @@ WITHOUT_EFFECT = frozenset(
 )
 """Of OpenAI's own parameters, those that nothing here depends on. Others than these and the fields are reported."""
 
+MANY = 1000
+"""Items that are read in a millisecond or some."""
 Metadata = dict[
     Annotated[str, StringConstraints(max_length=64)],
     Annotated[str, StringConstraints(max_length=512)],
@@ -101,7 +104,7 @@ class ResponseRequest(RequestBody):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Items[str] | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
@@ -123,6 +126,12 @@ class ResponseRequest(RequestBody):
         if self.input is None and self.messages is not None:
             return input_items(self.messages, "messages")
         return input_items(self.input)
+
+    @property
+    def has_many_items(self) -> bool:
+        """So many that reading them would be a pause for others."""
+        said = self.messages if self.input is None else self.input
+        return isinstance(said, list) and len(said) > MANY
 
     @property
     def conversation_id(self) -> str | None:

@@ -12,6 +12,9 @@ from typing import Any
 
 from harmonium.errors import BadRequest
 
+MOST_TOOLS = 2048
+"""Of a request; OpenAI takes 128."""
+
 
 @dataclass(frozen=True)
 class Offered:
@@ -97,6 +100,8 @@ def offered(tools: Any) -> Offered:
                 functions.append({**function, "name": full_name(str(name), own)})
         else:
             others.append(_label(tool))
+    if (n_tools := len(functions) + len(others)) > MOST_TOOLS:
+        raise BadRequest(f"There are {n_tools:,} tools; declare {MOST_TOOLS:,} at most.", param="tools")
     return Offered(tuple(functions), tuple(others), namespaced)
 
 
