@@ -43,6 +43,43 @@ def check(value: Any, depth: int = DEEPEST) -> None:
             check(inner, depth - 1)
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Do two JSON values, or texts of them, say the same? Clients write anew what they have read: with other spaces,
+    and numbers as JavaScript has them, all of them doubles. What is no JSON is the same where it is written alike.
+    """
+    return _is_same(_value(one), _value(other))
+
+
+def _value(said: Any) -> Any:
+    if not isinstance(said, str):
+        return said
+    try:
+        return json.loads(said or "{}")  # a call without arguments
+    except (ValueError, RecursionError):
+        return said
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if _is_number(one) and _is_number(other):
+        return one == other or _double(one) == _double(other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _double(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
 class Json(JSONResponse):
     """A response that `dump` writes."""
 

@@ -17,6 +17,7 @@ from harmonium.chat.events import ToolCall
 from harmonium.harmony.contents import result_parts
 from harmonium.harmony.messages import Message
 from harmonium.server import exact_messages
+from harmonium.server.plain_json import is_same
 from harmonium.server.store_responses import Item, Known, ResponseStore
 
 ChatMessage = Mapping[str, Any]
@@ -67,7 +68,7 @@ class Recall:
             call = _only_call(message)
             output = found.get(call["id"], ()) if call is not None else ()
             answered = message.get("tool_call_id")
-            if call is not None and output and _is_same(call["function"], output[-1].body):
+            if call is not None and output and _is_said(call["function"], output[-1].body):
                 said = [one for item in output for one in exact_messages.from_json(item.said or (), self.model)]
                 recipients[call["id"]] = said[-1].recipient or ""
                 restored += said
@@ -93,5 +94,6 @@ def _only_call(message: ChatMessage) -> ChatMessage | None:
     return call if is_whole and isinstance(call.get("function"), Mapping) else None
 
 
-def _is_same(function: ChatMessage, stored: ChatMessage) -> bool:
-    return (function.get("name"), function.get("arguments")) == (stored["name"], stored["arguments"])
+def _is_said(function: ChatMessage, stored: ChatMessage) -> bool:
+    """What was said, though the client may have written the arguments anew."""
+    return bool(function.get("name") == stored["name"]) and is_same(function.get("arguments"), stored["arguments"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -95,6 +96,21 @@ def test_what_clients_lose_between_calls_is_put_back(server: Running, first: dic
     assert prompt_ids(server, input=ways(first)[way]) == expected
 
 
+def written_anew(call: dict[str, Any]) -> list[Any]:
+    """A call's arguments as clients send them that have read them."""
+    value = json.loads(call["arguments"])
+    return [json.dumps(value, separators=(",", ":")), json.dumps(value, indent=2), value]
+
+
+def test_arguments_may_be_written_anew(server: Running, first: dict[str, Any]) -> None:
+    expected = prompt_ids(server, previous_response_id=first["id"], input=[output_for(call_of(first))])
+    assert expected == prompt_ids(server, input=ways(first)["no reasoning"])
+    for arguments in written_anew(call_of(first)):
+        call = {**call_of(first), "arguments": arguments}
+        for way in ("no reasoning", "chat messages"):
+            assert prompt_ids(server, input=ways({**first, "output": [*first["output"][:-1], call]})[way]) == expected
+
+
 def test_ids_that_text_would_not_give_again_are_kept(server: Running) -> None:
     for seed in range(50):
         hot = {"temperature": 1.8, "seed": seed, "tool_choice": "required", "reasoning": {"effort": "low"}}
@@ -165,6 +181,10 @@ def test_the_chat_api_goes_on_with_what_was_said_too(server: Running) -> None:
     assert {usage["prompt_tokens"] for usage in usages} == {usages[0]["prompt_tokens"]}
     assert usages[0]["prompt_tokens"] > made["usage"]["total_tokens"]
     assert usages[0]["prompt_tokens_details"]["cached_tokens"] > made["usage"]["total_tokens"] - 2 * 16
+    for arguments in written_anew(call["function"]):
+        anew = {**bare, "tool_calls": [{**call, "function": {**call["function"], "arguments": arguments}}]}
+        usage = server.post("/chat/completions", **{**body, "messages": [QUESTION, anew, result]})["usage"]
+        assert usage["prompt_tokens"] == usages[0]["prompt_tokens"]
     edited = {**bare, "tool_calls": [{**call, "function": {**call["function"], "arguments": "{}"}}]}
     other = server.post("/chat/completions", **{**body, "messages": [QUESTION, edited, result]})["usage"]
     assert other["prompt_tokens"] < usages[0]["prompt_tokens"]

@@ -17,6 +17,7 @@ from harmonium.harmony.messages import Author, Channel, DeveloperContent, Messag
 from harmonium.harmony.namespaces import FUNCTIONS
 from harmonium.harmony.schema import compact_json
 from harmonium.server import exact_messages
+from harmonium.server.plain_json import is_same
 from harmonium.server.sealing import Seal
 from harmonium.server.store_responses import Item, Known
 from harmonium.server.wire.tools import full_name
@@ -116,7 +117,7 @@ def _same(body: Mapping[str, Any], stored: Item | None) -> Item:
 def _with_call(items: list[Item], call: Mapping[str, Any], known: Known) -> list[Item]:
     """The items with a call behind them, and before it what led to it, where the client has lost that."""
     *before, stored = known.by_call.get(call["call_id"], (Item(call),))
-    if (stored.body["name"], stored.body["arguments"]) != (call["name"], call["arguments"]):
+    if stored.body["name"] != call["name"] or not is_same(stored.body["arguments"], call["arguments"]):
         return [*items, Item(call)]
     start = len(items)
     while start and _is_thought(items[start - 1]):
