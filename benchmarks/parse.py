@@ -38,6 +38,8 @@ CASES = {
     "nearly declared recipients": "<|channel|>commentary" + " to=functions.tool_9" * 2_000 + "<|message|>",
     "nearly declared words": "<|channel|>commentary" + " functions.tool_99" * 2_000 + "<|message|>",
     "channels and roles, at length": "<|channel|>assistant" * 10_000,
+    "ends and channels, at length": "<|end|><|channel|>" * 10_000,
+    "ends and a sign, at length": "<|end|>?" * 10_000,
 }
 FUNCTIONS = tuple(f"tool_{n}_of_many" for n in range(1000))
 N_ROUNDS, N_TOKENS = 9, 20_000

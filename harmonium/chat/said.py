@@ -34,9 +34,10 @@ class Said:
     """What was said in the turn so far.
 
     n_prompt: so that n_prompt + len(ids) is the length of the last round's context. n_computed: ids of all rounds'
-    prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought those of their
-    text alone. is_thinking: its last words are reasoning that nothing closed. call: the one that ended the round.
-    is_over: the round needs no more ids. stop: the stop string that ended the turn.
+    prompts that had to be computed. n_reasoning: ids of messages on the analysis channel, and n_thought what their
+    budget is charged: those of their text, and the ends where a round has several. is_thinking: its last
+    words are reasoning that nothing closed. call: the one that ended the round. is_over: the round needs no more ids.
+    stop: the stop string that ended the turn.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Said:
         self._start: MessageStart | None = None
         self._shown: Shown | None = None  # the text of the message that has started
         self._header: list[TokenLogprob] = []  # tokens of the header that is being read
+        self._n_thoughts = 0  # messages of reasoning in this round
         self._is_reported = False  # the ids come with their chances
         self._call_id = ""
         self._round_start = 0
@@ -73,7 +75,7 @@ class Said:
         self.n_prompt = prompt_length - len(self.ids)
         self.call, self.is_over = None, False
         self._parser = Parser(self._vocabulary, functions=self._names)
-        self._shown, self._header = None, []
+        self._shown, self._header, self._n_thoughts = None, [], 0
         self._round_start = len(self.ids)
         self._n_given = 1 + len(self._vocabulary.encode_fixed(Role.ASSISTANT))
 
@@ -98,9 +100,10 @@ class Said:
 
     def take(self, result: ToolResult) -> None:
         """The result of the call that ended the round."""
-        recipient = self.messages[-1].recipient
-        assert recipient is not None, "a round that goes on ended in a call"
-        self.messages.append(Message.tool(recipient, result.text))
+        call = self.messages[-1]
+        assert call.recipient is not None, "a round that goes on ended in a call"
+        channel = Channel(call.channel or Channel.COMMENTARY)  # so that a call that is forgotten takes its result along
+        self.messages.append(Message.tool(call.recipient, result.text, channel))
 
     def _note(self, reported: request.TokenLogprob) -> None:
         """Keeps the next id's chance for the text that it becomes part of."""
@@ -147,8 +150,10 @@ class Said:
         self._header = []
         if is_call:
             self._call_id = self._new_call_id()
-        elif start.channel == Channel.ANALYSIS and self.n_reasoning:
-            return (ReasoningDelta("\n"),)
+        elif start.channel == Channel.ANALYSIS:
+            self._n_thoughts += 1
+            self.n_thought += self._n_thoughts == 2
+            return (ReasoningDelta("\n"),) if self.n_reasoning else ()
         return ()
 
     def _add_text(self, text: str) -> Sequence[Event]:
@@ -184,7 +189,7 @@ class Said:
         if not is_call:
             if message.channel == Channel.ANALYSIS:
                 self.n_reasoning += n_said
-                self.n_thought += self._n_text(message)
+                self.n_thought += self._n_text(message) + (self._n_thoughts > 1 and not is_cut)
             is_ended = message.ids is not None and message.ids[-1] in self._vocabulary.message_end_ids
             self.is_over = message.channel == Channel.FINAL and is_ended
         elif not is_cut:

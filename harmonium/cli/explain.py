@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -92,17 +93,34 @@ def read_ids(text: str) -> list[int]:
 def explain(ids: Sequence[int], vocabulary: Vocabulary, functions: Sequence[str] = ()) -> list[Span]:
     """The messages in their order, which together have every id. functions: names of those that were declared.
 
-    Ids that do not begin with `<|start|>` go on behind `<|start|>assistant`, as what a model says does.
+    Ids that do not begin with `<|start|>` go on behind `<|start|>assistant`, as what a model says does, and what
+    it says once its call was answered.
     """
+    spans, starts = list[Span](), [0, *later_rounds(ids, vocabulary)]
+    for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True):
+        spans += _of_round(ids[start:stop], start, vocabulary, functions)
+    return spans
+
+
+def later_rounds(ids: Sequence[int], vocabulary: Vocabulary) -> list[int]:
+    """Where an answer of several rounds begins anew: at the headers right behind calls, for results are not in it."""
+    control = vocabulary.control
+    if not ids or ids[0] == control.start:
+        return []
+    begins = {control.channel, vocabulary.encode_fixed(f" to={FUNCTIONS}.")[0]}
+    return [at for at, (before, id_) in enumerate(pairwise(ids), 1) if before == control.call and id_ in begins]
+
+
+def _of_round(ids: Sequence[int], offset: int, vocabulary: Vocabulary, functions: Sequence[str]) -> list[Span]:
     control = vocabulary.control
     is_answer = bool(ids) and ids[0] != control.start
     parser = Parser(vocabulary, Role.ASSISTANT if is_answer else None, functions)
-    tokens = [Token(at, id_, show(id_, vocabulary), "header") for at, id_ in enumerate(ids)]
+    tokens = [Token(at, id_, show(id_, vocabulary), "header") for at, id_ in enumerate(ids, offset)]
     spans, first, body = list[Span](), 0, len(ids)
     for at, id_ in enumerate(ids):
         for event in parser.feed(id_):
             if isinstance(event, RepairFound):
-                tokens[event.at].repairs.append(event)
+                tokens[event.at].repairs.append(replace(event, at=event.at + offset))
             elif isinstance(event, MessageStart):
                 body = at + (id_ == control.message)
             elif isinstance(event, MessageEnd):
@@ -116,7 +134,7 @@ def explain(ids: Sequence[int], vocabulary: Vocabulary, functions: Sequence[str]
     rest = parser.finish()
     for event in rest:
         if isinstance(event, RepairFound) and not _is_prompt(ids[first:], vocabulary):
-            tokens[min(event.at, len(ids) - 1)].repairs.append(event)
+            tokens[min(event.at, len(ids) - 1)].repairs.append(replace(event, at=event.at + offset))
         elif isinstance(event, MessageEnd):
             spans.append(_span(event, tokens[first:], body - first, vocabulary))
             first = len(ids)
@@ -177,10 +195,13 @@ def mark_allowed(
     told = Conversation((Message.system(system), Message.developer(DeveloperContent(tools=tools))))
     masks = _Masks(Restraint(told, rules, Compiler(vocabulary, vocabulary.size)), vocabulary)
     speaker, before, n_rounds = [vocabulary.control.start, *vocabulary.encode_fixed(Role.ASSISTANT)], list[int](), 0
-    cursor = None if spans and spans[0].tokens[0].id == speaker[0] else masks.begin(n_rounds)
+    begun = {0, *later_rounds([token.id for span in spans for token in span.tokens], vocabulary)}
+    cursor = masks.begin(0) if not spans else None
     for span in spans:
         n_rounds = 0 if span.role == Role.USER else n_rounds
         for token in span.tokens:
+            if token.at in begun and token.id != speaker[0]:
+                cursor = masks.begin(n_rounds)
             if cursor is not None:
                 token.allowed = masks.look(cursor, token.id)
                 if not token.allowed.is_legal or token.id in vocabulary.stop_ids or masks.is_history(cursor, token.id):

@@ -77,7 +77,7 @@ def tokens(
     prompt
         The user's message.
     messages
-        A JSON file with a list of messages instead.
+        A JSON file with a list of messages instead, or with a request's messages and tools.
     ids
         Ids instead: numbers, a file with numbers or with what --json printed, or - for stdin. Ids that do not begin
         with <|start|> are read as an answer, behind <|start|>assistant.
@@ -99,10 +99,12 @@ def tokens(
 
     rules, offered = masks.rules, functions.load(tools) if tools else []
     given = None if ids is None else _read_ids(ids, is_alone=not (prompt or messages or system or effort))
-    said = [] if given else _conversation(prompt, messages, system)
+    said, declared = ([], []) if given else _conversation(prompt, messages, system)
     vocabulary = Vocabulary.from_file(hub.resolve(model) / "tokenizer.json")
     if given is None:
-        told = convert.conversation(said, tools=offered, builtin_tools=masks.builtins, effort=effort or "medium")
+        told = convert.conversation(
+            said, tools=[*declared, *offered], builtin_tools=masks.builtins, effort=effort or "medium"
+        )
         given = render.render(told, vocabulary)
     spans, names = _explained(given, vocabulary, [function.__name__ for function in offered])
     following = explain.mark_allowed(spans, vocabulary, names, masks.builtins, rules) if masks.mask else None
@@ -123,13 +125,17 @@ def _explained(
     return (explain.explain(ids, vocabulary, names) if names != list(functions) else spans), names
 
 
-def _conversation(prompt: Sequence[str], messages: Path | None, system: str | None) -> list[Any]:
+def _conversation(prompt: Sequence[str], messages: Path | None, system: str | None) -> tuple[list[Any], list[Any]]:
+    """The messages, and the tools that their file declares."""
     from harmonium.cli import session, transcript
 
     if messages is not None and prompt:
         raise BadRequest("Give a question or --messages FILE, not both.")
-    said = transcript.read(messages) if messages else [{"role": "user", "content": session.question(prompt)}]
-    return [{"role": "system", "content": system}, *said] if system else said
+    if messages is not None:
+        said, tools = transcript.read_with_tools(messages)
+    else:
+        said, tools = [{"role": "user", "content": session.question(prompt)}], []
+    return [{"role": "system", "content": system}, *said] if system else said, tools
 
 
 def _read_ids(given: str, is_alone: bool) -> list[int]:
@@ -140,7 +146,7 @@ def _read_ids(given: str, is_alone: bool) -> list[int]:
         raise BadRequest("--ids is a whole sequence; leave out the question, --messages, --system, --effort.")
     if given == "-":
         return explain.read_ids(session.piped_text())
-    if not given[:1].isalpha() and not Path(given).is_file():
+    if given[:1] in "0123456789[({- " and not Path(given).is_file():
         return explain.read_ids(given)
     try:
         return explain.read_ids(Path(given).read_text(encoding="utf-8"))

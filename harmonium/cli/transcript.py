@@ -18,8 +18,13 @@ from harmonium.harmony.messages import Author, Channel, Message, Role
 
 def read(path: Path) -> list[Any]:
     """The messages of a file. BadRequest where it holds no list of them, or one that means nothing to a model."""
+    return read_with_tools(path)[0]
+
+
+def read_with_tools(path: Path) -> tuple[list[Any], list[Any]]:
+    """The messages of a file and the tools that it declares beside them, as a request of OpenAI's chat API does."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -27,13 +32,16 @@ def read(path: Path) -> list[Any]:
     messages = document.get("messages") if isinstance(document, dict) else document
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise BadRequest(f'{path} should hold a list of messages such as [{{"role": "user", "content": "Hello"}}].')
+    tools = (document.get("tools") if isinstance(document, dict) else None) or []
+    if not isinstance(tools, list):
+        raise BadRequest(f"{path}: its tools should be a list of functions, as OpenAI's chat API has them.")
     try:
         said = [_from_dict(number, message) for number, message in enumerate(messages)]
         if said:
-            conversation(said)
+            conversation(said, tools=tools)
     except BadRequest as error:
         raise BadRequest(f"{path} cannot be used. {error}") from None
-    return said
+    return said, tools
 
 
 def write(path: Path, messages: Sequence[Any]) -> None:
@@ -75,7 +83,7 @@ def _to_dict(message: Any) -> dict[str, Any]:
 
 def _from_dict(number: int, message: dict[str, Any]) -> Any:
     """A dict of OpenAI's chat API as it is, harmony's own as a Message."""
-    if not ("channel" in message or "recipient" in message):
+    if message.get("channel") is None and message.get("recipient") is None:
         return message
     for name in ("role", "name", "channel", "recipient", "content_type", "content"):
         if not isinstance(message.get(name, ""), str):

@@ -82,8 +82,9 @@ class Arrays(NamedTuple):
     """The states: masks (n_masks, words) uint32, id i being bit i % 32 of word i // 32; the others int32.
 
     State s allows the ids of row mask_of[s] of masks (-1: none), which lead to default_next[s], and its edges' ids
-    edge_tokens[edge_starts[s]:edge_starts[s + 1]], which lead to edge_nexts. Reasoning has an exit (else -1), where a
-    spent budget leads. Where matcher_of is not -1, that matcher decides instead of the row, and the edges are its ends.
+    edge_tokens[edge_starts[s]:edge_starts[s + 1]], which lead to edge_nexts. Reasoning and the place behind it have an
+    exit (else -1), where a spent budget leads. Where matcher_of is not -1, that matcher decides instead of the row, and
+    the edges are its ends.
     """
 
     masks: NDArray[np.uint32]
@@ -153,8 +154,11 @@ def _compiled(offer: Offer, vocabulary: Vocabulary, vocab_size: int, has_both_or
         words.pop(Channel.ANALYSIS, None)
         followers |= {states.analysis: states.add_headers([*words.values(), *ends]), states.preamble: start_closed}
     speaker = (control.start, *vocabulary.encode_fixed(Role.ASSISTANT))
+    closed = states.add_headers([(speaker, start_closed)])
     for body, header in followers.items():
-        states.edges[body] = {control.end: states.add_headers([(speaker, header)])}
+        # The end of reasoning is charged, too: a model that says nothing in it could begin anew for ever.
+        exit_ = closed if body == states.analysis and header != start_closed else -1
+        states.edges[body] = {control.end: states.add_headers([(speaker, header)], exit_)}
     states.edges[states.final] = {control.return_: states.done}
     states.edges[states.done] = {control.return_: states.done}  # so that what samples one id too many finds one
     for call in (states.call, *states.strict.values()):
@@ -213,7 +217,7 @@ class _States:
         self._is_text: list[bool] = []
         self._exits: list[int] = []
         self._matchers: list[int] = []
-        self._known: dict[tuple[tuple[int, int], ...], int] = {}
+        self._known: dict[tuple[tuple[tuple[int, int], ...], int], int] = {}
         matcher_of = {name: number for number, name in enumerate(offer.matchers)}
         self.done = self._add(is_text=False)
         self.closing = self._add(is_text=False)
@@ -223,8 +227,8 @@ class _States:
         self.call = self._add()
         self.strict = {recipient: self._add(matcher=matcher_of[recipient]) for recipient in offer.strict}
 
-    def add_headers(self, headers: Iterable[Header]) -> int:
-        """The state from which each header's ids lead to its body."""
+    def add_headers(self, headers: Iterable[Header], exit_: int = -1) -> int:
+        """The state from which each header's ids lead to its body. exit_: where a spent budget leads from it."""
         nodes: list[dict[int, int]] = [{}]  # an id to the node behind it, or to ~state
         for ids, body in headers:
             node = nodes[0]
@@ -238,9 +242,9 @@ class _States:
         state_of: dict[int, int] = {}
         for number in reversed(range(len(nodes))):  # a node comes before those behind it
             edges = {id_: state_of[after] if after >= 0 else ~after for id_, after in nodes[number].items()}
-            key = tuple(sorted(edges.items()))
+            key = tuple(sorted(edges.items())), exit_ if number == 0 else -1
             if key not in self._known:
-                self._known[key] = self._add(is_text=False)
+                self._known[key] = self._add(is_text=False, exit_=key[1])
                 self.edges[-1] = edges
             state_of[number] = self._known[key]
         return state_of[0]

@@ -13,6 +13,8 @@ _TEXT_PARTS = {
     "refusal": "refusal",
 }
 _OTHER_PARTS = ("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "file", "input_file")
+_CARRIERS = ("image_url", "input_audio", "video_url", "file", "file_id", "file_data", "file_url", "source", "data")
+"""Keys by which such a part carries what it is of."""
 
 
 def text_parts(content: Any) -> tuple[str, ...]:
@@ -48,4 +50,6 @@ def _is_part(item: Any) -> bool:
     kind = item.get("type")
     if not isinstance(kind, str):
         return set(item) == {"text"}
-    return kind in _OTHER_PARTS or (kind in _TEXT_PARTS and isinstance(item.get(_TEXT_PARTS[kind]), str))
+    if kind in _OTHER_PARTS:
+        return not item.keys().isdisjoint(_CARRIERS)
+    return kind in _TEXT_PARTS and isinstance(item.get(_TEXT_PARTS[kind]), str)

@@ -12,11 +12,11 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from harmonium.errors import BadRequest
 from harmonium.harmony.contents import result_parts, text_parts
+from harmonium.harmony.heads import developers, system
 from harmonium.harmony.messages import (
     Author,
     Channel,
@@ -26,7 +26,6 @@ from harmonium.harmony.messages import (
     Message,
     ResponseFormat,
     Role,
-    SystemContent,
     ToolSpec,
 )
 from harmonium.harmony.namespaces import FUNCTIONS, builtin_section
@@ -75,7 +74,7 @@ def conversation(
     }
     chosen = {name: value for name, value in settings.items() if value is not None}
     formats = response_formats(response_format)
-    head = [_system(head, chosen, builtin_tools), *_developers(head, specs, formats)]
+    head = [system(head, chosen, builtin_tools), *developers(head, specs, formats)]
     return Conversation((*head, *rest))
 
 
@@ -128,39 +127,6 @@ def _channel(name: Any) -> Channel:
     return Channel(name)
 
 
-def _system(head: Sequence[Message], chosen: Mapping[str, Any], builtin_tools: Sequence[str]) -> Message:
-    """The first system message given, with the chosen settings, or a new one."""
-    given = next((message for message in head if message.role is Role.SYSTEM), None)
-    if given is None:
-        return Message.system(SystemContent(**chosen, builtin_tools=tuple(builtin_tools)))
-    if not (chosen or builtin_tools):
-        return given
-    content = given.content[0] if len(given.content) == 1 else None
-    if not isinstance(content, SystemContent):
-        raise BadRequest("A system Message of plain text cannot take settings. Give it as SystemContent.")
-    tools = tuple(dict.fromkeys((*content.builtin_tools, *builtin_tools)))
-    return replace(given, content=(replace(content, **chosen, builtin_tools=tools),))
-
-
-def _developers(
-    head: Sequence[Message], tools: tuple[ToolSpec, ...], formats: tuple[ResponseFormat, ...]
-) -> list[Message]:
-    """The leading developer messages as one, with the tools and formats; plain text of Messages stays as it is."""
-    contents, plain = [], []
-    for message in head:
-        if message.role is Role.DEVELOPER and all(isinstance(part, DeveloperContent) for part in message.content):
-            contents += [part for part in message.content if isinstance(part, DeveloperContent)]
-        elif message.role is Role.DEVELOPER:
-            plain.append(message)
-    instructions = [content.instructions for content in contents if content.instructions]
-    whole = DeveloperContent(
-        "\n\n".join(instructions) if instructions else None,
-        (*(tool for content in contents for tool in content.tools), *tools),
-        (*(item for content in contents for item in content.response_formats), *formats),
-    )
-    return [Message.developer(whole), *plain] if whole != DeveloperContent() else plain
-
-
 def response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[ResponseFormat, ...]:
     """What the model is told of OpenAI's response_format, of the chat API or of Responses: a schema.
 
@@ -201,8 +167,7 @@ class _Reader:
             if not isinstance(message, (Message, Mapping)):
                 raise BadRequest(f"Message {number} is neither a dict with a role nor a Message.")
             try:
-                is_result = isinstance(message, Mapping) and message.get("role") in ("tool", "function")
-                if not is_result:
+                if isinstance(message, Message) or not (_is_result(message) or _is_only_calls(message)):
                     yield from self._release()
                 yield from (message,) if isinstance(message, Message) else self._one(message)
             except BadRequest as error:
@@ -216,7 +181,7 @@ class _Reader:
 
     def _one(self, message: Mapping[str, Any]) -> Iterator[Message]:
         role = message.get("role")
-        if "recipient" in message and not _has_openai_fields(message):
+        if message.get("recipient") or message.get("content_type"):
             yield self._harmony(message)
         elif role in ("system", "developer"):
             text = "".join(text_parts(message.get("content")))
@@ -243,17 +208,17 @@ class _Reader:
         return Message(author, text_parts(message.get("content")) or ("",), channel and _channel(channel), **fields)
 
     def _assistant(self, message: Mapping[str, Any]) -> Iterator[Message]:
-        reasoning = next((message[key] for key in REASONING_KEYS if message.get(key)), None)
-        if reasoning is not None:
+        reasoning = _reasoning(message)
+        if reasoning:
             yield Message(Author(Role.ASSISTANT), text_parts(reasoning), Channel.ANALYSIS)
         made = message.get("tool_calls") or ()
         calls = list(made) if isinstance(made, (list, tuple)) else [made]
         if message.get("function_call"):
             calls.append({"function": message["function_call"]})
         parts = text_parts(message.get("content")) or text_parts(message.get("refusal"))
-        is_said = any(parts) or not (calls or reasoning is not None)
-        if is_said or (parts and not calls):
-            channel = message.get("channel") or (Channel.COMMENTARY if calls else Channel.FINAL)
+        channel = message.get("channel")
+        if any(parts) or not (calls or (reasoning and not channel)):
+            channel = channel or (Channel.COMMENTARY if calls else Channel.FINAL)
             yield Message(Author(Role.ASSISTANT), parts or ("",), _channel(channel))
         for call in calls:
             self._waiting.append(self._call(call))
@@ -261,7 +226,7 @@ class _Reader:
     def _call(self, call: Any) -> tuple[str | None, Message]:
         """The call's id, if any, and its message."""
         function = call.get("function", call) if isinstance(call, Mapping) else None
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
             raise BadRequest('A tool call is {"id": ..., "function": {"name": ..., "arguments": ...}}.')
         arguments = function.get("arguments")
         if self._is_builtin(function["name"]):
@@ -286,10 +251,10 @@ class _Reader:
     def _result(self, message: Mapping[str, Any]) -> Iterator[Message]:
         """The call that this result answers, if it was still waiting, and the result."""
         id_, name = message.get("tool_call_id"), message.get("name")
-        recipient = self._recipients.get(id_) if isinstance(id_, str) else None
-        if recipient is None and isinstance(name, str) and name:
-            recipient = self._recipient(name)
-        call = self._take(id_, recipient)
+        recipient = self._recipients.get(id_) if isinstance(id_, str) and id_ else None
+        named = self._recipient(name) if isinstance(name, str) and name else recipient
+        recipient = recipient or named
+        call = self._take(id_, named)
         if call is not None:
             yield call
             recipient = call.recipient
@@ -300,18 +265,30 @@ class _Reader:
         yield Message(Author(Role.TOOL, recipient), parts, channel, recipient="assistant")
 
     def _take(self, id_: Any, recipient: str | None) -> Message | None:
-        """The waiting call with this id, or else to this recipient, or else the first when neither is known."""
-        by_id = [n for n, (own, _) in enumerate(self._waiting) if own is not None and own == id_]
-        by_name = [n for n, (_, call) in enumerate(self._waiting) if call.recipient == recipient]
-        first = [0] if self._waiting and recipient is None else []
-        chosen = next(iter([*by_id, *by_name, *first]), None)
-        return None if chosen is None else self._waiting.pop(chosen)[1]
+        """The first of the waiting calls with this id, or else to this recipient, or else of all when neither is known.
+
+        Where calls share an id the recipient tells them apart; an empty id is none.
+        """
+
+        def fits(n: int) -> tuple[bool, bool, bool]:
+            own, call = self._waiting[n]
+            return bool(id_) and own == id_, call.recipient == recipient, recipient is None
+
+        best = max(range(len(self._waiting)), key=fits, default=None)
+        return None if best is None or not any(fits(best)) else self._waiting.pop(best)[1]
 
 
-def _has_openai_fields(message: Mapping[str, Any]) -> bool:
-    """Does it say what harmony's own fields cannot, and no recipient? Some write every key that they know of."""
-    calls = any(message.get(key) for key in ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS))
-    return calls and not message.get("recipient")
+def _is_result(message: Mapping[str, Any]) -> bool:
+    return message.get("role") in ("tool", "function")
+
+
+def _is_only_calls(message: Mapping[str, Any]) -> bool:
+    """Calls without a word: with those of messages before it they are made at once, and answered behind."""
+    return bool(message.get("tool_calls")) and not (message.get("content") or _reasoning(message))
+
+
+def _reasoning(message: Mapping[str, Any]) -> Any:
+    return next((message[key] for key in REASONING_KEYS if message.get(key)), None)
 
 
 def _code(arguments: Any) -> Any:
@@ -378,10 +355,10 @@ class _Writer:
         else:
             if "content" in self._open:
                 self.flush()
+            if message.channel == Channel.COMMENTARY or ("reasoning" in self._open and not message.text):
+                self._open["channel"] = str(message.channel or Channel.FINAL)
             self._open["content"] = message.text
-            if message.channel == Channel.COMMENTARY:
-                self._open["channel"] = str(Channel.COMMENTARY)
-            else:
+            if message.channel != Channel.COMMENTARY:
                 self.flush()
 
     def _result(self, message: Message) -> None:

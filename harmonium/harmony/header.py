@@ -39,7 +39,6 @@ _BEHIND_AUTHOR = re.compile(rf"\s*(?:$|to=|[{CHANNEL_MARK}{CONSTRAIN_MARK}])")
 _WORD = re.compile(rf"[^\s{CHANNEL_MARK}{CONSTRAIN_MARK}]+")
 _NEEDLESS_BLANK = re.compile(rf"(?<=[\s{CHANNEL_MARK}{CONSTRAIN_MARK}])\s|^\s(?!to=)|\s(?=$|{CHANNEL_MARK})")
 _CHANNEL_OF_CALL = re.compile(rf"(?:{'|'.join(Channel)})\s+to=", re.IGNORECASE)
-_SPACE = re.compile(r"\s*")
 _KNOWN_CHANNEL = re.compile("|".join(Channel), re.IGNORECASE)
 _RECIPIENT = re.compile(rf"to=\s*({_NAME})|((?:functions|browser)\.{_NAME})")
 _TO = re.compile(r"to=\s*")
@@ -91,6 +90,10 @@ class Header:
     def is_bare(self) -> bool:
         """Does it say no more than the author?"""
         return self.channel is None and self.recipient is None and self.content_type is None
+
+    @property
+    def is_unknown_channel(self) -> bool:
+        return any(deviation.kind is RepairKind.UNKNOWN_CHANNEL for deviation in self.deviations)
 
 
 class Recipients:
@@ -149,11 +152,10 @@ def read_header(
         if is_closed and not header.deviations:
             blank = _NEEDLESS_BLANK.search(text)
             header.deviations.append(Deviation(RepairKind.HEADER_TEXT, blank.start() if blank else 0))
-    kinds = [deviation.kind for deviation in header.deviations]
     if not is_closed:
         missing = RepairKind.MISSING_HEADER if header.is_bare else RepairKind.MISSING_MESSAGE
         header.deviations.append(Deviation(missing, max(0, len(text) - len(header.body))))
-    elif header.channel is None and header.author.role is Role.ASSISTANT and RepairKind.UNKNOWN_CHANNEL not in kinds:
+    elif header.channel is None and header.author.role is Role.ASSISTANT and not header.is_unknown_channel:
         header.deviations.append(Deviation(RepairKind.MISSING_CHANNEL, len(text)))
     if header.channel is None and header.author.role is Role.ASSISTANT:
         header.channel = Channel.FINAL if header.recipient is None else Channel.COMMENTARY
@@ -173,13 +175,25 @@ def _read_well_formed(text: str, role: Role | None, declared: Recipients) -> Hea
     header.recipient = match["before"] or match["after"]
     header.content_type = f"<|constrain|>{match['constrained']}" if match["constrained"] is not None else match["type"]
     if header.recipient is not None and declared and header.recipient not in declared:
-        start = max(match.start("before"), match.start("after"))
-        meant = declared.longest_at(text, start)
-        rest = header.recipient[len(meant) :]
-        if meant and not any(character.isalnum() for character in rest):
-            header.recipient = meant
-            header.deviations.append(Deviation(RepairKind.HEADER_TEXT, start + len(meant), rest))
+        _mend_recipient(header, text, max(match.start("before"), match.start("after")), declared)
     return header
+
+
+def _mend_recipient(header: Header, text: str, start: int, declared: Recipients) -> None:
+    """The declared recipient that stands there between signs, or torn at its dot, if one does."""
+    name = header.recipient or ""
+    whole = f"{name}{header.content_type}"
+    if name.endswith(".") and whole in declared:
+        header.recipient, header.content_type = whole, None
+        header.deviations.append(Deviation(RepairKind.HEADER_TEXT, start + len(name), " "))
+        return
+    before = len(name) - len(name.lstrip("\"'`*([{<"))
+    meant = declared.longest_at(text, start + before)
+    rest = name[before + len(meant) :]
+    if meant and not any(character.isalnum() for character in rest):
+        header.recipient = meant
+        at = start if before else start + len(meant)
+        header.deviations.append(Deviation(RepairKind.HEADER_TEXT, at, name[:before] + rest))
 
 
 def _is_author(word: str, is_addressed: bool) -> bool:
@@ -243,10 +257,11 @@ class _Reader:
         self._at = len(self._text)
 
     def _skip_space(self) -> int:
-        match = _SPACE.match(self._text, self._at)
-        assert match is not None
-        self._at = match.end()
-        return self._at
+        text, at = self._text, self._at
+        while at < len(text) and text[at].isspace():
+            at += 1
+        self._at = at
+        return at
 
     def _deviate(self, kind: RepairKind, start: int, text: str = "") -> None:
         self._header.deviations.append(Deviation(kind, start, text))

@@ -8,7 +8,7 @@ text. Source: OpenAI's harmony response format, https://github.com/openai/harmon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -113,7 +113,12 @@ class Message:
 
     def with_ids(self, ids: Iterable[int]) -> Message:
         """The same message, read from these ids."""
-        message = replace(self)
+        return Message.read(ids, self.author, self.content, self.channel, self.recipient, self.content_type)
+
+    @staticmethod
+    def read(ids: Iterable[int], *fields: Any) -> Message:
+        """One of these ids, from its fields in their order."""
+        message = Message(*fields)
         object.__setattr__(message, "ids", tuple(ids))
         return message
 

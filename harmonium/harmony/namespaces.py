@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from harmonium.errors import BadRequest
 from harmonium.harmony.messages import ToolSpec
-from harmonium.harmony.schema import typescript
+from harmonium.harmony.schema import Work, typescript
 
 FUNCTIONS = "functions"
 _BROWSER_DESCRIPTION = """\
@@ -95,10 +95,11 @@ def namespace(name: str, functions: Sequence[ToolSpec], description: str = "") -
     lines = [f"## {name}\n"]
     lines += [f"// {line}" if functions else line for line in split_lines(description)]
     if functions:
+        work = Work()
         lines.append(f"namespace {name} {{\n")
         for function in functions:
             lines += [f"// {line}" for line in split_lines(function.description)]
-            arguments = "" if function.parameters is None else f"_: {typescript(function.parameters)}"
+            arguments = "" if function.parameters is None else f"_: {typescript(function.parameters, work)}"
             lines.append(f"type {function.name} = ({arguments}) => any;\n")
         lines.append(f"}} // namespace {name}")
     return "\n".join(lines)

@@ -280,8 +280,10 @@ class Parser:
         """The deviations with ids' indices in the place of characters'."""
         if not deviations:
             return []
-        owners = [at for text, at in zip(self._header_text, self._header_starts, strict=True) for _ in text]
         last = self._n_fed - 1
+        if not self._header_text:
+            return [Deviation(kind, last, text) for kind, _, text in deviations]
+        owners = [at for text, at in zip(self._header_text, self._header_starts, strict=True) for _ in text]
         return [Deviation(kind, owners[at] if at < len(owners) else last, text) for kind, at, text in deviations]
 
     def _add_text(self, text: str) -> None:
@@ -312,13 +314,8 @@ class Parser:
         self._add_text(self._decoder.flush())
         if id_ is not None and not self._is_right_end(id_, header):
             self._repair(RepairKind.WRONG_END, at)
-        message = Message(
-            header.author,
-            ("".join(self._body),),
-            header.channel,
-            header.recipient,
-            header.content_type,
-        ).with_ids(self._ids)
+        content = ("".join(self._body),)
+        message = Message.read(self._ids, header.author, content, header.channel, header.recipient, header.content_type)
         self._events.append(MessageEnd(message, is_cut))
         self._header, self._ids, self._is_between = None, [], True
 

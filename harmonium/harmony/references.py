@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 
 def referent(root: Any, ref: str) -> Any:
-    """What `#/a/b` is in the document `root`, or None."""
-    target: Any = root if ref.startswith("#") else None
+    """What `#/a/b` is in the document `root`, or None, which names of anchors and of other documents are, too."""
+    target: Any = root if ref == "#" or ref.startswith("#/") else None
     for step in ref.removeprefix("#").split("/")[1:]:
         key = unquote(step).replace("~1", "/").replace("~0", "~")
         if isinstance(target, list):

@@ -200,6 +200,8 @@ def _header(message: Message, vocabulary: Vocabulary, setting: _Setting) -> list
     if author.role is Role.TOOL:
         if not author.name:
             raise BadRequest("A tool's message needs the name of its tool: Message.tool('functions.get_weather', ...).")
+        if author.name.partition(":")[0] in list(Role):
+            raise BadRequest(f"A tool's message is by {author.name!r}, which is a role. Use 'functions.{author.name}'.")
         ids = [control.start, *encode(spoken_recipient(author.name, spoken))]
     else:
         ids = [*_opening(author.role, vocabulary)]

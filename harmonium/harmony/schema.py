@@ -57,23 +57,36 @@ class _Known(NamedTuple):
     open: frozenset[str]
 
 
-def typescript(schema: Schema) -> str:
-    """The type of one JSON Schema. Raises BadRequest when it is longer than a prompt can be."""
-    return _Writer(schema).type(schema, "").text
+class Work:
+    """What was written for a prompt so far, also in vain: schemas that lead to each other can ask for ever more."""
+
+    def __init__(self) -> None:
+        self.n_types = self.n_written = 0
+
+    def add(self, text: str) -> None:
+        self.n_types += 1
+        self.n_written += len(text)
+
+    @property
+    def is_too_much(self) -> bool:
+        return self.n_types > MAX_TYPES or self.n_written > MAX_WRITTEN
+
+
+def typescript(schema: Schema, work: Work | None = None) -> str:
+    """The type of one JSON Schema. Raises BadRequest when it, or the work on all, is more than a prompt can hold."""
+    return _Writer(schema, work).type(schema, "").text
 
 
 class _Writer:
     """Writes the types of one schema document; `root` is where its $refs lead."""
 
-    def __init__(self, root: Schema) -> None:
-        self._root = root
+    def __init__(self, root: Schema, work: Work | None = None) -> None:
+        self._root, self._work = root, work or Work()
         self._open_refs: list[str] = []
         self._met: set[str] = set()
         self._known: dict[tuple[str, str, int], _Known] = {}
         self._depth = 0
         self._n_characters = 0
-        self._n_types = 0
-        self._n_written = 0
 
     def type(self, schema: Any, indent: str) -> Type:
         if self._depth == MAX_DEPTH:
@@ -83,10 +96,8 @@ class _Writer:
         written = self._type(schema, indent)
         self._depth -= 1
         self._n_characters = before + len(written.text)
-        self._n_types += 1
-        self._n_written += len(written.text)
-        is_too_much = self._n_types > MAX_TYPES or self._n_written > MAX_WRITTEN  # equal variants vanish, but cost
-        if is_too_much or self._n_characters > MAX_CHARACTERS:
+        self._work.add(written.text)  # equal variants vanish, but cost
+        if self._work.is_too_much or self._n_characters > MAX_CHARACTERS:
             raise BadRequest(
                 f"A JSON Schema comes to more than {MAX_CHARACTERS:,} characters, or {MAX_TYPES:,} types, when its "
                 "references are written out, which no prompt can hold. Give it fewer properties or references, or "
@@ -136,6 +147,9 @@ class _Writer:
             yield self._reference(ref, indent)
         for keyword in ("oneOf", "anyOf"):
             if isinstance(variants := schema.get(keyword), list) and variants:
+                if any(isinstance(variant, Mapping) and _comments_behind(variant) for variant in variants):
+                    yield self._union_lines(variants, indent)
+                    continue
                 written = [self._nullable(variant, self.type(variant, indent)) for variant in variants]
                 telling = [part for part in written if part.text.split() != ["{", "}"]]
                 if telling and _ANY not in telling:

@@ -58,7 +58,7 @@ def _from_dict(tool: Mapping[str, Any], unsaid_strict: bool | None) -> ToolSpec:
     if kind != "function" or not isinstance(function, Mapping):
         raise BadRequest(f"A tool of type {kind!r} cannot be offered as a function: {_short(tool)}.")
     name, description = function.get("name"), function.get("description") or ""
-    parameters = function.get("parameters", function.get("input_schema"))
+    parameters = next((function[key] for key in ("parameters", "input_schema", "inputSchema") if key in function), None)
     if not isinstance(name, str) or not name:
         raise BadRequest(f"A tool needs a name: {_short(tool)}.")
     if not isinstance(description, str) or not (parameters is None or isinstance(parameters, Mapping)):

@@ -211,10 +211,13 @@ class Decoder:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._token_bytes = vocabulary.token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._may_hold = False
 
     def feed(self, id_: int) -> str:
         """The text that this id completes, often "" inside a character."""
-        return self._utf8.decode(self._token_bytes(id_))
+        data = self._token_bytes(id_)
+        self._may_hold = not data.isascii() or (self._may_hold and not data)
+        return self._utf8.decode(data)
 
     def feed_bytes(self, raw: bytes) -> str:
         """The same of several ids' bytes."""
@@ -222,6 +225,9 @@ class Decoder:
 
     def flush(self) -> str:
         """What is left of an unfinished character, as U+FFFD; the decoder is then as new."""
+        if not self._may_hold:
+            return ""
+        self._may_hold = False
         rest = self._utf8.decode(b"", True)
         self._utf8.reset()
         return rest

@@ -85,6 +85,7 @@ EVERY_TOOL = [
     {"type": "function", "name": SILENT.name, "parameters": SILENT.parameters},
     tool("kitchen_sink", SINK, "Every keyword.\r\n\r\nTwice.\n"),
     {"name": "refer", "input_schema": REFERRING},
+    {"name": "refer_to", "inputSchema": REFERRING},
     tool("anything", {}),
 ]
 ASKED = [user("What is the weather in Lima?"), calls(call("get_weather", {"city": "Lima"}, "a"), thinking="I look.")]

@@ -195,7 +195,6 @@ def test_a_function_may_have_the_name_of_a_mode_or_of_a_recipient(name: str, llm
 
 def test_a_builtin_tool_and_a_function_of_its_name(llm: LLM, say: Callable[..., None]) -> None:
     """In a conversation that offers both, each call goes where its header says."""
-    said = conversation("Hi", builtin_tools=["python"], tools=[ToolSpec("python", "", {"type": "object"})])
     ran = []
 
     def python() -> str:
@@ -203,6 +202,7 @@ def test_a_builtin_tool_and_a_function_of_its_name(llm: LLM, say: Callable[..., 
         ran.append(1)
         return "ran"
 
+    said = conversation("Hi", builtin_tools=["python"], tools=[python])
     say("<|channel|>analysis to=python code<|message|>{}<|call|>")
     reply = llm.chat(said, tools=[python])
     assert not ran and reply.finish_reason is FinishReason.TOOL_CALLS and reply.pending_calls

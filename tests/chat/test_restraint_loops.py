@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from harmonium import LLM
+from harmonium.engine import repetition
 from harmonium.engine.constraint import TableConstraint, set_bits
 from harmonium.engine.repetition import SHORTEST
+from harmonium.harmony.messages import Channel
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.chat.conftest import chain
 
@@ -34,7 +36,7 @@ def test_a_loop_of_reasoning_is_stopped(llm: LLM, monkeypatch: pytest.MonkeyPatc
 def stuck(constraint: TableConstraint, character: int) -> TableConstraint:
     """The constraint without any other text, nor an end of reasoning."""
     table = constraint.table
-    [state] = np.flatnonzero(table.exits >= 0)
+    state = np.flatnonzero(table.exits >= 0)[0]
     [at] = range(table.edge_starts[state], table.edge_starts[state + 1])
     masks, tokens, nexts = np.zeros_like(table.masks), table.edge_tokens.copy(), table.edge_nexts.copy()
     tokens[at], nexts[at] = character - 33, state  # the vocabulary begins with the printable characters
@@ -64,6 +66,21 @@ def test_what_does_not_loop_is_left_alone(llm: LLM, vocabulary: Vocabulary, monk
     reply = llm.chat("Count.", stop_loops=True, max_tokens=3000)
     assert reply.reasoning == thought and reply.text == "Hi" and not reply.is_reasoning_loop
     assert len(seen) > 4 * SHORTEST
+
+
+@pytest.mark.parametrize("options", [{"reasoning_budget": 5}, {"stop_loops": True}])
+def test_reasoning_without_a_text_comes_to_an_end(
+    llm: LLM, vocabulary: Vocabulary, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that always begins to reason, and says nothing: the ends are charged, and seen as a loop."""
+    monkeypatch.setattr(repetition, "SHORTEST", 32)
+    wish = {vocabulary.encode_fixed("analysis")[0]: 50.0, vocabulary.control.end: 100.0}
+    free = llm.chat("Hi", logit_bias=wish, max_tokens=600)
+    assert not free.text and free.usage.reasoning > 590
+    reply = llm.chat("Hi", logit_bias=wish, max_tokens=3000, **options)
+    thoughts = [message for message in reply.messages if message.channel == Channel.ANALYSIS]
+    assert reply.is_reasoning_cut and reply.messages[-1].channel == Channel.FINAL and not reply.repairs
+    assert len(thoughts) == options.get("reasoning_budget", 32)
 
 
 def thinking(exits: np.ndarray[Any, np.dtype[np.int32]], n: int) -> np.ndarray[Any, np.dtype[np.int32]]:

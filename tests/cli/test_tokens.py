@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harmonium.chat.restraint import Rules
-from harmonium.cli.explain import explain, mark_allowed, read_ids
+from harmonium.cli.explain import explain, later_rounds, mark_allowed, read_ids
 from harmonium.cli.main import main
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
@@ -48,6 +48,7 @@ def test_every_id_has_its_place_and_every_repair_is_shown(ids: list[int], is_pro
     tokens = [token for span in spans for token in span.tokens]
     assert [token.id for token in tokens] == ids and [token.at for token in tokens] == list(range(len(ids)))
     from_start = bool(ids) and ids[0] == VOCABULARY.control.start
+    assume(not later_rounds(ids, VOCABULARY))
     parsed = parse(ids, VOCABULARY, None) if from_start else parse(ids, VOCABULARY)
     shown = Counter(repair for token in tokens for repair in token.repairs)
     is_prompt = ids[-2:] == encoded("<|start|>assistant")
@@ -90,6 +91,16 @@ def test_masks() -> None:
     assert "".join(marked(past)[0]) == past.partition("assistant")[2] and not marked(past)[1]
     following = mark_allowed(explain(render(conversation("Hi"), VOCABULARY), VOCABULARY), VOCABULARY, OFFERED)
     assert following is not None and following.n == 2 and set(following.first) == {"<|channel|>", "' to'"}
+
+
+def test_an_answer_of_several_rounds() -> None:
+    """The ids that --json gives of one: behind a call the next round's, results are not among them."""
+    rounds = CALL + CALL + "<|channel|>final<|message|>12<|return|>"
+    spans = explain(encoded(rounds), VOCABULARY)
+    assert [span.channel for span in spans] == ["analysis", "commentary", "analysis", "commentary", "final"]
+    assert [token.at for span in spans for token in span.tokens] == list(range(len(encoded(rounds))))
+    assert not any(token.repairs for span in spans for token in span.tokens)
+    assert "".join(marked(rounds)[0]) == rounds and not marked(rounds)[1]
 
 
 def prompted(said: str, **options: Any) -> str:

@@ -174,13 +174,15 @@ def test_a_spent_budget_closes_the_reasoning(vocabulary: Vocabulary) -> None:
     """The exit of reasoning leads to the final message and nowhere else where there are no tools."""
     automaton = compile_offer(Offer(), vocabulary, N_ROWS)
     walk = Walk(automaton)
-    [state] = np.flatnonzero(automaton.arrays.exits >= 0)
-    state, ids = int(automaton.arrays.exits[state]), list[int]()
-    while not walk.text(state):
-        message = vocabulary.control.message  # or the content type of JSON
-        ids.append(message if message in walk.edges[state] else min(walk.edges[state]))
-        state = walk.edges[state][ids[-1]]
-    assert vocabulary.decode(ids) == "<|end|><|start|>assistant<|channel|>final<|message|>"
+    body, behind = np.flatnonzero(automaton.arrays.exits >= 0).tolist()
+    assert walk.step(body, vocabulary.control.end) == behind, "more reasoning may follow, and is charged"
+    for state, frame in ((body, "<|end|>"), (behind, "")):
+        state, ids = int(automaton.arrays.exits[state]), list[int]()
+        while not walk.text(state):
+            message = vocabulary.control.message  # or the content type of JSON
+            ids.append(message if message in walk.edges[state] else min(walk.edges[state]))
+            state = walk.edges[state][ids[-1]]
+        assert vocabulary.decode(ids) == f"{frame}<|start|>assistant<|channel|>final<|message|>"
 
 
 def test_rendered_turns_pass(o200k: Vocabulary) -> None:

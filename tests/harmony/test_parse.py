@@ -60,6 +60,16 @@ def test_repairs_name_the_place_and_what_was_set_aside(o200k: Vocabulary) -> Non
     assert o200k.decode([ids[repair.at]]).strip() == "??"
 
 
+@pytest.mark.parametrize(
+    ("written", "set_aside"), [('"functions.f"', '""'), ("`functions.f`", "``"), ("functions. f", " ")]
+)
+def test_a_recipient_among_signs(written: str, set_aside: str, o200k: Vocabulary) -> None:
+    ids = o200k.encode(f"<|channel|>commentary to={written}<|message|>{{}}<|call|>", parse_special=True)
+    parsed = parse(ids, o200k, functions=["f"])
+    assert [message.recipient for message in parsed.messages] == ["functions.f"]
+    assert [(repair.kind, repair.text) for repair in parsed.repairs] == [("header_text", set_aside)]
+
+
 def test_ids_without_a_token_are_reported(o200k: Vocabulary) -> None:
     head = o200k.encode("<|channel|>final<|message|>", parse_special=True)
     parsed = parse([*head, 201_087, *o200k.encode("A"), -5, 10**12], o200k)

@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harmonium.errors import BadRequest
+from harmonium.harmony.messages import ToolSpec
+from harmonium.harmony.namespaces import namespace
 from harmonium.harmony.schema import Type, _Writer, compact_json, typescript
 from tests.harmony.oracle import reference_type
 
@@ -266,3 +268,25 @@ def test_a_reference_is_remembered_as_it_would_be_written(root: dict[str, Any], 
 def test_nullable_behind_a_reference_is_told() -> None:
     schema = {"$defs": {"X": {"type": "string", "nullable": True}}, "properties": {"a": {"$ref": "#/$defs/X"}}}
     assert "a?: string | null," in typescript(schema)
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_what_is_said_of_variants_beside_a_type(keyword: str) -> None:
+    variants = [{"const": "a", "description": "fast"}, {"const": "b", "description": "slow"}]
+    text = typescript({"type": "object", "properties": {"speed": {"type": "string", keyword: variants}}})
+    assert "// fast" in text and "// slow" in text and text.count('"a"') == 1
+
+
+def test_a_name_of_an_anchor_leads_nowhere() -> None:
+    schema = {"type": "object", "properties": {"next": {"$ref": "#Node"}}, "$defs": {"N": {"$anchor": "Node"}}}
+    assert typescript(schema) == "{\nnext?: any,\n}"
+
+
+def test_the_work_for_all_functions_is_bounded() -> None:
+    """A hundred that are each just below the bound are no more work than one."""
+    names = [f"N{n}" for n in range(6)]
+    ways = {name: {"anyOf": [{"$ref": f"#/$defs/{other}"} for other in names]} for name in names}
+    schema = {"$ref": "#/$defs/N0", "$defs": ways}
+    typescript(schema)
+    with pytest.raises(BadRequest, match="references"):
+        namespace("functions", [ToolSpec(f"f{n}", "", schema) for n in range(100)])

@@ -208,6 +208,7 @@ def test_methods_callables_and_coroutines() -> None:
         {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": False},
         {"name": "f", "description": "d", "parameters": {"type": "object"}},
         {"name": "f", "description": "d", "input_schema": {"type": "object"}},
+        {"name": "f", "description": "d", "inputSchema": {"type": "object"}},
         ToolSpec("f", "d", {"type": "object"}),
     ],
 )
