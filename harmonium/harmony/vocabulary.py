@@ -215,12 +215,11 @@ class Decoder:
 
     def feed(self, id_: int) -> str:
         """The text that this id completes, often "" inside a character."""
-        data = self._token_bytes(id_)
-        self._may_hold = not data.isascii() or (self._may_hold and not data)
-        return self._utf8.decode(data)
+        return self.feed_bytes(self._token_bytes(id_))
 
     def feed_bytes(self, raw: bytes) -> str:
         """The same of several ids' bytes."""
+        self._may_hold = not raw.isascii() or (self._may_hold and not raw)
         return self._utf8.decode(raw)
 
     def flush(self) -> str:
