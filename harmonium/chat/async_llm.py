@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, Unpack
 
 from harmonium.chat import functions
@@ -33,7 +33,7 @@ from harmonium.chat.events import (
 )
 from harmonium.chat.functions import Function
 from harmonium.chat.llm import LLM
-from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn, longest_read
+from harmonium.chat.loop import Generate, Generated, More, Run, Stop, Turn, limit_told, longest_read
 from harmonium.chat.options import ChatOptions, ChatSettings, CompletionOptions, PromptOptions, check, prompt_settings
 from harmonium.chat.reply import Reply
 from harmonium.chat.restraint import Trial
@@ -49,6 +49,19 @@ READERS, COMPILERS = 4, 12
 may wait for one another's grammars (harmony/trial.py), so there are more.
 """
 Read = TypeVar("Read")
+
+
+@dataclass
+class Tally:
+    """What a turn has taken so far, in tokens: its last prompt, its answer, what of the prompt the cache had.
+
+    is_over: its end has told so.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    is_over: bool = False
 
 
 class Observer(Protocol):
@@ -99,19 +112,20 @@ class AsyncLLM:
         priority: int = 0,
         timeout_s: float | None = None,
         trial: Trial | None = None,
+        tally: Tally | None = None,
         **options: Unpack[ChatOptions],
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
         Functions among the tools run in threads, and so is read what was asked: neither a large schema nor a long
         prompt is a pause for others. A max_tokens beyond the context means the context's end. trial: what new grammars
-        have to pass before they are compiled. Raises, when entered, BadRequest, PromptTooLong, Busy and what the trial
-        raises; while events are read, RequestFailed and TimedOut.
+        have to pass before they are compiled. tally: is kept, for who may leave before the end. Raises, when entered,
+        BadRequest, PromptTooLong, Busy and what the trial raises; while events are read, RequestFailed and TimedOut.
         """
         has_grammars = bool(options.get("tools") or options.get("response_format"))
         threads = self._compilers if has_grammars else self._readers
         settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options, trial))
-        requests = _Requests(self, settings.params, priority, timeout_s)
+        requests = _Requests(self, settings.params, priority, timeout_s, tally or Tally())
         try:
             await requests.begin(wanted)
             yield _events(begun, requests, settings.functions)
@@ -129,7 +143,8 @@ class AsyncLLM:
     async def encode(self, text: str, parse_special: bool = False) -> list[int]:
         """A text's ids. Raises PromptTooLong for one that is far too long for the context."""
         most = longest_read(self.llm.context)
-        return await self.read(lambda: self.llm.vocabulary.encode(text, parse_special, most))
+        with limit_told(self.llm.context):
+            return await self.read(lambda: self.llm.vocabulary.encode(text, parse_special, most))
 
     async def render(
         self, messages: Messages, *, add_generation_prompt: bool = True, **options: Unpack[PromptOptions]
@@ -138,7 +153,8 @@ class AsyncLLM:
         check(options, PromptOptions)
         role = Role.ASSISTANT if add_generation_prompt else None
         most = longest_read(self.llm.context)
-        return await self.read(lambda: self.llm.turns.prompt(messages, prompt_settings(options), role, most))
+        with limit_told(self.llm.context):
+            return await self.read(lambda: self.llm.turns.prompt(messages, prompt_settings(options), role, most))
 
     def _begin(
         self, messages: Messages, options: Mapping[str, Any], trial: Trial | None
@@ -187,7 +203,7 @@ class AsyncLLM:
         """What follows a prompt's ids, as they come; raises as `turn` does."""
         check(options, CompletionOptions)
         params = self.llm.turns.params(options)
-        requests = _Requests(self, params, priority, timeout_s)
+        requests = _Requests(self, params, priority, timeout_s, Tally())
         try:
             await requests.begin(Generate(prompt, params.max_tokens))
             yield requests.outputs()
@@ -198,9 +214,11 @@ class AsyncLLM:
 class _Requests:
     """A turn's requests to the engine, one after the other."""
 
-    def __init__(self, llm: AsyncLLM, params: SamplingParams, priority: int, timeout_s: float | None) -> None:
+    def __init__(
+        self, llm: AsyncLLM, params: SamplingParams, priority: int, timeout_s: float | None, tally: Tally
+    ) -> None:
         self._engine, self._observer = llm.engine, llm._observer
-        self._params, self._priority = params, priority
+        self._params, self._priority, self.tally = params, priority, tally
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._stream: Stream | None = None
         self._n_prompt, self._is_first, self._last_s = 0, True, 0.0
@@ -217,6 +235,7 @@ class _Requests:
             wanted.prompt, params, wanted.constraint, priority=self._priority, timeout_s=timeout_s
         )
         self._n_prompt, self._is_first, self._last_s = len(wanted.prompt), True, time.monotonic()
+        self.tally.prompt = self._n_prompt
         await stream.__aenter__()
         self._stream = stream
 
@@ -224,6 +243,8 @@ class _Requests:
         """Of the request that runs."""
         assert self._stream is not None, "no request has begun"
         output = await anext(self._stream)
+        self.tally.completion += len(output.ids)
+        self.tally.cached = max(self.tally.cached, output.n_cached)
         if self._observer is not None:
             if self._is_first:
                 self._observer.began(self._n_prompt, output.n_cached, self._stream.first_s - self._last_s)
@@ -290,6 +311,7 @@ async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]
             case ReasoningDelta() | TextDelta() | ToolCallDelta():
                 held = said
             case _:
+                requests.tally.is_over = isinstance(said, Done)
                 yield said
                 if isinstance(said, Done) and said.finish_reason is FinishReason.ERROR:
                     raise requests.failure(output.error)

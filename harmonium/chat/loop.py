@@ -14,7 +14,8 @@ next. The models make one call at a time, so a generation ends with the first ca
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -139,12 +140,23 @@ def _prompt(said: Said, context: int | None, *, is_first: bool) -> list[int] | N
     if context is None:
         return said.next_prompt()
     try:
-        prompt = said.next_prompt(longest_read(context))
+        with limit_told(context):
+            prompt = said.next_prompt(longest_read(context))
     except PromptTooLong:
         if is_first:
             raise
         return None
     return prompt if is_first or len(prompt) < context else None
+
+
+@contextmanager
+def limit_told(context: int) -> Iterator[None]:
+    """Errors of prompts that are too long say what would not be."""
+    try:
+        yield
+    except PromptTooLong as error:
+        told = f"{error} This model's maximum context length is {context} tokens."
+        raise PromptTooLong(told, param=error.param) from None
 
 
 def longest_read(context: int) -> int:

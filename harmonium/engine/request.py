@@ -129,14 +129,14 @@ def checked(prompt_ids: Sequence[int], params: SamplingParams, context: int, voc
         raise BadRequest("The prompt is empty; give at least one token.", param="prompt")
     if not n_wanted and n_prompt >= context:
         raise PromptTooLong(
-            f"The prompt has {n_prompt} tokens, which leaves no room for an answer in the context of "
-            f"{context} tokens; shorten the prompt.",
+            f"The prompt has {n_prompt} tokens, which leaves no room for an answer, for this model's maximum context "
+            f"length is {context} tokens; shorten the prompt.",
             param="prompt",
         )
     if n_prompt + n_wanted > context:
         raise PromptTooLong(
-            f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but the context is "
-            f"{context} tokens; shorten the prompt, or lower max_tokens.",
+            f"The prompt has {n_prompt} tokens and the answer may take {n_wanted}, but this model's "
+            f"maximum context length is {context} tokens; shorten the prompt, or lower max_tokens.",
             param="prompt",
         )
     try:

@@ -61,14 +61,6 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
     handle_errors(app)
     for router in ROUTERS:
         app.include_router(router)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after"],
-        )
     app.add_middleware(
         Calls,
         metrics=metrics,
@@ -77,4 +69,12 @@ def create_app(settings: Settings, llm: LLM) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         body_within_s=settings.body_within_s,
     )
+    if settings.cors_origins:  # around everything else, so that pages can read every error
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
     return app

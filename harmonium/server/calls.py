@@ -20,7 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harmonium.chat.events import Usage
-from harmonium.errors import HarmoniumError, TooLarge, TooSlow, Unavailable
+from harmonium.errors import BadRequest, HarmoniumError, TooLarge, TooSlow, Unavailable
 from harmonium.server import sse
 from harmonium.server.auth import Keyring
 from harmonium.server.errors import error_body, internal, note, response
@@ -39,12 +39,18 @@ NOT_BEGUN = 499
 SANE_ID = re.compile(r"[\w.:/-]{1,128}")
 
 
+class BadCoding(BadRequest):
+    """A body is compressed."""
+
+    status = 415
+
+
 @dataclass
 class Call:
     """A request that is being answered. Routes fill in what they know.
 
     id: the client's own, in its X-Request-Id, or a new one. key: whose API key it came with. notes: for the log.
-    closing: what is released when the answer is out.
+    closing: what is released when the answer is out. is_cut: not all of its usage is known.
     """
 
     id: str
@@ -52,12 +58,18 @@ class Call:
     usage: Usage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     closing: ExitStack = field(default_factory=ExitStack)
+    is_cut: bool = False
 
     def add(self, usage: Usage) -> None:
         """Of one more answer to the same prompt."""
         before = self.usage or Usage()
         completion, reasoning = before.completion + usage.completion, before.reasoning + usage.reasoning
         self.usage = Usage(usage.prompt, completion, reasoning, usage.cached)
+
+    def add_cut(self, prompt: int, completion: int, cached: int) -> None:
+        """Of an answer that did not come to its end: how much of it was reasoning nobody knows."""
+        self.is_cut = True
+        self.add(Usage(prompt, completion, 0, cached))
 
 
 class Calls:
@@ -126,7 +138,9 @@ class Calls:
             self._note(scope, call, status, time.monotonic() - started)
 
     def _check(self, headers: Headers) -> None:
-        """Raises Forbidden."""
+        """Raises Forbidden, and what is no body that can be read."""
+        if (coding := headers.get("content-encoding", "identity")).lower() != "identity":
+            raise BadCoding(f"The body is sent as {coding}, which is not read here; send it without Content-Encoding.")
         if not self._keys.are_asked_for:
             check_local(headers.get("host"), headers.get("origin"), self._allowed_origins)
 
@@ -138,7 +152,9 @@ class Calls:
         if status >= 400 or "code" in call.notes:
             self._metrics.errors.labels(call.notes.get("code", str(status)), scope["method"]).inc()
         if log.isEnabledFor(logging.INFO):
-            usage = {} if call.usage is None else vars(call.usage)
+            usage = {} if call.usage is None else dict(vars(call.usage))
+            if call.is_cut:
+                del usage["reasoning"]
             known = {"request_id": call.id, "key": call.key, "method": scope["method"], "path": scope["path"]}
             line = known | {"status": status, "seconds": round(seconds, 4)} | {"usage": usage} | call.notes
             log.info(json.dumps({name: value for name, value in line.items() if value not in (None, {})}))

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Scope
 
 from harmonium.errors import BadRequest, Busy, HarmoniumError, NotFound, TooSlow
@@ -106,13 +107,21 @@ def _of_http(request: Request, error: HTTPException) -> HarmoniumError:
     if isinstance(error.__cause__, HarmoniumError):
         return error.__cause__
     if error.status_code == 404:
-        return NotFound(f"There is nothing at {request.method} {request.url.path}; /openapi.json lists what there is.")
+        path = request.url.path
+        if _is_route(request, f"/v1{path}"):
+            return NotFound(f"There is nothing at {path}, but at /v1{path}: give clients a base URL that ends in /v1.")
+        return NotFound(f"There is nothing at {request.method} {path}; /openapi.json lists what there is.")
     if error.status_code == 405:
         told: HarmoniumError = BadRequest(f"{request.url.path} does not take {request.method}.")
     else:
         told = BadRequest(str(error.detail))
     told.status = error.status_code
     return told
+
+
+def _is_route(request: Request, path: str) -> bool:
+    scope = {**request.scope, "path": path}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def _type(status: int) -> str:

@@ -63,6 +63,7 @@ class Responding:
             namespaced=tools.namespaced,
             seal=server.state.seal if asked.seals_reasoning else None,
             summarizes=asked.summarizes,
+            shows_reasoning=asked.shows_reasoning(server.settings),
             has_format=prompt.options.get("response_format") is not None,
         )
 

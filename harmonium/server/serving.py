@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from shlex import quote
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Unpack
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
-from harmonium.chat.async_llm import AsyncLLM
+from harmonium.chat.async_llm import AsyncLLM, Tally
 from harmonium.chat.events import Done, Event, Repair
 from harmonium.chat.options import ChatOptions
 from harmonium.chat.turns import Messages
@@ -24,6 +24,7 @@ from harmonium.server.metrics import Metrics
 from harmonium.server.settings import Settings
 from harmonium.server.state import State
 from harmonium.server.upstream import Upstream, Upstreams
+from harmonium.server.wire.fields import shown
 
 bearer = APIKeyHeader(name="Authorization", scheme_name="API key", description="Bearer KEY", auto_error=False)
 
@@ -82,9 +83,14 @@ class Serving:
         if self.settings.logs_prompts:
             call.notes["messages"] = repr(messages)
         options["run_tools"] = False
-        with self.trial.asked_by(call.key or "") as trial:
-            async with self.llm.turn(messages, timeout_s=timeout_s, trial=trial, **options) as events:
-                yield events
+        tally = Tally()
+        try:
+            with self.trial.asked_by(call.key or "") as trial:
+                async with self.llm.turn(messages, timeout_s=timeout_s, trial=trial, tally=tally, **options) as events:
+                    yield events
+        finally:
+            if tally.completion and not tally.is_over:  # its client has left, or it failed
+                call.add_cut(tally.prompt, tally.completion, tally.cached)
 
     def note(self, call: Call, event: Event) -> None:
         """Keeps what metrics and log tell of an event of `turn`."""
@@ -141,7 +147,7 @@ Known = Annotated[Call, Depends(known)]
 """The same for what generates nothing."""
 
 
-def warnings(**found: Any) -> dict[str, Any]:
-    """The field `harmonium` of an answer: what was not offered, ignored or repaired; nothing where nothing was."""
-    told = {name: value for name, value in found.items() if value}
+def warnings(**found: Sequence[str]) -> dict[str, Any]:
+    """The field `harmonium` of an answer: what was not offered, ignored, repaired or cut; nothing where nothing was."""
+    told = {name: shown(names) for name, names in found.items() if names}
     return {"harmonium": told} if told else {}

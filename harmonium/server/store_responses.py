@@ -123,10 +123,12 @@ class ResponseStore:
         return await self._database.run(lambda connection: _known(connection, owner, ids, call_ids))
 
     async def expire(self) -> int:
-        """Deletes what has expired, some at a time; how many responses that were."""
+        """Deletes what has expired, and items that nothing has any more, some at a time; returns how many responses."""
         n_expired = 0
         while n := await self._database.run(_expire):
             n_expired += n
+        while await self._database.run(_sweep):
+            pass
         return n_expired
 
     def _row(self, connection: Connection, owner: str, response_id: str) -> Row[Any] | None:
@@ -293,6 +295,17 @@ def _expire(connection: Connection) -> int:
         connection.execute(delete(responses).where(responses.c.id.in_(ids)))
         _let_go(connection, ids)
     return len(ids)
+
+
+def _sweep(connection: Connection) -> int:
+    """Deletes items that neither a response nor a conversation has, as an ended process may have left them."""
+    of_response = exists().where(responses.c.id == items.c.response_id)
+    of_conversation = exists().where(conversations.c.id == items.c.conversation_id)
+    lost = select(items.c.number).where(~of_response, ~of_conversation).limit(N_EXPIRED_AT_ONCE)
+    numbers = [*connection.execute(lost).scalars()]
+    if numbers:
+        connection.execute(delete(items).where(items.c.number.in_(numbers)))
+    return len(numbers)
 
 
 def _let_go(connection: Connection, response_ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -23,8 +24,8 @@ from harmonium.server.reading import LARGE
 
 PASSED_ON = ("content-type", "retry-after")
 CONNECT_S = 10.0
-LONGEST_EVENT = 64 * 2**20
-"""Bytes of one event of a stream, which is held until it is whole."""
+LONGEST_EVENT = LONGEST_ANSWER = 64 * 2**20
+"""Bytes of one event of a stream and of an answer without one, which are held until they are whole."""
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 """Of an event: an empty line, whichever way lines end."""
 _N_END = 4
@@ -49,18 +50,28 @@ class Upstream:
         asked = self._request("POST", path, content)
         if body.get("stream"):
             return await sse.while_connected(request, self._stream(asked))
-        return self._passed_on(await sse.while_connected(request, self._whole(asked)))
+        return await sse.while_connected(request, self._whole(asked))
 
     async def describe(self, request: Request) -> Response:
         """What the other server tells of the model. Raises ServerUnreachable."""
         asked = self._request("GET", f"/models/{quote(self.model)}")
-        return self._passed_on(await sse.while_connected(request, self._whole(asked)))
+        return await sse.while_connected(request, self._whole(asked))
 
-    async def _whole(self, request: httpx2.Request) -> httpx2.Response:
+    async def _whole(self, request: httpx2.Request) -> Response:
         try:
-            return await self.client.send(request)
+            return await self._read(await self.client.send(request, stream=True))
         except httpx2.HTTPError as error:
             raise self._failure(str(error) or type(error).__name__) from None
+
+    async def _read(self, answer: httpx2.Response) -> Response:
+        """A whole answer, up to its bound."""
+        content = bytearray()
+        async with aclosing(answer):
+            async for piece in answer.aiter_bytes():
+                content += piece
+                if len(content) > LONGEST_ANSWER:
+                    raise self._failure(f"its answer has more than {LONGEST_ANSWER:,} bytes")
+        return self._passed_on(answer, bytes(content))
 
     async def _stream(self, request: httpx2.Request) -> Response:
         """A stream, or the error that the other server answers instead of one."""
@@ -68,8 +79,7 @@ class Upstream:
             answer = await self.client.send(request, stream=True)
             kind = answer.headers.get("content-type", "")
             if not (answer.is_success and kind.startswith(sse.EventStream.media_type)):
-                await answer.aread()
-                return self._passed_on(answer)
+                return await self._read(answer)
         except httpx2.HTTPError as error:
             raise self._failure(str(error) or type(error).__name__) from None
         return await sse.EventStream.begin(self._events(answer))
@@ -103,13 +113,13 @@ class Upstream:
             headers["Content-Type"] = "application/json"
         return self.client.build_request(method, f"{self.url}{path}", content=content, headers=headers)
 
-    def _passed_on(self, answer: httpx2.Response) -> Response:
+    def _passed_on(self, answer: httpx2.Response, content: bytes) -> Response:
         """A whole answer. A client that followed a redirect would go past this server, with its key."""
         if answer.is_redirect:
             place = answer.headers.get("location", "nowhere")
             raise self._failure(f"it redirects to {place} ({answer.status_code}); give --upstream its own address")
         headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
-        return Response(answer.content, answer.status_code, headers)
+        return Response(content, answer.status_code, headers)
 
     def _failure(self, reason: str) -> ServerUnreachable:
         return ServerUnreachable(f"{self.name}, at {self.url}, did not answer: {reason}; try again, or ask another.")

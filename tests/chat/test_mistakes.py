@@ -91,7 +91,8 @@ def test_a_prompt_past_the_context_says_the_numbers(llm: LLM) -> None:
     ids = llm.render("Hello")
     llm.chat("Hello", max_tokens=1)
     with pytest.raises(
-        PromptTooLong, match=rf"{len(ids)} tokens and the answer may take 4096, but the context is 4096"
+        PromptTooLong,
+        match=rf"{len(ids)} tokens and the answer may take 4096, but this model's maximum context length is 4096",
     ):
         llm.chat("Hello", max_tokens=4096)
     with pytest.raises(PromptTooLong):

@@ -66,6 +66,9 @@ def _message(item: Any, inner: Sequence[Event]) -> None:
 
 
 def _reasoning(item: Any, inner: Sequence[Event]) -> None:
+    if not inner:  # it is hidden
+        assert item["content"] == item["summary"] == []
+        return
     summary = [event for event in inner if "summary" in event["type"]]
     first, *deltas, done, last = [event for event in inner if "summary" not in event["type"]]
     _in_order(first, deltas, done, last, "reasoning_text")

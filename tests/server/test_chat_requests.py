@@ -154,7 +154,7 @@ def test_what_is_not_offered_is_said_and_never_refused(server: Running) -> None:
         asked_for = {"required": ["tool_choice required"], "auto": [], "None": []}
         chosen = asked_for.get(str(choice), ["tool_choice web_search"])
         assert told["not_offered"] == [*(f"{kind}:a_{kind}" for kind in TOOL_TYPES), *chosen]
-        assert told["ignored"] == ["some_key"]
+        assert told["ignored"] == ["some_key", "store"]
     body = {"messages": SUM, "tools": tools, "max_tokens": 3, "stream": True}
     lines = server.http.post("/v1/chat/completions", json=body).text.split("\n\n")
     assert json.loads(lines[-3].removeprefix("data: "))["harmonium"]["not_offered"] == told["not_offered"]

@@ -7,12 +7,16 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import pytest
 
+from harmonium import LLM
+from harmonium.chat.loading import Loaded
 from harmonium.server.connection import Connection
 from harmonium.server.run import WebServer
 from tests.server.conftest import Running, Start
+from tests.server.test_response_background import LONG
 from tests.server.test_safety import ASKED, bearer, endless, until
 
 KEYED = {"api_keys": {"me": "sk-of-mine"}, "concurrent_requests": 1}
@@ -48,7 +52,28 @@ def test_who_stops_reading_loses_its_place(
         until(lambda: status() == 200)
         assert not server.llm.engine.scheduler.running
     lines = [json.loads(one.message) for one in caplog.records if one.name == "harmonium.requests"]
-    assert [line["code"] for line in lines if line["path"] == "/v1/completions"] == ["client_gone"]
+    [line] = [line for line in lines if line["path"] == "/v1/completions"]
+    assert line["code"] == "client_gone" and line["usage"]["prompt"] and line["usage"]["completion"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_the_log_tells_what_was_computed_for_who_left(
+    start: Start, weights: Loaded, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level(logging.INFO, "harmonium.requests")
+    llm = LLM(weights)
+    llm.chat("Hello", max_tokens=2)
+    letters = {"type": "json_schema", "json_schema": LONG["text"]["format"]}
+    body = LONG | {"stream": True, "response_format": letters}
+    with start(llm=llm) as server:
+        with server.http.stream("POST", path, json=body) as answer:
+            assert len([*islice((line for line in answer.iter_lines() if "delta" in line), 5)]) == 5
+        until(lambda: not llm.engine.scheduler.running)
+        until(lambda: any(path in one.message for one in caplog.records))
+    [line] = [json.loads(one.message) for one in caplog.records if path in one.message]
+    assert (line["status"], line["code"]) == (200, "client_gone")
+    assert line["usage"].keys() == {"prompt", "completion", "cached"} and min(line["usage"].values()) >= 0
+    assert line["usage"]["prompt"] and line["usage"]["completion"]
 
 
 def test_who_reads_slowly_keeps_it(start: Start) -> None:

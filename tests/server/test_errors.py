@@ -21,6 +21,8 @@ ASKED = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_token
     [
         ("GET", "/nothing", None, 404, "There is nothing at GET /nothing"),
         ("GET", "/v1/chat/completions", None, 405, "does not take GET"),
+        ("GET", "/models", None, 404, "give clients a base URL that ends in /v1"),
+        ("POST", "/chat/completions", ASKED, 404, "There is nothing at /chat/completions, but at /v1/chat/completions"),
         ("GET", "/v1/models/gpt-4", None, 404, "there is: 'nano'. To serve it: harmonium serve gpt-4"),
         ("GET", "/v1/models/gpt-4:far", None, 404, "To reach 'gpt-4' elsewhere: harmonium serve --upstream far=URL"),
         ("POST", "/v1/chat/completions", b'{"mess', 400, "The body is not JSON"),
@@ -105,9 +107,10 @@ def test_a_bug_is_told_and_found_by_its_id(start: Start, caplog: pytest.LogCaptu
         raise ZeroDivisionError("a secret")
 
     caplog.set_level(logging.INFO, "harmonium.requests")
-    with start() as server:
+    with start(cors_origins=("https://page.example",)) as server:
         server.app.add_api_route("/broken", broken)
-        answer = server.http.get("/broken", headers={"X-Request-Id": "mine"})
+        answer = server.http.get("/broken", headers={"X-Request-Id": "mine", "Origin": "https://page.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://page.example"
         assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
         error = answer.json()["error"]
         assert (error["type"], error["code"]) == ("server_error", "internal_error") and "secret" not in error["message"]

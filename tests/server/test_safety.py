@@ -163,6 +163,10 @@ def test_web_pages_may_call_where_they_are_named(start: Start, server: Running) 
         assert told.headers["access-control-allow-origin"] == "https://page.example"
         refused = open_server.http.get("/v1/models", headers={"Origin": "https://page.example"})
         assert refused.status_code == 401 and "access-control-allow-origin" in refused.headers
+        packed = {"Origin": "https://page.example", "Content-Encoding": "gzip"}
+        refused = open_server.http.post("/v1/chat/completions", content=b"{}", headers=packed)
+        assert refused.status_code == 415 and "as gzip" in refused.json()["error"]["message"]
+        assert "access-control-allow-origin" in refused.headers and "x-request-id" in refused.headers
         other = open_server.http.options("/v1/chat/completions", headers=asks | {"Origin": "https://other.example"})
         assert "access-control-allow-origin" not in other.headers
     assert "access-control-allow-origin" not in server.http.options("/v1/chat/completions", headers=asks).headers

@@ -143,6 +143,11 @@ def test_what_expires_is_gone_unless_something_later_needs_it(
         assert await long.get(OWNER, "resp_2") is None
         assert await long.expire() == 8 and await long.expire() == 0
         assert await long.get(OWNER, "resp_1") is not None
+        lost = [
+            {"id": "lost", "owner": OWNER, "response_id": gone, "is_output": True, "body": {}} for gone in ("x", None)
+        ]
+        await database.run(lambda connection: connection.execute(insert(items), lost * 4))
+        assert await long.expire() == 0
         n_left = await database.run(lambda connection: [*connection.execute(items.select())])
         assert sorted(row.id for row in n_left) == ["kept", "resp_1-in", "resp_1-out"]
 

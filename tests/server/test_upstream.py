@@ -134,6 +134,7 @@ def before(weights: Loaded, *answers: Answer) -> Iterator[Callable[..., httpx2.R
 def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a bug of ours, nor a success, nor a way past this server."""
     monkeypatch.setattr(upstream, "LONGEST_EVENT", 1000)
+    monkeypatch.setattr(upstream, "LONGEST_ANSWER", 1000)
     answers = [
         Answer(b"", kind=STREAM),
         Answer(b"data: " + b"x" * 2000, kind=STREAM),
@@ -141,6 +142,8 @@ def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest
         Answer(b"", 307, headers={"Location": "http://127.0.0.1:9/"}),
         Answer(b"", 307),
         Answer(EVENT + b"data: " + b"x" * 2000, kind=STREAM),
+        Answer(b"x" * 2000),
+        Answer(b"x" * 1000),
     ]
     with before(weights, *answers) as ask:
         for status, said in (
@@ -154,6 +157,9 @@ def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest
             assert told.status_code == status and said in told.json()["error"]["message"]
         begun = ask(stream=True)
         assert begun.status_code == 200 and begun.content.startswith(EVENT) and "server_unreachable" in begun.text
+        long = ask()
+        assert long.status_code == 502 and "its answer has more than 1,000 bytes" in long.json()["error"]["message"]
+        assert ask().content == b"x" * 1000
 
 
 def test_what_is_no_text_and_no_number_is_sent_on(weights: Loaded) -> None:

@@ -161,4 +161,6 @@ class _Answer:
 
     def _extra(self) -> dict[str, Any]:
         repairs = [kind for choice in self._choices for kind in choice.repairs]
-        return warnings(not_offered=list(self._tools.others), ignored=self._asked.ignored, repairs=repairs)
+        cuts = [choice.reasoning_cut for choice in self._choices if choice.reasoning_cut is not None]
+        others = self._tools.others
+        return warnings(not_offered=others, ignored=self._asked.ignored, repairs=repairs, reasoning_cut=cuts)

@@ -14,7 +14,7 @@ from openai.types import CompletionUsage
 
 from harmonium.chat.completing import Continuation
 from harmonium.chat.events import Usage
-from harmonium.chat.loop import longest_read
+from harmonium.chat.loop import limit_told, longest_read
 from harmonium.chat.options import stop_strings
 from harmonium.engine.request import StepOutput
 from harmonium.server import sse
@@ -47,7 +47,9 @@ class _Answer:
         """Raises BadRequest for what cannot be."""
         self._asked, self._server, self._call = asked, server, call
         vocabulary, n = server.llm.llm.vocabulary, asked.n or 1
-        self._prompts = asked.prompts(vocabulary, longest_read(server.llm.llm.context))
+        context = server.llm.llm.context
+        with limit_told(context):
+            self._prompts = asked.prompts(vocabulary, longest_read(context))
         self._options = [asked.options(server.llm.llm.turns, number) for number in range(n)]
         stops, shows_special = stop_strings(asked.stop), bool(asked.parse_special)
         n_answers = n * len(self._prompts)
@@ -79,16 +81,18 @@ class _Answer:
             for text in self._texts:
                 yield text.add(self._echo(text.index), (), "length")
             return
-        async with AsyncExitStack() as stack:
-            outputs = [await self._begin(stack, text.index) for text in self._texts]
-            for text in self._texts:
-                yield text.add(self._echo(text.index), (), None)
-            async for index, output in merged(outputs):
-                if output is not None:
-                    yield self._take(index, output)
-        for answers in self._usages():
-            for usage in answers:
-                self._call.add(usage)
+        try:
+            async with AsyncExitStack() as stack:
+                outputs = [await self._begin(stack, text.index) for text in self._texts]
+                for text in self._texts:
+                    yield text.add(self._echo(text.index), (), None)
+                async for index, output in merged(outputs):
+                    if output is not None:
+                        yield self._take(index, output)
+        finally:  # what was computed counts, though its client may have left
+            for answers in self._usages():
+                for usage in answers:
+                    self._call.add(usage)
 
     async def _begin(self, stack: AsyncExitStack, index: int) -> AsyncIterator[StepOutput]:
         place, number = divmod(index, len(self._options))

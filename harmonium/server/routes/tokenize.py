@@ -38,7 +38,7 @@ class DetokenizeRequest(BaseModel):
 
 
 @router.post("/tokenize")
-async def tokenize(asked: TokenizeRequest, server: Server, _: Admitted) -> dict[str, Any]:
+async def tokenize(asked: TokenizeRequest, server: Server, call: Admitted) -> dict[str, Any]:
     """Ids of a text, or of the prompt that a chat completion would give the model."""
     server.check_model(asked.model)
     llm = server.llm.llm
@@ -50,8 +50,9 @@ async def tokenize(asked: TokenizeRequest, server: Server, _: Admitted) -> dict[
         options = asked.options(*asked.offered, server.settings)
         shown = {name: value for name, value in options.items() if name in SHOWN and value is not None}
         begins = asked.add_generation_prompt is not False
+        messages = await server.state.recall.restored(call.key or "", asked.messages)
         with told_of(CHAT):
-            ids = await server.llm.render(asked.messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
+            ids = await server.llm.render(messages, add_generation_prompt=begins, **cast(PromptOptions, shown))
     told: dict[str, Any] = {"count": len(ids), "max_model_len": llm.context, "tokens": ids}
     if asked.return_token_strs:
         told["token_strs"] = await server.llm.read(lambda: [llm.decode([id_]) for id_ in ids])

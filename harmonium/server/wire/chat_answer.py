@@ -59,6 +59,7 @@ class Choice:
         self.error: dict[str, Any] | None = None
         self.usage = Usage()
         self.repairs: list[str] = []
+        self.reasoning_cut: str | None = None
         self._functions, self._shows_reasoning, self._has_format = functions, shows_reasoning, has_format
         self._is_legacy = is_legacy
         self._calls: dict[str, int] = {}
@@ -77,8 +78,10 @@ class Choice:
                 return begun if arguments else (*begun, self._arguments(id_, "{}"))
             case Repair(kind):
                 self.repairs.append(kind)
-            case Done(reason, usage):
+            case Done(reason, usage) as done:
                 self.finish_reason, self.usage = FINISH.get(reason), usage
+                if done.is_reasoning_cut:
+                    self.reasoning_cut = "loop" if done.is_reasoning_loop else "budget"
                 if self._is_legacy and self.finish_reason == "tool_calls":
                     self.finish_reason = "function_call"
         return ()

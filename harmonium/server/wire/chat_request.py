@@ -22,11 +22,18 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 WITHOUT_EFFECT = frozenset(
     {
-        *("metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "prompt_cache_key"),
-        *("prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user"),
+        *("moderation", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        *("safety_identifier", "user"),
     }
 )
 """Of OpenAI's own parameters, those that nothing here depends on. Others than these and the fields are reported."""
+AS_IT_IS: Mapping[str, tuple[Any, ...]] = {
+    "metadata": ({},),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+}
+"""What asks for nothing else than what happens anyway."""
 
 
 LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -46,7 +53,13 @@ class ReasoningOptions(BaseModel):
 
     effort: str | None = None
     max_tokens: int | None = Field(None, ge=0)
+    enabled: bool | None = None
     exclude: bool | None = None
+
+    @property
+    def wanted(self) -> str | None:
+        """The effort, which is none where there is to be no reasoning."""
+        return "none" if self.enabled is False else self.effort
 
 
 class ChatFields(BaseModel):
@@ -85,8 +98,9 @@ class ChatFields(BaseModel):
 
     @property
     def ignored(self) -> list[str]:
-        """Keys that mean nothing here."""
-        return sorted((self.model_extra or {}).keys() - WITHOUT_EFFECT)
+        """Keys that mean nothing here, those inside of `reasoning` too."""
+        inner = {} if self.reasoning is None else self.reasoning.model_extra or {}
+        return [*without_effect(self.model_extra), *(f"reasoning.{name}" for name in sorted(inner))]
 
     @property
     def has_grammars(self) -> bool:
@@ -109,7 +123,7 @@ class ChatFields(BaseModel):
     def effort(self) -> str | None:
         """What was asked for, in whichever of its places."""
         template = self.chat_template_kwargs or {}
-        nested = None if self.reasoning is None else self.reasoning.effort
+        nested = None if self.reasoning is None else self.reasoning.wanted
         return next((one for one in (self.reasoning_effort, nested, template.get("reasoning_effort")) if one), None)
 
     def n_most(self, unless_asked: int | None) -> int | None:
@@ -172,6 +186,18 @@ class ChatRequest(ChatFields):
     max_output_tokens: int | None = Field(None, ge=-1)
 
 
+def without_effect(extra: Mapping[str, Any] | None) -> list[str]:
+    """Of a request's further keys, those that ask for what is not done."""
+    asked = {name: value for name, value in (extra or {}).items() if value is not None and name not in WITHOUT_EFFECT}
+    return sorted(name for name, value in asked.items() if value not in AS_IT_IS.get(name, ()))
+
+
 def response_format(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Of a response_format or text.format, what shapes the answer: text is what there is without one."""
-    return None if given is None or given.get("type") in (None, "text") else given
+    """Of a response_format or text.format, what shapes the answer: text is what there is without one. An object with a
+    schema, as other servers take it, is the schema's.
+    """
+    if given is None or given.get("type") in (None, "text"):
+        return None
+    if given["type"] == "json_object" and given.get("schema") is not None:
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": given["schema"]}}
+    return given

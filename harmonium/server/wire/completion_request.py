@@ -11,7 +11,7 @@ from harmonium.chat.turns import Turns
 from harmonium.errors import BadRequest
 from harmonium.harmony.vocabulary import Vocabulary
 from harmonium.server.reading import Items
-from harmonium.server.wire.chat_request import Bias, Penalty, StreamOptions
+from harmonium.server.wire.chat_request import Bias, Penalty, StreamOptions, without_effect
 
 MOST_TOKENS = 16
 """What OpenAI's API generates where nothing is said."""
@@ -54,7 +54,7 @@ class CompletionRequest(BaseModel):
     @property
     def ignored(self) -> list[str]:
         """Keys that mean nothing here."""
-        return sorted((self.model_extra or {}).keys() - {"user"})
+        return without_effect(self.model_extra)
 
     @property
     def wants_usage(self) -> bool:

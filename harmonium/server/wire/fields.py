@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from harmonium.errors import HarmoniumError
@@ -22,6 +22,16 @@ RESPONSES = {
     "reasoning_budget": "reasoning.max_tokens",
     "response_format": "text.format",
 }
+
+
+LONGEST_SHOWN, MOST_SHOWN = 64, 32
+"""Characters of a name, and names, that an answer says back."""
+
+
+def shown(names: Sequence[str]) -> list[str]:
+    """Names that clients sent, as they are told of them: long ones are cut, and of many the rest is counted."""
+    told = [name if len(name) <= LONGEST_SHOWN else f"{name[: LONGEST_SHOWN - 1]}…" for name in names[:MOST_SHOWN]]
+    return told if len(names) <= MOST_SHOWN else [*told, f"and {len(names) - MOST_SHOWN:,} more"]
 
 
 @contextmanager

@@ -40,8 +40,8 @@ class Writer:
     """functions: names of those that the client runs; calls of others were refused, and are told in the notes alone.
 
     namespaced: the namespaces and own names of some of them. seal: seals reasoning for clients that keep it.
-    summarizes: reasoning is told as its own summary, too. has_format: the answer follows one, so what is said before it
-    would spoil it and counts as reasoning.
+    summarizes: reasoning is told as its own summary, too. shows_reasoning: it is told at all, and not only sealed.
+    has_format: the answer follows one, so what is said before it would spoil it and counts as reasoning.
     """
 
     def __init__(
@@ -53,13 +53,15 @@ class Writer:
         namespaced: Mapping[str, tuple[str, str]] | None = None,
         seal: Seal | None = None,
         summarizes: bool = False,
+        shows_reasoning: bool = True,
         has_format: bool = False,
     ) -> None:
         self.response = head.object("in_progress", notes=notes)
         self.done: Done | None = None
         self._head, self._notes, self._functions = head, notes, functions
         self._namespaced = namespaced or {}
-        self._seal, self._summarizes, self._has_format = seal, summarizes, has_format
+        self._seal, self._has_format = seal, has_format
+        self._summarizes, self._shows_reasoning = summarizes, shows_reasoning
         self._outputs: list[Output] = []
         self._open: Output | None = None
         self._n_events = 0
@@ -161,7 +163,7 @@ class Writer:
     def _new(self, kind: str) -> Output:
         index = len(self._outputs)
         if kind == "reasoning":
-            return ReasoningOutput(index, summarizes=self._summarizes, seal=self._seal)
+            return ReasoningOutput(index, summarizes=self._summarizes, seal=self._seal, is_shown=self._shows_reasoning)
         return TextOutput(kind, index)
 
     def _call(self, call_id: str, name: str) -> Iterator[Fields]:

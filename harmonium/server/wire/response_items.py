@@ -60,6 +60,8 @@ def _items(item: Any) -> Iterator[Body]:
     kind = item.get("type")
     if kind is None and "role" in item:
         kind = "message"
+    if kind is None and item.keys() == {"id"}:
+        kind = "item_reference"
     if not isinstance(kind, str):
         raise BadRequest("An item has a type, such as message, or a role.")
     if kind == "message":

@@ -17,6 +17,7 @@ from openai.types.responses import Response
 from harmonium.chat.events import Done, FinishReason, Repair, Usage
 from harmonium.errors import HarmoniumError
 from harmonium.server.store_conversations import Page
+from harmonium.server.wire.fields import shown
 
 FIELDS: dict[str, None] = dict.fromkeys(Response.model_fields)
 LONGEST_METADATA = 512
@@ -43,9 +44,9 @@ class Notes:
 
     def metadata(self) -> dict[str, str]:
         told = {
-            "harmony_not_offered": ", ".join(self.not_offered),
-            "harmony_not_read": ", ".join(self.not_read),
-            "harmony_ignored": ", ".join(self.ignored),
+            "harmony_not_offered": ", ".join(shown(self.not_offered)),
+            "harmony_not_read": ", ".join(shown(self.not_read)),
+            "harmony_ignored": ", ".join(shown(self.ignored)),
             "harmony_repairs": ", ".join(f"{repair.kind}@{repair.at}" for repair in self.repairs),
             "harmony_refused_calls": ", ".join(self.refused),
             "harmony_reasoning_cut": self.reasoning_cut or "",

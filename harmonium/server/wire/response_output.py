@@ -77,24 +77,29 @@ class TextOutput(Output):
 
 class ReasoningOutput(Output):
     """The analysis. summarizes: its text is told as a summary, too, for there is no other. seal: to seal it with.
+    is_shown: its text is told at all, and not only sealed.
 
     The openai types know no logprobs of reasoning; where they are asked for they stand where those of text do.
     """
 
-    def __init__(self, index: int, *, summarizes: bool, seal: Seal | None) -> None:
+    def __init__(self, index: int, *, summarizes: bool, seal: Seal | None, is_shown: bool) -> None:
         head: Fields = {"id": new_id("reasoning"), "type": "reasoning", "status": "in_progress"}
         super().__init__("reasoning", index, {**head, "summary": [], "content": [], "encrypted_content": None})
-        self._summarizes, self._seal = summarizes, seal
+        self._summarizes, self._seal, self._is_shown = summarizes, seal, is_shown
         self._logprobs: list[Fields] = []
 
     def begin(self) -> Iterator[Fields]:
         yield from super().begin()
+        if not self._is_shown:
+            return
         yield self._inner("content_part.added", content_index=0, part=_part("reasoning_text", ""))
         if self._summarizes:
             yield self._inner("reasoning_summary_part.added", summary_index=0, part=_part("summary_text", ""))
 
     def add(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> Iterator[Fields]:
         self._texts.append(text)
+        if not self._is_shown:
+            return
         told = [logprob(token) for token in logprobs]
         self._logprobs += told
         reported = {"logprobs": told} if told else {}
@@ -103,6 +108,13 @@ class ReasoningOutput(Output):
             yield self._inner("reasoning_summary_text.delta", summary_index=0, delta=text)
 
     def end(self, status: str) -> Iterator[Fields]:
+        if self._is_shown:
+            yield from self._end_texts()
+        if self._seal is not None:
+            self.item["encrypted_content"] = self._seal.close(self._text)
+        yield from super().end(status)
+
+    def _end_texts(self) -> Iterator[Fields]:
         text, reported = self._text, {"logprobs": self._logprobs} if self._logprobs else {}
         part = {**_part("reasoning_text", text), **reported}
         self.item["content"] = [part]
@@ -112,9 +124,6 @@ class ReasoningOutput(Output):
             self.item["summary"] = [_part("summary_text", text)]
             yield self._inner("reasoning_summary_text.done", summary_index=0, text=text)
             yield self._inner("reasoning_summary_part.done", summary_index=0, part=_part("summary_text", text))
-        if self._seal is not None:
-            self.item["encrypted_content"] = self._seal.close(text)
-        yield from super().end(status)
 
 
 class CallOutput(Output):

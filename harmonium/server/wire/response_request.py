@@ -21,7 +21,8 @@ from harmonium.harmony.signature import tool_spec
 from harmonium.server.plain_json import Body as RequestBody
 from harmonium.server.reading import Items
 from harmonium.server.settings import Settings
-from harmonium.server.wire.chat_request import EFFORTS, Penalty, response_format
+from harmonium.server.wire.chat_request import AS_IT_IS, EFFORTS, Penalty, response_format
+from harmonium.server.wire.chat_request import ReasoningOptions as ChatReasoningOptions
 from harmonium.server.wire.response_items import Body, input_items
 from harmonium.server.wire.tools import Offered, offered
 
@@ -50,15 +51,11 @@ Metadata = dict[
 ]
 
 
-class ReasoningOptions(BaseModel):
+class ReasoningOptions(ChatReasoningOptions):
     """max_tokens: a budget, after which the reasoning is closed and the answer begins."""
 
-    model_config = ConfigDict(extra="allow")
-
-    effort: str | None = None
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
     generate_summary: Literal["auto", "concise", "detailed", "none"] | None = None
-    max_tokens: int | None = Field(None, ge=0)
 
 
 class TextOptions(BaseModel):
@@ -117,6 +114,9 @@ class ResponseRequest(RequestBody):
         """Keys, and what was to be included, that mean nothing here."""
         verbosity = None if self.text is None else self.text.verbosity
         unheard = [] if verbosity in (None, "medium") else ["text.verbosity"]
+        unheard += [] if self.service_tier in (None, *AS_IT_IS["service_tier"]) else ["service_tier"]
+        for name, inner in (("reasoning", self.reasoning), ("text", self.text)):
+            unheard += [f"{name}.{key}" for key in (inner.model_extra or {} if inner is not None else ())]
         unknown = [f"include {one}" for one in self.include or () if one not in INCLUDED]
         return sorted([*((self.model_extra or {}).keys() - WITHOUT_EFFECT), *unheard, *unknown])
 
@@ -152,6 +152,10 @@ class ResponseRequest(RequestBody):
         """There may be something to compile."""
         return bool(self.tools or self.format)
 
+    def shows_reasoning(self, settings: Settings) -> bool:
+        is_excluded = self.reasoning is not None and bool(self.reasoning.exclude)
+        return settings.reasoning_format == "split" and not is_excluded
+
     @property
     def n_logprobs(self) -> int | None:
         """How many alternatives to report beside each token; None for no report."""
@@ -167,7 +171,7 @@ class ResponseRequest(RequestBody):
 
     @property
     def effort(self) -> str | None:
-        return None if self.reasoning is None else self.reasoning.effort
+        return None if self.reasoning is None else self.reasoning.wanted
 
     @property
     def format(self) -> Mapping[str, Any] | None:
