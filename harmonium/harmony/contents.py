@@ -12,7 +12,12 @@ _TEXT_PARTS = {
     **dict.fromkeys(("text", "input_text", "output_text", "reasoning_text", "summary_text"), "text"),
     "refusal": "refusal",
 }
-_OTHER_PARTS = ("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "file", "input_file")
+_OTHER_PARTS = {
+    **dict.fromkeys(("image", "image_url", "input_image", "computer_screenshot"), "image"),
+    **dict.fromkeys(("audio", "input_audio"), "recording"),
+    **dict.fromkeys(("video", "video_url"), "video"),
+    **dict.fromkeys(("file", "input_file"), "file"),
+}
 _CARRIERS = ("image_url", "input_audio", "video_url", "file", "file_id", "file_data", "file_url", "source", "data")
 """Keys by which such a part carries what it is of."""
 
@@ -35,21 +40,45 @@ def text_parts(content: Any) -> tuple[str, ...]:
 
 
 def result_parts(content: Any) -> tuple[str, ...]:
-    """What a tool gave: text, a list of parts, or any other value as JSON. Raises BadRequest for what is none."""
+    """What a tool gave: text, a list of parts, or any other value as JSON.
+
+    Parts that cannot be read are told of in their places. The model has asked for them and should learn that this leads
+    nowhere, and the conversation goes on.
+    """
     if content is None or isinstance(content, str):
         return text_parts(content) or ("",)
-    if isinstance(content, (list, tuple)) and all(map(_is_part, content)):
-        return text_parts(content) or ("",)
+    if _is_unreadable(content):
+        content = [content]
+    if isinstance(content, (list, tuple)):
+        content = [_told_of(part) if _is_unreadable(part) else part for part in content]
+        if all(map(_is_text, content)):
+            return text_parts(content) or ("",)
     return (compact_json(content),)
 
 
-def _is_part(item: Any) -> bool:
-    """Is it a part of a content, and not data that happen to have a type?"""
-    if not isinstance(item, Mapping):
+def unread_kinds(content: Any) -> list[str]:
+    """The types of the parts that `result_parts` leaves out."""
+    parts = content if isinstance(content, (list, tuple)) else [content]
+    return [part["type"] for part in parts if _is_unreadable(part)]
+
+
+def _told_of(part: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "type": "text",
+        "text": f"[The {_OTHER_PARTS[part['type']]} that was here is left out: only text can be read.]",
+    }
+
+
+def _is_unreadable(part: Any) -> bool:
+    """Is it a part, and none of text? Data may have such a type, too."""
+    if not (isinstance(part, Mapping) and str(part.get("type")) in _OTHER_PARTS):
         return False
-    kind = item.get("type")
-    if not isinstance(kind, str):
-        return set(item) == {"text"}
-    if kind in _OTHER_PARTS:
-        return not item.keys().isdisjoint(_CARRIERS)
-    return kind in _TEXT_PARTS and isinstance(item.get(_TEXT_PARTS[kind]), str)
+    return any(part.get(key) is not None for key in _CARRIERS)
+
+
+def _is_text(item: Any) -> bool:
+    """Is it a text part of a content, and not data that happen to have a type?"""
+    if not isinstance(item, Mapping) or ("type" not in item and set(item) != {"text"}):
+        return False
+    key = _TEXT_PARTS.get(str(item.get("type", "text")))
+    return key is not None and isinstance(item.get(key), str)

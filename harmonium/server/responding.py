@@ -180,7 +180,7 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
         options=options,
         given=tuple(given),
         functions=frozenset(name for name in map(name_of, tools.functions) if name is not None),
-        notes=Notes(not_offered=tools.others, not_read=unread(given), ignored=asked.ignored),
+        notes=Notes(not_offered=tools.others, not_read=[*unread(given), *asked.left_out], ignored=asked.ignored),
     )
 
 

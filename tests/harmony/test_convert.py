@@ -288,6 +288,9 @@ def test_code_of_builtin_calls(arguments: Any, code: str) -> None:
     assert said[1:] == (Message.builtin_call("python", code),)
 
 
+LEFT_OUT = "[The image that was here is left out: only text can be read.]"
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
@@ -295,6 +298,9 @@ def test_code_of_builtin_calls(arguments: Any, code: str) -> None:
         ([{"type": "text", "id": 3}], '[{"type":"text","id":3}]'),
         ([{"type": ["text"]}], '[{"type":["text"]}]'),
         ([{"type": "text", "text": "a"}, {"text": "b"}], "ab"),
+        ([{"type": "file", "name": "a"}, {"type": "image"}], '[{"type":"file","name":"a"},{"type":"image"}]'),
+        ([{"type": "text", "text": "a"}, {"type": "image", "data": "AA"}], f"a{LEFT_OUT}"),
+        ({"type": "input_image", "file_id": "f"}, LEFT_OUT),
     ],
 )
 def test_results_that_are_data_are_told_from_parts(content: Any, text: str) -> None:

@@ -15,6 +15,7 @@ from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
 from tests.server.test_responses import CAPITAL, WEATHER, streamed
 
+LEFT_OUT = "[The image that was here is left out: only text can be read.]"
 ACCEPTED: dict[str, dict[str, Any]] = {
     "every field": BODY,
     "unknown keys": {"input": "Hi", "client_metadata": {"a": 1}, "whatever": [1, {"b": None}]},
@@ -101,6 +102,31 @@ def test_the_response_says_how_the_request_was_taken(server: Running) -> None:
         "harmony_not_read": "compaction",
         "harmony_ignored": "include thoughts, text.verbosity, whatever",
     }
+
+
+def test_a_picture_that_a_tool_gave_ends_no_conversation(server: Running) -> None:
+    """Codex's view_image, screenshots of MCP servers: the model asked for them, and reads that it cannot see them."""
+    call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    chat_call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [chat_call]}
+    url = "data:image/png;base64," + "A" * 20_000
+    pictures = {"input_image": {"image_url": url}, "image_url": {"image_url": {"url": url}}, "image": {"data": url}}
+    for kind, inside in pictures.items():
+        parts = [{"type": "input_text", "text": "Here:"}, {"type": kind, **inside}]
+        result = {"type": "function_call_output", "call_id": "c", "output": parts}
+        told = [{"type": "input_text", "text": "Here:"}, {"type": "input_text", "text": LEFT_OUT}]
+        body = {"input": ["Hi", call, result], "max_output_tokens": 1}
+        response = server.post("/responses", **body)
+        assert response["metadata"]["harmony_not_read"] == f"{kind} in function_call_output"
+        same = server.post("/responses", **body | {"input": ["Hi", call, {**result, "output": told}]})
+        assert response["usage"]["input_tokens"] == same["usage"]["input_tokens"]
+        messages = [{"role": "user", "content": "Hi"}, asked, {"role": "tool", "tool_call_id": "c", "content": parts}]
+        chat = server.post("/chat/completions", messages=messages, max_tokens=1)
+        assert chat["harmonium"]["not_read"] == [f"{kind} in tool"]
+    shot = {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "image_url": url}}
+    response = server.post("/responses", input=["Hi", shot], max_output_tokens=1)
+    assert response["metadata"]["harmony_not_read"] == "computer_screenshot in computer_call_output"
+    assert response["usage"]["input_tokens"] < 1000
 
 
 def test_of_all_tools_only_the_allowed_ones_are_offered(server: Running) -> None:

@@ -28,7 +28,7 @@ from harmonium.server.wire.chat_request import ChatRequest
 from harmonium.server.wire.fields import CHAT, told_of
 from harmonium.server.wire.response_history import ids_of, recollect
 from harmonium.server.wire.response_history import messages as read_messages
-from harmonium.server.wire.response_items import input_items
+from harmonium.server.wire.response_items import input_items, left_out
 from harmonium.server.wire.tools import Offered, name_of
 from harmonium.server.wire.usage import completion_usage
 
@@ -161,6 +161,7 @@ class _Answer:
 
     def _extra(self) -> dict[str, Any]:
         repairs = [kind for choice in self._choices for kind in choice.repairs]
+        not_read = left_out(self._asked.messages or self._asked.input)
         cuts = [choice.reasoning_cut for choice in self._choices if choice.reasoning_cut is not None]
-        others = self._tools.others
-        return warnings(not_offered=others, ignored=self._asked.ignored, repairs=repairs, reasoning_cut=cuts)
+        told = {"not_offered": self._tools.others, "not_read": not_read, "ignored": self._asked.ignored}
+        return warnings(**told, repairs=repairs, reasoning_cut=cuts)

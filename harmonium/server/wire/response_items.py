@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harmonium.errors import BadRequest
-from harmonium.harmony.contents import result_parts, text_parts
+from harmonium.harmony.contents import result_parts, text_parts, unread_kinds
 from harmonium.harmony.convert import REASONING_KEYS
 from harmonium.harmony.schema import compact_json
 from harmonium.server.store import is_id
@@ -26,6 +26,8 @@ PREFIXES = {
     "custom_tool_call_output": "ctco",
 }
 ROLES = ("user", "assistant", "system", "developer")
+TOOL_ROLES = ("tool", "function")
+"""Of the chat API's messages, those of tools."""
 
 
 def new_id(kind: str) -> str:
@@ -50,6 +52,18 @@ def input_items(given: Any, field: str = "input") -> list[Body]:
         except BadRequest as error:
             raise BadRequest(f"{field}[{number}]: {error}", param=f"{field}[{number}]") from None
     return items
+
+
+def left_out(given: Any) -> list[str]:
+    """What tools gave that is no text, as "input_image in function_call_output". given: items, or messages of chat."""
+    found: list[str] = []
+    for item in given if isinstance(given, Sequence) else ():
+        if not isinstance(item, Mapping):
+            continue
+        where = item["role"] if item.get("role") in TOOL_ROLES else str(item.get("type"))
+        if where in TOOL_ROLES or where.endswith("_call_output"):
+            found += [f"{kind} in {where}" for kind in unread_kinds(item.get("output", item.get("content")))]
+    return list(dict.fromkeys(found))
 
 
 def _items(item: Any) -> Iterator[Body]:
@@ -83,7 +97,7 @@ def _items(item: Any) -> Iterator[Body]:
 def _of_message(item: Mapping[str, Any]) -> Iterator[Body]:
     """A message of this API, or one of the chat API, with what it has besides text."""
     role = item.get("role")
-    if role in ("tool", "function"):
+    if role in TOOL_ROLES:
         yield _output(item, item.get("tool_call_id"), item.get("content"))
         return
     if role not in ROLES:

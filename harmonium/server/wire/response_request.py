@@ -23,7 +23,7 @@ from harmonium.server.reading import Items
 from harmonium.server.settings import Settings
 from harmonium.server.wire.chat_request import AS_IT_IS, EFFORTS, Penalty, response_format
 from harmonium.server.wire.chat_request import ReasoningOptions as ChatReasoningOptions
-from harmonium.server.wire.response_items import Body, input_items
+from harmonium.server.wire.response_items import Body, input_items, left_out
 from harmonium.server.wire.tools import Offered, offered
 
 LOGPROBS = "message.output_text.logprobs"
@@ -126,6 +126,11 @@ class ResponseRequest(RequestBody):
         if self.input is None and self.messages is not None:
             return input_items(self.messages, "messages")
         return input_items(self.input)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What tools gave that cannot be read."""
+        return left_out(self.messages if self.input is None else self.input)
 
     @property
     def has_many_items(self) -> bool:
