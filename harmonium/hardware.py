@@ -280,21 +280,25 @@ def cpu_name() -> str:
 
 
 def instruction_set() -> str:
-    """The widest vectors that the CPU kernels know and this processor has: avx512, avx2, or portable."""
-    import llvmlite.binding
-
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f", False):
+    """The widest vectors that the CPU kernels know and compile for: avx512, avx2, or portable."""
+    features = _features()
+    if "+avx512f" in features:
         return "avx512"
-    return "avx2" if features.get("avx2", False) and features.get("fma", False) else "portable"
+    return "avx2" if {"+avx2", "+fma"} <= features else "portable"
 
 
 def has_vnni() -> bool:
-    """Whether this processor multiplies, adds up and looks up 64 bytes at a time, one instruction each (VNNI, VBMI)."""
-    import llvmlite.binding
+    """Whether kernels may multiply, add up and look up 64 bytes at a time, one instruction each (VNNI, VBMI)."""
+    return {"+avx512f", "+avx512bw", "+avx512vl", "+avx512vbmi", "+avx512vnni"} <= _features()
 
-    features = llvmlite.binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni"))
+
+def _features() -> set[str]:
+    """What numba compiles for: this processor, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say instead."""
+    from numba.core import codegen, config
+
+    named: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
+    features: str = codegen.get_host_cpu_features() if named is None else named  # type: ignore[no-untyped-call]
+    return set(features.split(","))
 
 
 def _windows_memory() -> tuple[int, int]:

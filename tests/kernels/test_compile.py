@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harmonium.hardware import instruction_set
 from harmonium.kernels.cpu.compile import compiled, is_kept
 
 
@@ -85,3 +89,26 @@ def test_kernels_compile_where_no_folder_can_be_written(monkeypatch: pytest.Monk
     monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
     assert not is_kept()
     assert not is_found()
+
+
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
+UNPACKS = """
+import numba, numpy as np
+from harmonium import hardware
+from harmonium.kernels.cpu.dots import unpack
+out = np.empty(32, np.float32)
+matrix = np.arange(16, dtype=np.uint8), np.full(1, 128, np.uint8)
+numba.njit(lambda matrix, out: unpack(matrix, 0, 1, 1, out))(matrix, out)
+print(hardware.instruction_set(), hardware.has_vnni(), *out[:8])
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "form"),
+    [({"NUMBA_CPU_NAME": "generic"}, "portable"), pytest.param(AVX2, "avx2", marks=pytest.mark.deep)],
+)
+def test_the_form_is_that_of_the_processor_which_numba_compiles_for(environment: dict[str, str], form: str):
+    if form == "avx2" and instruction_set() == "portable":
+        pytest.skip("this processor has no AVX2; run the tests on one that has")
+    done = subprocess.run([sys.executable, "-c", UNPACKS], env=os.environ | environment, capture_output=True, text=True)
+    assert done.stdout.split() == [form, "False", "0.0", "1.0", "2.0", "3.0", "4.0", "6.0", "8.0", "12.0"], done.stderr
