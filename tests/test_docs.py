@@ -1,5 +1,6 @@
 """The documents that come from the code are fresh, and the others point at things that exist."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -40,6 +41,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text)
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_the_examples_of_harmony_hold() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "harmony.md"), module_relative=False)
+    assert tried and not failed
 
 
 def test_make_targets_that_documents_name_exist() -> None:

@@ -69,7 +69,7 @@ def conversation(
     settings = {
         "effort": None if effort is None else _effort(effort),
         "identity": identity,
-        "date": date.isoformat() if isinstance(date, datetime.date) else date,
+        "date": _date(date),
         "knowledge_cutoff": knowledge_cutoff,
     }
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -115,6 +115,17 @@ def read_arguments(text: str) -> dict[str, Any]:
     return value
 
 
+def _date(date: Any) -> str | None:
+    if date is None:
+        return None
+    try:
+        if isinstance(date, datetime.date):
+            return date.isoformat()
+        return datetime.date.fromisoformat(date).isoformat()
+    except (TypeError, ValueError):
+        raise BadRequest(f"{date!r} is no date. Give it as YYYY-MM-DD, or as datetime.date.") from None
+
+
 def _effort(effort: str) -> Effort:
     if effort not in list(Effort):
         raise BadRequest(f"{effort!r} is no effort. It is one of {', '.join(Effort)}.")
@@ -148,6 +159,8 @@ def response_formats(given: ResponseFormat | Mapping[str, Any] | None) -> tuple[
             param="response_format",
         )
     name, description = inner.get("name") or "answer", inner.get("description") or ""
+    if not str(name).isprintable():
+        raise BadRequest(f"The name of a response_format is one line, not {name!r}.", param="response_format")
     return (ResponseFormat(str(name), inner["schema"], str(description)),)
 
 

@@ -257,6 +257,9 @@ def test_response_formats(wanted: Any) -> None:
         ([ASK], {"tools": [golden.NOW, golden.NOW]}, "Two tools are named 'now'"),
         ([ASK], {"tools": [{"type": "web_search"}]}, "web_search"),
         ([ASK], {"response_format": {"type": "xml"}}, "json_schema"),
+        ([ASK], {"response_format": {"type": "json_schema", "name": "a\n# b", "schema": {}}}, "one line"),
+        ([ASK], {"date": "2025-13-45"}, "no date"),
+        ([ASK], {"date": 5}, "no date"),
     ],
 )
 def test_what_cannot_be_told_is_refused(messages: list[Any], settings: dict[str, Any], words: str) -> None:
