@@ -7,14 +7,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harmonium.cli.options import ModelOptions, Quiet
-from harmonium.errors import BadRequest
+from harmonium.errors import BadRequest, CannotWrite
 
 if TYPE_CHECKING:
     from harmonium.chat.llm import LLM
@@ -60,26 +60,43 @@ def batch(
         raise BadRequest(f"--concurrency is {concurrency}; give 1 or more.")
     check_packages()
     lines, refused = read_requests(requests)
-    done = {} if answers is None else keep_answers(answers)
+    with _writing(answers):
+        done = {} if answers is None else keep_answers(answers)
     todo = [line for line in lines if line["custom_id"] not in done]
 
     from harmonium.cli import session
     from harmonium.cli.terminal import Terminal
 
     terminal = Terminal(quiet=quiet)
-    n_done = len(lines) - len(todo)
+    n_lines, n_done = len(lines) + len(refused), len(lines) - len(todo)
     if n_done:
-        terminal.note(f"{n_done} of {len(lines)} are answered already.")
+        terminal.note(f"{n_done} of {n_lines} are answered already.")
     for answer in refused:
         terminal.note(answer["error"]["message"])
     n_failed = len(refused) + sum(1 for is_good in done.values() if not is_good)
-    with nullcontext(sys.stdout) if answers is None else open(answers, "a", encoding="utf-8") as file:
+    with _writing(answers):  # before a model is loaded, which may be long
+        opened = nullcontext(sys.stdout) if answers is None else open(answers, "a", encoding="utf-8")  # noqa: SIM115
+    llm = session.open_llm(model, terminal.note) if todo else None
+    with _writing(answers), opened as file:
         for answer in refused:
             _write(file, answer)
-        if todo:
-            llm = session.open_llm(model, terminal.note)
+        if llm is not None:
             n_failed += asyncio.run(_answer(llm, todo, file, concurrency, terminal.note))
+    terminal.note(f"{n_lines - n_failed} of {n_lines} answered, {n_failed} failed.")
     return 1 if n_failed else 0
+
+
+@contextmanager
+def _writing(answers: Path | None) -> Iterator[None]:
+    """Raises CannotWrite where the file of answers does; main tells of stdout."""
+    try:
+        yield
+    except OSError as error:
+        if answers is None:
+            raise
+        raise CannotWrite(
+            f"{answers} cannot be written: {error.strerror or error}. Run it again to go on from what is there."
+        ) from None
 
 
 async def _answer(
@@ -95,8 +112,8 @@ async def _answer(
             number += 1
             _write(file, answer)
             n_failed += answer["response"]["status_code"] != 200
-            if number % 100 == 0 or number == len(todo):
-                note(f"{number} of {len(todo)} answered, {n_failed} failed.")
+            if number % 100 == 0:
+                note(f"{number} of {len(todo)} asked, {n_failed} failed.")
     return n_failed
 
 
@@ -162,8 +179,8 @@ def keep_answers(path: Path) -> dict[str, bool]:
 
     What was cut short, stands for a line that was none, or is asked again is removed.
     """
-    if not path.exists():
-        return {}
+    if not path.is_file():
+        return {}  # of a device there is nothing to go on from
     kept, done = [], {}
     text = path.read_text(encoding="utf-8")
     for line in StringIO(text, newline="\n"):

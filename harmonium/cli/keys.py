@@ -58,6 +58,11 @@ def keys(action: Literal["list", "add", "revoke"] = "list", name: str | None = N
     else:
         auth.revoke(path, name)
         print_json({"name": name, "revoked": True}) if json else print(f"{name} is revoked.")
+        if all(key.revoked is not None for key in auth.read(path)):
+            print(
+                f"No key is left, and servers that run still ask for one. To serve without keys, remove {path}.",
+                file=sys.stderr,
+            )
 
 
 def _line(key: Key) -> str:

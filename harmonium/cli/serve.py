@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -63,8 +64,9 @@ class ServeOptions:
     batch: int | None = None
     """Requests computed at once, while others wait; by default up to 256, and 32 of a large model on a CPU."""
 
-    api_key: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
-    """A key that requests must have, or NAME=KEY; may be given several times. `harmonium keys` makes lasting ones."""
+    api_key_env: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
+    """An environment variable that holds a key which requests must have, or NAME=KEY; may be given several times.
+    `harmonium keys` makes lasting ones."""
 
     cors_origin: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
     """A web page that may call from browsers, as in https://example.com, or "*"; may be given several times."""
@@ -115,13 +117,15 @@ def serve(
     from harmonium.cli import session
     from harmonium.cli.terminal import Terminal
     from harmonium.server import run
+    from harmonium.server.state import Kept
 
     terminal = Terminal(quiet=options.quiet)
     listening = run.listen(settings.host, settings.port)
+    kept = Kept.open(settings.store, settings.key_file)
     llm = session.open_llm(wanted, terminal.note, options.batch)
     if wanted.is_default:
         terminal.note(NANO_NOTE)
-    run.serve(settings, llm, listening, is_quiet=options.quiet)
+    run.serve(settings, llm, listening, kept, is_quiet=options.quiet)
 
 
 def check_packages() -> None:
@@ -138,15 +142,19 @@ def check_packages() -> None:
 
 def settings_of(options: ServeOptions) -> Settings:
     """Raises BadRequest for what cannot be."""
+    from harmonium.server.auth import check_any_valid
     from harmonium.server.settings import Settings, keys_file
 
+    keys, path = _named_keys(options.api_key_env), keys_file()
+    if not keys:
+        check_any_valid(path)
     places = {"store": options.store, "key_file": options.store_key}
     return Settings(
         host=options.host,
         port=options.port,
         served_names=options.served_model_name,
-        api_keys=_named_keys(options.api_key),
-        keys_file=keys_file(),
+        api_keys=keys,
+        keys_file=path,
         cors_origins=options.cors_origin,
         max_body_bytes=_bytes(options.max_body_mb),
         requests_per_minute=options.requests_per_minute,
@@ -169,19 +177,27 @@ def _bytes(megabytes: float) -> int:
     return math.ceil(megabytes * 1e6)
 
 
-def _named_keys(given: tuple[str, ...]) -> dict[str, str]:
-    """By name. A key without one is called after itself: what it has stored must not be another's by its place here."""
+def _named_keys(variables: tuple[str, ...]) -> dict[str, str]:
+    """By name. A key without one is called after itself: what it has stored must not be another's by its place here.
+
+    Keys are in the environment, for whoever may list a machine's processes reads their command lines.
+    """
     found: dict[str, str] = {}
-    for text in given:
+    for variable in variables:
+        text = os.environ.get(variable, "")
+        if not text:
+            raise BadRequest(f"The environment variable {variable} is not set; it should hold an API key.")
         name, _, key = text.partition("=")
         if not key:
             name, key = f"key-{sha256(text.encode()).hexdigest()[:8]}", text
         if len(key) < 8:
-            raise BadRequest("An --api-key has fewer than 8 characters, which is quickly guessed; give a longer one.")
+            raise BadRequest(
+                f"The key in {variable} has fewer than 8 characters and is quickly guessed; use a longer one."
+            )
         if not (key.isascii() and key.isprintable()) or " " in key:
-            raise BadRequest("An --api-key has characters that no header can carry; give letters, digits and signs.")
+            raise BadRequest(f"The key in {variable} has characters that no header can carry; use letters and digits.")
         if name in found:
-            raise BadRequest(f"Two --api-key are named {name!r}; give each a name of its own.")
+            raise BadRequest(f"Two --api-key-env have keys named {name!r}; give each a name of its own.")
         found[name] = key
     return found
 

@@ -21,17 +21,18 @@ from harmonium.server.metrics import Metrics
 from harmonium.server.routes.table import ROUTERS
 from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings
-from harmonium.server.state import State
+from harmonium.server.state import Kept, State
 from harmonium.server.upstream import Upstreams
 
 
-def create_app(settings: Settings, llm: LLM) -> FastAPI:
+def create_app(settings: Settings, llm: LLM, kept: Kept | None = None) -> FastAPI:
     """An application that serves a model. From its start to its end the model's engine is its own.
 
-    Ending it ends the engine; a server that ends gracefully has let all streams finish before that. Raises BadRequest
-    and CannotWrite where the store cannot be opened.
+    Ending it ends the engine; a server that ends gracefully has let all streams finish before that. kept: its store,
+    where that is open already. Raises BadRequest and CannotWrite where it cannot be opened.
     """
-    state = State.open(settings.store, settings.key_file, llm.name, settings.store_days * 86400)
+    kept = kept or Kept.open(settings.store, settings.key_file)
+    state = State(kept, llm.name, settings.store_days * 86400)
     metrics, keys = Metrics(), Keyring(settings.api_keys, settings.keys_file)
     metrics.watch(llm.engine)
 

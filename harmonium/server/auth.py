@@ -77,6 +77,15 @@ def revoke(path: Path, name: str) -> None:
     write(path, [Key(k.name, k.sha256, k.created, now) if k.name == name and not k.revoked else k for k in keys])
 
 
+def check_any_valid(path: Path) -> None:
+    """Raises BadRequest for a file of which every key is revoked: it asks for keys, and nobody has one."""
+    if path.exists() and all(key.revoked is not None for key in read(path)):
+        raise BadRequest(
+            f"Every key of {path} is revoked, so nobody could ask a server; make one with: harmonium keys add NAME, or "
+            "remove the file to serve without keys."
+        )
+
+
 class Keyring:
     """The keys that are valid now: those given at the start, and those of a file, read again when it changes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import socket
@@ -14,11 +15,12 @@ from fastapi import FastAPI
 
 from harmonium.chat.llm import LLM
 from harmonium.engine.warmup import warm_up
-from harmonium.errors import BadRequest, PromptTooLong
+from harmonium.errors import BadRequest, PromptTooLong, Unavailable
 from harmonium.server.app import create_app
 from harmonium.server.calls import STOPPED
 from harmonium.server.connection import Connection
 from harmonium.server.settings import Settings, is_loopback
+from harmonium.server.state import Kept
 
 GRACE_S = 60
 """How long streams may take to finish after the first Ctrl-C or SIGTERM."""
@@ -79,17 +81,24 @@ class WebServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that clients can reach; taken before a model is loaded, which may be long. Raises BadRequest."""
+    """A socket that clients can reach; taken before a model is loaded, which may be long. Raises BadRequest, and
+    Unavailable where another program has the port, for now perhaps.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable(
+                f"Another program listens on {host}, port {port}, perhaps a server that lets its streams finish; wait "
+                "for its end, or choose another --port."
+            ) from None
         raise BadRequest(
             f"Cannot listen on {host}, port {port}: {error.strerror or error}; choose another with --host and --port."
         ) from None
 
 
-def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: bool = False) -> None:
+def serve(settings: Settings, llm: LLM, listening: socket.socket, kept: Kept, *, is_quiet: bool = False) -> None:
     """Until SIGINT or SIGTERM. is_quiet: only errors are logged."""
     if llm.engine.arena.device.type == "cuda":
         warm_up(llm.engine)
@@ -102,7 +111,7 @@ def serve(settings: Settings, llm: LLM, listening: socket.socket, *, is_quiet: b
     _log_to_stderr(logging.ERROR if is_quiet else logging.INFO)
     host, port = listening.getsockname()[:2]
     shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
-    server = WebServer(create_app(settings, llm))
+    server = WebServer(create_app(settings, llm, kept))
     where = f"http://{shown}:{port} (a chat page; the API is at /v1)"
     print(f"Serving {llm.name} at {where}", file=sys.stderr, flush=True)
     gc.collect()

@@ -92,8 +92,8 @@ class Settings:
             raise BadRequest("--served-model-name is empty; give a name, or leave it out.")
         if not is_loopback(self.host) and not self.asks_for_keys:
             raise BadRequest(
-                f"{self.host} can be reached from other machines, and this server has no API key. Give one with "
-                f"--api-key, or make one with: harmonium keys add NAME"
+                f"{self.host} can be reached from other machines, and this server has no API key. Make one "
+                "with: harmonium keys add NAME, or name a variable that holds one with --api-key-env."
             )
 
     @property

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,25 @@ CHECK_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class State:
-    """model: whose ids are stored. Open it with `open`, and enter it for as long as requests may need it."""
+@dataclass(frozen=True)
+class Kept:
+    """What lies on disks: opened before a model is loaded, which may be long."""
 
-    def __init__(self, database: Database, seal: Seal, model: str, ttl_s: float) -> None:
-        self.seal, self.model = seal, model
+    database: Database
+    seal: Seal
+
+    @staticmethod
+    def open(place: str | Path, key_file: Path) -> Kept:
+        """place: a file or a URL, as open_database takes it. Raises what that and load_seal raise."""
+        return Kept(open_database(place), load_seal(key_file))
+
+
+class State:
+    """model: whose ids are stored. Enter it for as long as requests may need it; its end closes what is kept."""
+
+    def __init__(self, kept: Kept, model: str, ttl_s: float) -> None:
+        database = kept.database
+        self.seal, self.model = kept.seal, model
         self.responses = ResponseStore(database, ttl_s)
         self.conversations = ConversationStore(database)
         self.recall = Recall(self.responses, model)
@@ -37,11 +52,6 @@ class State:
         self._tasks: set[asyncio.Task[object]] = set()
         self._expiring: asyncio.Task[None] | None = None
         self._is_writable, self._checked_at = True, -math.inf
-
-    @staticmethod
-    def open(place: str | Path, key_file: Path, model: str, ttl_s: float) -> State:
-        """place: a file or a URL, as open_database takes it. Raises what that and load_seal raise."""
-        return State(open_database(place), load_seal(key_file), model, ttl_s)
 
     async def __aenter__(self) -> State:
         self._expiring = asyncio.create_task(self._expire())

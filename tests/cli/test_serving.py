@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from harmonium.cli import session
 from harmonium.cli.batch import keep_answers
 from harmonium.cli.main import main
 from harmonium.cli.serve import ServeOptions, settings_of
+from harmonium.server.run import listen
 
 
 def line(id_: str, text: str, url: str = "/v1/chat/completions", **more: Any) -> str:
@@ -76,6 +79,35 @@ def test_lines_that_are_no_requests_stop_no_others(nano: Path, tmp_path: Path) -
             assert says in answer["error"]["message"] and answer["error"]["code"] == "invalid_request_error"
 
 
+def test_lines_are_all_counted(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    requests, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(line("a", "2 + 2 = ?") + "x\n" + line("b", "x", temperature=-1))
+    for already in ("", "2 of 3 are answered already."):
+        assert main(["batch", str(requests), str(out)]) == 1
+        told = capfd.readouterr().err
+        assert "1 of 3 answered, 2 failed." in told and already in told
+
+
+@pytest.mark.parametrize("name", ["nowhere/out.jsonl", "."])
+def test_answers_that_cannot_be_written_are_told_first(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "open_llm", None)
+    requests = tmp_path / "in.jsonl"
+    requests.write_text(line("a", "2 + 2 = ?"))
+    assert main(["batch", str(requests), str(tmp_path / name)]) == 10
+    assert "cannot be written" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_ends_a_batch(nano: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    requests, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    requests.write_text(line("a", "2 + 2 = ?"))
+    out.symlink_to("/dev/full")
+    assert main(["batch", str(requests), str(out)]) == 10
+    assert "No space left on device" in capfd.readouterr().err
+
+
 def test_answers_are_one_a_line_whatever_they_say(tmp_path: Path) -> None:
     """Unicode has more ends of lines than a file of answers."""
     path = tmp_path / "out.jsonl"
@@ -100,20 +132,49 @@ def test_keys_are_made_listed_and_revoked(
     assert main(["keys", "revoke", "team"]) == main(["keys", "add"]) == 2
 
 
-def test_keys_without_names_are_called_the_same_in_any_order() -> None:
-    both = settings_of(ServeOptions(api_key=("sk-first", "sk-second"))).api_keys
-    [(name, key)] = settings_of(ServeOptions(api_key=("sk-second",))).api_keys.items()
+def test_keys_without_names_are_called_the_same_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, key in {"FIRST": "sk-first", "SECOND": "sk-second", "NAMED": "me=sk-first"}.items():
+        monkeypatch.setenv(name, key)
+    both = settings_of(ServeOptions(api_key_env=("FIRST", "SECOND"))).api_keys
+    [(name, key)] = settings_of(ServeOptions(api_key_env=("SECOND",))).api_keys.items()
     assert both[name] == key == "sk-second"
-    assert settings_of(ServeOptions(api_key=("me=sk-first",))).api_keys == {"me": "sk-first"}
+    assert settings_of(ServeOptions(api_key_env=("NAMED",))).api_keys == {"me": "sk-first"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (["short"], "fewer than 8 characters"),
+        (["sk-of mine"], "no header can carry"),
+        (["me=sk-of-mine", "me=sk-of-yours"], "have keys named 'me'"),
+        ([""], "The environment variable KEY_0 is not set"),
+    ],
+)
+def test_mistaken_keys_are_told_without_being_shown(
+    keys: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number, key in enumerate(keys):
+        monkeypatch.setenv(f"KEY_{number}", key)
+    options = [word for number in range(len(keys)) for word in ("--api-key-env", f"KEY_{number}")]
+    assert main(["serve", *options]) == 2
+    told = capfd.readouterr().err
+    assert says in told and not any(key in told for key in keys if key)
+
+
+def test_keys_that_are_all_revoked_are_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert main(["keys", "add", "team"]) == main(["keys", "revoke", "team"]) == 0
+    assert f"remove {tmp_path}" in capfd.readouterr().err
+    assert main(["serve"]) == 2
+    assert "Every key of" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--host", "0.0.0.0"), "has no API key"),
-        (("--api-key", "short"), "fewer than 8 characters"),
-        (("--api-key", "sk-of mine"), "no header can carry"),
-        (("--api-key", "me=sk-of-mine", "--api-key", "me=sk-of-yours"), "Two --api-key are named 'me'"),
         (("--upstream", "x"), "is not NAME=URL"),
         (("--queue", "0"), "--queue is 0; give a positive number"),
         (("--timeout", "0"), "--timeout is 0; give a positive number"),
@@ -126,15 +187,32 @@ def test_keys_without_names_are_called_the_same_in_any_order() -> None:
         (("--upstream", "x=http://"), "is not NAME=URL"),
         (("--cors-origin", "https://example.com/"), "https://example.com/ is no origin; give scheme and host alone"),
         (("--port", "99999"), "give one from 1 to 65535"),
-        (("--host", "192.0.2.1", "--api-key", "sk-of-mine"), "Cannot listen on 192.0.2.1"),
+        (("--host", "192.0.2.1", "--api-key-env", "OF_MINE"), "Cannot listen on 192.0.2.1"),
+        (("--store", "nothing://nowhere"), "The store is a file, or a URL"),
         (("nano", "--model", "nano"), "both name a model"),
     ],
 )
 def test_mistakes_are_told_before_a_model_is_loaded(
-    arguments: tuple[str, ...], says: str, capfd: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", *arguments]) == 2
+    monkeypatch.setenv("OF_MINE", "sk-of-mine")
+    monkeypatch.setattr(session, "open_llm", None)
+    port = () if "--port" in arguments else ("--port", "0")
+    assert main(["serve", *arguments, *port]) == 2
     assert says in capfd.readouterr().err
+
+
+def test_what_may_be_otherwise_in_a_minute_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A service is started again after these; and neither costs the time that a model takes to load."""
+    monkeypatch.setattr(session, "open_llm", None)
+    with listen("127.0.0.1", 0) as taken:
+        busy = main(["serve", "--port", str(taken.getsockname()[1])])
+    assert "Another program listens" in capfd.readouterr().err
+    away = main(["serve", "--port", "0", "--store", "postgresql://nobody@127.0.0.1:9/none"])
+    assert "cannot be opened" in capfd.readouterr().err
+    assert not {busy, away} & {0, 1, 2, 5, 14}
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
@@ -145,8 +223,9 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 
 def test_a_server_logs_requests_without_what_they_say(nano: Path) -> None:
-    command = [sys.executable, "-m", "harmonium", "serve", "--port", "0", "--api-key", "me=sk-of-mine"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "harmonium", "serve", "--port", "0", "--api-key-env", "MINE"]
+    environment = os.environ | {"MINE": "me=sk-of-mine"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         url = next(found[1] for text in process.stderr if (found := re.search(r" at (http://\S+:\d+)", text)))
         headers = {"Authorization": "Bearer sk-of-mine", "X-Request-Id": "mine-1"}
