@@ -195,7 +195,7 @@ def skip_unless_able(form: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "form"),
-    [("float32", "portable"), ("bfloat16", "portable"), ("int8", "portable")]
+    [("float32", "portable"), ("bfloat16", "portable"), ("int8", "avx512"), ("int8", "portable")]
     + [("mxfp4", form) for form in ("avx512", "avx2", "portable")],
 )
 def test_rows_in_every_form(kind: str, form: str):

@@ -59,18 +59,21 @@ def _bfloat16(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) ->
     return *(builder.bitcast(half, F32S) for half in _upper(builder, arrays[0], block, 16)), None
 
 
-def _int8(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> Block:
-    if has_vnni():
-        halves = [builder.ashr(half, splat(24)) for half in _upper(builder, arrays[0], block, 8)]
-    else:
-        places = _halves(builder, block)
-        halves = [builder.sext(load_vector(builder, arrays[0], place, I8S, 1), I32S) for place in places]
-    first, second = (builder.sitofp(half, F32S) for half in halves)
-    bits = builder.load(builder.gep(arrays[1], [block]))
-    lanes = ir.VectorType(ir.IntType(16), 2 * LANES)  # a word is spread in one instruction, then shifted in its lanes
-    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), bits, ir.Constant(I32, 0))
-    words = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, 2 * LANES), [0] * 2 * LANES))
-    return first, second, builder.bitcast(builder.shl(builder.bitcast(words, I32S), splat(16)), F32S)
+def _int8(form: str) -> Decode:
+    def decode(builder: ir.IRBuilder, arrays: list[ir.Value], block: ir.Value) -> Block:
+        if form == "avx512" and has_vnni():
+            halves = [builder.ashr(half, splat(24)) for half in _upper(builder, arrays[0], block, 8)]
+        else:
+            places = _halves(builder, block)
+            halves = [builder.sext(load_vector(builder, arrays[0], place, I8S, 1), I32S) for place in places]
+        first, second = (builder.sitofp(half, F32S) for half in halves)
+        bits = builder.load(builder.gep(arrays[1], [block]))
+        lanes = ir.VectorType(ir.IntType(16), 2 * LANES)  # a word is spread at once, then shifted in its lanes
+        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), bits, ir.Constant(I32, 0))
+        words = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, 2 * LANES), [0] * 2 * LANES))
+        return first, second, builder.bitcast(builder.shl(builder.bitcast(words, I32S), splat(16)), F32S)
+
+    return decode
 
 
 def _upper(builder: ir.IRBuilder, array: ir.Value, block: ir.Value, bits: int) -> list[ir.Value]:
@@ -116,7 +119,7 @@ def _decode_of(matrix: Any, form: str) -> tuple[Decode, tuple[int, ...]]:
     return {
         (types.float32,): (_float32, (BLOCK,)),
         (types.uint16,): (_bfloat16, (BLOCK,)),
-        (types.int8, types.uint16): (_int8, (BLOCK, 1)),
+        (types.int8, types.uint16): (_int8(form), (BLOCK, 1)),
         (types.uint8, types.uint8): (_mxfp4(form), (LANES, 1)),
     }[tuple(array.dtype for array in arrays)]
 
@@ -245,7 +248,7 @@ def _unpack(form: str) -> Any:
 
 DOTS = {form: {n_tokens: _dots(form, n_tokens) for n_tokens in (1, 2, 4)} for form in DECODERS}
 UNPACKS = {form: _unpack(form) for form in DECODERS}
-"""In each form, which differ where weights are MXFP4."""
+"""In each form, which differ where weights are MXFP4 or int8."""
 
 dots_1, dots_2, dots_4 = DOTS[instruction_set()].values()
 unpack = UNPACKS[instruction_set()]
