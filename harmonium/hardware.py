@@ -253,6 +253,16 @@ def n_cores() -> int:
     return max(cores, 1)
 
 
+def n_threads() -> int:
+    """Threads to compute with: PyTorch's, of which OMP_NUM_THREADS says how many, but no more than there are cores.
+
+    By default it has one for each core that computes by itself: two of one core read and multiply no faster.
+    """
+    import torch
+
+    return min(torch.get_num_threads(), n_cores())
+
+
 def memory_bytes() -> int:
     """Memory this process may use: the machine's, or its container's limit."""
     if sys.platform == "win32":

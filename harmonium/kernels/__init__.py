@@ -115,13 +115,11 @@ def threads_for(x: Tensor) -> Iterator[None]:
         with _workers(x):
             yield
         return
+    workers = _workers(x) if n_products >= LEAST_TO_WAKE else nullcontext()  # they are as many as torch's at first
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if n_products >= LEAST_TO_WAKE:
-            with _workers(x):
-                yield
-        else:
+        with workers:
             yield
     finally:
         torch.set_num_threads(n_threads)

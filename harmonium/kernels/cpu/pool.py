@@ -155,5 +155,5 @@ ALONE: State = np.zeros(64, np.int64)
 """The state of no pool: kernels that get it do all of their work themselves."""
 ALONE[N_THREADS] = 1
 
-POOL = Pool(hardware.n_cores() - 1)
+POOL = Pool(hardware.n_threads() - 1)
 """The process's, since its cores are."""
