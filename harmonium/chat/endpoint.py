@@ -63,6 +63,10 @@ def _is_this_machine(host: str) -> bool:
     return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
+class NoApi(ServerUnreachable):
+    """What answers at a path is no OpenAI API."""
+
+
 class Endpoint:
     """One server. url: where its API begins, without the key. Close it, or use it in a with statement."""
 
@@ -104,9 +108,11 @@ class Endpoint:
         """The plain text at a path beside the API, as in /metrics beside /v1."""
         with self._failures():
             answer = self._client.get(httpx2.URL(self.url).copy_with(path=path))
-        self._check(answer, None)
-        if not _is(answer, "text/plain"):
-            raise self._no_api(answer)
+        is_there = answer.status_code != 404
+        if is_there:
+            self._check(answer, None)
+        if not (is_there and _is(answer, "text/plain")):
+            raise ServerUnreachable(f"{self.url} is a server that has no {path}, so none of ours; check the address.")
         return answer.text
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[Mapping[str, Any], None, None]:
@@ -194,11 +200,11 @@ class Endpoint:
         asked = f"{self.url} has no {path}" if model is None else f"{self.url} has no {path}, or no model {model}"
         return f"{asked}: {said}"
 
-    def _no_api(self, answer: httpx2.Response) -> HarmoniumError:
+    def _no_api(self, answer: httpx2.Response) -> NoApi:
         """Something answers that is no OpenAI API, such as a web page."""
         kind = answer.headers.get("content-type", "no type").partition(";")[0]
         what = "a web page" if _is(answer, "text/html") else f"something else ({kind})"
-        return ServerUnreachable(
+        return NoApi(
             f"{answer.request.url} answered with {what} and status {answer.status_code}, not as OpenAI's API does; "
             f"check the address: it usually ends in /v1."
         )

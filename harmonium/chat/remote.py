@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
 
 from harmonium.chat import functions
-from harmonium.chat.endpoint import Endpoint
+from harmonium.chat.endpoint import Endpoint, NoApi
 from harmonium.chat.events import Done, Event, FinishReason, ToolCall, ToolResult, Usage
 from harmonium.chat.functions import Function, functions_of
 from harmonium.chat.loop import MAX_TOOL_ROUNDS, refusal
@@ -143,7 +143,7 @@ class RemoteLLM:
         """The models that the server lists, and the context of each where it says so."""
         try:
             listed = self._endpoint.get("/models")
-        except ModelNotFound:
+        except (ModelNotFound, NoApi):
             if is_needed:
                 raise
             return {}  # some servers list none; whether it has the one that was named, the first answer shows

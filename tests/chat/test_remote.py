@@ -26,7 +26,7 @@ from harmonium.chat.remote import ApiName, RemoteLLM
 from harmonium.chat.remote_completions import ChatCompletions
 from harmonium.chat.remote_responses import Responses
 from harmonium.chat.reply import Reply
-from harmonium.errors import BadRequest, RequestFailed
+from harmonium.errors import BadRequest, RequestFailed, ServerUnreachable
 from harmonium.harmony.messages import Message
 from tests.chat.other_server import Answer, document, events, other_server
 
@@ -346,6 +346,10 @@ def test_what_the_server_says_of_its_models() -> None:
         assert [RemoteLLM(server.url, name).context for name in ("a", "b", "a:free")] == [4096, None, None]
     with other_server(models=document({"error": {"message": "Not found"}}, 404)) as server:
         assert RemoteLLM(server.url, "a").name == "a", "not every server lists them"
+    with other_server(models=Answer(b"404 page not found", 404, "text/plain")) as server:
+        assert RemoteLLM(server.url, "a").name == "a", "a gateway's own words for the same"
+        with pytest.raises(ServerUnreachable, match="usually ends in /v1"):
+            RemoteLLM(server.url)
 
 
 def test_a_remote_model_needs_no_torch() -> None:

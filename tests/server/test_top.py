@@ -16,7 +16,7 @@ from harmonium.cli.figures import Figures, Look, has_restarted, quantile
 from harmonium.cli.main import main
 from harmonium.cli.top import look
 from harmonium.errors import ServerUnreachable
-from tests.chat.other_server import Answer, other_server
+from tests.chat.other_server import Answer, document, other_server
 from tests.cli.person import person
 from tests.server.conftest import Running, Start
 
@@ -86,6 +86,11 @@ def test_what_it_cannot_watch(capfd: pytest.CaptureFixture[str]) -> None:
     no_figures = pytest.raises(ServerUnreachable, match="no figures of Harmonium")
     with other_server(models=page) as other, Endpoint(other.url) as endpoint, no_figures:
         look(endpoint)
+    others = (Answer(b"{}"), Answer(b"no", 404, "text/plain"), document({"error": {}}, 404))
+    for page in others:
+        none_there = pytest.raises(ServerUnreachable, match="is a server that has no /metrics")
+        with other_server(models=page) as other, Endpoint(other.url) as endpoint, none_there:
+            look(endpoint)
     assert main(["top", "127.0.0.1:1"]) == 12
     assert main(["top", "--interval", "0"]) == 2
     assert "--interval is 0" in capfd.readouterr().err
