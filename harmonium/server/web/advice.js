@@ -1,6 +1,7 @@
 // What to say, and what to offer, when something failed.
 
 const ADVICE = [
+  [({ code }) => code === "broken", "The connection broke", "What came so far stays. Try again to go on.", "retry"],
   [
     ({ status }) => status === 0,
     "Cannot reach the server",

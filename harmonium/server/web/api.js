@@ -1,6 +1,9 @@
 // The server's HTTP API as this page needs it: which models there are, and one streamed response.
 
+import { textOf } from "./conversation.js";
 import { readEvents } from "./sse.js";
+
+export const BROKEN = "The connection broke before the answer was complete.";
 
 /** A request that failed. status: HTTP's, 0 where no answer came; code: the server's; wait: seconds it asks to wait. */
 export class RequestError extends Error {
@@ -38,8 +41,31 @@ export class Api {
     try {
       yield* readEvents(response.body);
     } catch (error) {
-      throw isAbort(error) ? error : new RequestError("The connection broke before the answer was complete.");
+      throw isAbort(error) ? error : new RequestError(BROKEN, { code: "broken" });
     }
+  }
+
+  /** What a round took whose server was stopped before it could say so: counted anew, of the text that came. */
+  async usageOf(request, { items }) {
+    const { stream: _stream, store: _store, ...asked } = request;
+    const isReasoning = ({ type }) => type === "reasoning";
+    const textsOf = (some) => some.map((item) => item.arguments ?? textOf(item)).join("");
+    const [given, reasoning, answer] = await Promise.all([
+      this.#post("/v1/responses/input_tokens", asked),
+      this.#post("/tokenize", { model: request.model, prompt: textsOf(items.filter(isReasoning)) }),
+      this.#post("/tokenize", { model: request.model, prompt: textsOf(items.filter((item) => !isReasoning(item))) }),
+    ]);
+    return {
+      input_tokens: given.input_tokens,
+      output_tokens: reasoning.count + answer.count,
+      output_tokens_details: { reasoning_tokens: reasoning.count },
+      isCounted: true,
+    };
+  }
+
+  async #post(path, value) {
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) };
+    return (await this.#fetch(path, options)).json();
   }
 
   async #fetch(path, options) {

@@ -91,8 +91,8 @@ export function answerOf(turn) {
 }
 
 /**
- * A turn's figures, {prompt, cached, completion, reasoning, seconds, speed}, or null before any: the prompt is that of
- * its last round, which holds the earlier ones, all else is summed.
+ * A turn's figures, {prompt, cached, completion, reasoning, isCounted, seconds, speed}, or null before any: the prompt is
+ * that of its last round, which holds the earlier ones, all else is summed. isCounted: some of it by this page.
  */
 export function figuresOf(turn) {
   const rounds = turn.rounds.filter((round) => round.usage);
@@ -106,6 +106,7 @@ export function figuresOf(turn) {
     cached: rounds.at(-1).usage.input_tokens_details?.cached_tokens ?? 0,
     completion,
     reasoning: sum((round) => round.usage.output_tokens_details?.reasoning_tokens),
+    isCounted: rounds.some((round) => round.usage.isCounted),
     seconds,
     // Of decoding alone, which a browser cannot tell from the whole when all of it comes at once.
     speed: completion / Math.max(decoding > 0.3 ? decoding : seconds, 0.001),

@@ -1,6 +1,6 @@
 // One request and its events: a streamed response becomes a round's items, text, times and outcome.
 
-import { isAbort } from "./api.js";
+import { BROKEN, isAbort } from "./api.js";
 import { recordOf } from "./advice.js";
 
 /** Runs a round to its end, whatever that is; onChange() after every event. The round itself says what failed. */
@@ -11,7 +11,7 @@ export async function runRound(round, events, onChange) {
       onChange();
     }
     if (round.status === "running")
-      fail(round, { message: "The connection broke before the answer was complete.", status: 0 });
+      fail(round, { message: BROKEN, status: 0, code: "broken" });
   } catch (error) {
     if (isAbort(error)) round.status = "stopped";
     else fail(round, error);

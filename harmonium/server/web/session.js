@@ -169,6 +169,10 @@ export class Session extends EventTarget {
     this.#running.delete(conversation.id);
     this.#tell("change", { conversation, turn });
     if (this.#isThere(conversation)) await this.#save(conversation);
+    if (round.status !== "stopped" || !round.items.length) return;
+    round.usage = await this.#api.usageOf(request, round).catch(() => null); // of another server's model, perhaps
+    this.#tell("change", { conversation, turn });
+    if (this.#isThere(conversation)) await this.#save(conversation, { isTouched: false });
   }
 
   #isThere(conversation) {

@@ -109,11 +109,14 @@ def test_stop_keeps_what_was_said_and_frees_the_server(page: Page, server: Runni
     assert page.evaluate("window.opened") > 0
     kept = content.text_content()
     assert kept and page.locator("#send").get_attribute("aria-label") == "Send"
+    figures = page.locator(".figures")
+    expect(figures).to_have_text(re.compile(r"about .+ tok/s · about \d+ tokens, \d+ reasoning · prompt \d+ · .+ s"))
+    told = figures.text_content()
     page.wait_for_timeout(200)
     assert not server.llm.engine.scheduler.running
     page.reload()
     expect(page.locator(".note")).to_have_text("Stopped.")
-    assert content.text_content() == kept
+    assert content.text_content() == kept and figures.text_content() == told
     ask(page, CAPITAL)
     expect(page.locator(".answer-foot:visible")).to_have_count(2)
 

@@ -40,8 +40,12 @@ def test_a_search_leads_to_what_it_found(page: Page) -> None:
     for question in (CAPITAL, COUNT, "What is 12 + 30?"):
         ask(page, question)
     page.fill("#search", "word straw")
+    page.press("#search", "ArrowDown")
+    expect(page.locator(".conversation").first).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#search")).to_be_focused()
     assert page.locator(".found").inner_text().endswith("in the word 'strawberry'?")
-    page.click(".conversation")
+    page.press("#search", "Enter")
     expect(page.locator(".bubble", has_text=COUNT)).to_be_in_viewport()
     expect(page.locator(".bubble", has_text=CAPITAL)).not_to_be_in_viewport()
     page.press("#search", "Escape")

@@ -14,10 +14,11 @@ export function duration(seconds) {
 }
 
 /** "412 tok/s · 93 tokens, 51 reasoning · prompt 120, 80 cached · 0.4 s" */
-export function figuresText({ speed, completion, reasoning, prompt, cached, seconds }) {
+export function figuresText({ speed, completion, reasoning, prompt, cached, isCounted, seconds }) {
+  const about = isCounted ? "about " : "";
   const parts = [
-    `${NUMBER.format(speed < 10 ? Math.round(speed * 10) / 10 : Math.round(speed))} tok/s`,
-    count(completion, "token") + (reasoning ? `, ${NUMBER.format(reasoning)} reasoning` : ""),
+    `${about}${NUMBER.format(speed < 10 ? Math.round(speed * 10) / 10 : Math.round(speed))} tok/s`,
+    about + count(completion, "token") + (reasoning ? `, ${NUMBER.format(reasoning)} reasoning` : ""),
     `prompt ${NUMBER.format(prompt)}${cached ? `, ${NUMBER.format(cached)} cached` : ""}`,
     duration(seconds),
   ];

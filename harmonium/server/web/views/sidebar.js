@@ -64,7 +64,18 @@ export class Sidebar {
       event.stopPropagation();
       this.search.value = "";
       this.#draw();
-    }
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") this.#move(event);
+    else if (event.key === "Enter" && event.target === this.search && this.search.value && !event.isComposing)
+      this.list.querySelector(".conversation")?.click();
+  }
+
+  // From the search to what it found, from one to the next, and back.
+  #move(event) {
+    const stops = [this.search, ...this.list.querySelectorAll(".conversation")];
+    const at = stops.indexOf(event.target);
+    if (at < 0 || event.isComposing) return;
+    event.preventDefault();
+    stops[at + (event.key === "ArrowDown" ? 1 : -1)]?.focus();
   }
 
   #draw() {
