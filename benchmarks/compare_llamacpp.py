@@ -3,8 +3,8 @@
     python -m benchmarks.compare_llamacpp --folder FOLDER [--llama-bench PATH] [--layers N] [--rounds N]
 
 The checkpoint (13.8 GB) and its GGUF (12.1 GB) are made in the folder where they are not there. A turn is a
-prompt of 512 tokens and 48 tokens timed one by one, behind the prompt with ours and behind nothing with llama.cpp; each
-engine's file is read before its turn, so that both find it in memory. Rates are of models of so many layers, 24 by
+prompt of 512 tokens and 48 tokens behind so many, timed one by one; each engine's file is read before its turn, so that
+both find it in memory. Rates are of models of so many layers, 24 by
 default; ratios are those of the best of all turns and of their medians.
 Without a llama-bench, in --llama-bench or on the path, it says so and measures Harmonium alone. Prints a table and,
 last, one JSON line.
@@ -80,13 +80,16 @@ def harmonium(folder: Path, layers: int, dtype: str) -> dict[str, float]:
 
 
 def llama_cpp(program: str, path: Path) -> dict[str, float]:
-    """Prompts without a warm-up, which is another prompt, tokens with one; each token is a measurement by itself."""
+    """Prompts without a warm-up, which is another prompt, tokens with one; each token is a measurement by itself.
+
+    What lies before a token is computed once and put back for each, outside its time.
+    """
     read_through(path)
     common = [program, "-m", str(path), "-t", str(os.cpu_count() or 1), "-ngl", "0", "-o", "json"]
     started = time.perf_counter()
     (prompt,), peak = run([*common, "-p", str(cpu_20b.N_PROMPT), "-n", "0", "-r", "1", "--no-warmup"])
     loading = time.perf_counter() - started - prompt["avg_ns"] / 1e9
-    (tokens,), _ = run([*common, "-p", "0", "-n", "1", "-r", str(N_TOKENS)])
+    (tokens,), _ = run([*common, "-p", "0", "-n", "1", "-r", str(N_TOKENS), "-d", str(cpu_20b.N_PROMPT)])
     return {
         "prefill_tok_s": prompt["avg_ts"],
         "decode_best_tok_s": max(tokens["samples_ts"]),

@@ -7,6 +7,8 @@ AHEAD_BYTES and one tensor are under way, which is what loading takes beside wha
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import threading
 from collections import deque
@@ -59,9 +61,19 @@ def extents(path: Path) -> Iterator[tuple[str, Extent]]:
 
 
 def mapped(extent: Extent) -> Tensor:
-    """An extent as pages of its file, which are given back with the tensor."""
-    values = np.memmap(extent.path, np.uint8, "c", extent.offset, extent.n_bytes)
-    return torch.from_numpy(values).view(extent.dtype).view(extent.shape)
+    """An extent as pages of its file, which are given back with the tensor.
+
+    They are asked for in pages of 2 MB, which Linux gives where its file system can and the file is not in memory yet.
+    """
+    start = extent.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    before = extent.offset - start
+    with extent.path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), before + extent.n_bytes, access=mmap.ACCESS_COPY, offset=start)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    values = torch.from_numpy(np.frombuffer(pages, np.uint8, extent.n_bytes, before))
+    return values.view(extent.dtype).view(extent.shape)
 
 
 def read(extents: Sequence[tuple[str, Extent]], device: torch.device) -> Iterator[tuple[str, Tensor]]:

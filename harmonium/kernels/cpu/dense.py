@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harmonium.kernels.cpu.compile import compiled, inlined
 from harmonium.kernels.cpu.dots import Matrix
 from harmonium.kernels.cpu.pool import State, shared
-from harmonium.kernels.cpu.products import Floats, multiply, pack_many
+from harmonium.kernels.cpu.products import Floats, multiply, multiply_three, pack_many
 from harmonium.kernels.cpu.simd import exp
 
 Integers = NDArray[np.int64]
@@ -94,10 +94,8 @@ def norm_qkv(
     k = np.empty((len(x), len(k_weights[1])), np.float32)
     v = np.empty_like(k)
     norm_rows(state, x, norm, eps, normed)
-    panels = pack_many(state, normed)
-    multiply(state, normed, panels, q_weights[0], q_weights[1], False, q)
-    multiply(state, normed, panels, k_weights[0], k_weights[1], False, k)
-    multiply(state, normed, panels, v_weights[0], v_weights[1], False, v)
+    parts = ((q_weights[0], q_weights[1], q), (k_weights[0], k_weights[1], k), (v_weights[0], v_weights[1], v))
+    multiply_three(state, normed, pack_many(state, normed), parts)
     n_items = (len(x) + TOKENS_PER_ITEM - 1) // TOKENS_PER_ITEM
     _rotate_store(state, n_items, (q, k, v, cos, sin, slots, k_cache, v_cache))
 

@@ -15,6 +15,9 @@ from harmonium.kernels.cpu.dots import BLOCK, Matrix, dots_1, dots_2, dots_4, un
 from harmonium.kernels.cpu.pool import N_THREADS, State, shared
 
 Floats = NDArray[np.float32]
+Part = tuple[Matrix, Floats, Floats]
+"""A matrix, its bias, and what is to be filled."""
+Parts = tuple[Part, Part, Part]
 
 FEW = 8
 """Tokens up to which rows meet them one by one."""
@@ -63,8 +66,8 @@ def _put(out: Floats, t: int, row: int, value: np.float32, adds: bool) -> None:
     out[t, row] = out[t, row] + value if adds else value
 
 
-@shared
-def _few(item: int, per_item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+@inlined
+def _few_rows(item: int, per_item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
     n, n_blocks, n_rows = len(x), x.shape[1] // BLOCK, out.shape[1]
     flat, sums = x.reshape(-1), np.empty(2 * FEW, np.float32)
     for start in range(item * per_item, min((item + 1) * per_item, n_rows), 2):
@@ -79,6 +82,25 @@ def _few(item: int, per_item: int, x: Floats, matrix: Matrix, bias: Floats, adds
             if row == start:
                 _put(out, t, row, sums[t] + bias[row], adds)
             _put(out, t, row + 1, sums[n + t] + bias[row + 1], adds)
+
+
+@shared
+def _few(item: int, per_item: int, x: Floats, matrix: Matrix, bias: Floats, adds: bool, out: Floats) -> None:
+    _few_rows(item, per_item, x, matrix, bias, adds, out)
+
+
+@shared
+def _few_of_three(item: int, per_item: int, x: Floats, parts: Parts) -> None:
+    """Item: of one of three matrices, whose items lie one behind the other."""
+    (a, a_bias, a_out), (b, b_bias, b_out), (c, c_bias, c_out) = parts
+    b_item = item - n_of(a_out.shape[1], per_item)
+    c_item = b_item - n_of(b_out.shape[1], per_item)
+    if b_item < 0:
+        _few_rows(item, per_item, x, a, a_bias, False, a_out)
+    elif c_item < 0:
+        _few_rows(b_item, per_item, x, b, b_bias, False, b_out)
+    else:
+        _few_rows(c_item, per_item, x, c, c_bias, False, c_out)
 
 
 @shared
@@ -156,6 +178,20 @@ def multiply(state: State, x: Floats, panels: Floats, matrix: Matrix, bias: Floa
         _few(state, n_of(n_rows, per_item), (per_item, x, matrix, bias, adds, out))
     else:
         _many(state, n_of(n_rows, ROWS_PER_ITEM), (panels, x.shape[1], matrix, bias, adds, out))
+
+
+@inlined
+def multiply_three(state: State, x: Floats, panels: Floats, parts: Parts) -> None:
+    """The same for three matrices with their biases and outs. Few tokens meet all of them in one round of work."""
+    (a, a_bias, a_out), (b, b_bias, b_out), (c, c_bias, c_out) = parts
+    if len(x) <= FEW:
+        per_item = rows_per_item(state, a_out.shape[1] + b_out.shape[1] + c_out.shape[1], x.shape[1])
+        n_items = n_of(a_out.shape[1], per_item) + n_of(b_out.shape[1], per_item) + n_of(c_out.shape[1], per_item)
+        _few_of_three(state, n_items, (per_item, x, parts))
+        return
+    multiply(state, x, panels, a, a_bias, False, a_out)
+    multiply(state, x, panels, b, b_bias, False, b_out)
+    multiply(state, x, panels, c, c_bias, False, c_out)
 
 
 @inlined
