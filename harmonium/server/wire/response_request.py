@@ -21,8 +21,7 @@ from harmonium.harmony.signature import tool_spec
 from harmonium.server.plain_json import Body as RequestBody
 from harmonium.server.reading import Items
 from harmonium.server.settings import Settings
-from harmonium.server.wire.chat_request import AS_IT_IS, EFFORTS, Penalty, response_format
-from harmonium.server.wire.chat_request import ReasoningOptions as ChatReasoningOptions
+from harmonium.server.wire.chat_request import AS_IT_IS, EFFORTS, Penalty, ReasoningOptions, response_format
 from harmonium.server.wire.response_items import Body, input_items, left_out
 from harmonium.server.wire.tools import Offered, offered
 
@@ -51,7 +50,7 @@ Metadata = dict[
 ]
 
 
-class ReasoningOptions(ChatReasoningOptions):
+class ResponseReasoningOptions(ReasoningOptions):
     """max_tokens: a budget, after which the reasoning is closed and the answer begins."""
 
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
@@ -86,7 +85,7 @@ class ResponseRequest(RequestBody):
     background: bool | None = None
     include: list[Any] | None = None
     metadata: Metadata | None = Field(None, max_length=16)
-    reasoning: ReasoningOptions | None = None
+    reasoning: ResponseReasoningOptions | None = None
     text: TextOptions | None = None
     tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
