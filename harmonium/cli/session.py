@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -39,6 +40,9 @@ def open_llm(options: ModelOptions, note: Callable[[str], None], batch: int | No
         from harmonium.model import hub
 
         hub.resolve(options.model or "nano")
+    kernels = logging.getLogger("harmonium.kernels.cpu")
+    kernels.handlers = [_Noting(note)]
+    kernels.setLevel(logging.INFO)
     from harmonium.chat.llm import LLM
 
     device, dtype, context = options.device, options.dtype, options.context
@@ -78,6 +82,17 @@ def api_key(variable: str | None) -> str | None:
 def is_remote(llm: LLM | RemoteLLM) -> TypeIs[RemoteLLM]:
     """Told without importing either."""
     return hasattr(llm, "url")
+
+
+class _Noting(logging.Handler):
+    """Shows a person what is logged: that kernels are compiled, or cannot be kept."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self.note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.note(record.getMessage())
 
 
 @contextmanager

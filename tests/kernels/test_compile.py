@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harmonium.hardware import instruction_set
-from harmonium.kernels.cpu.compile import compiled, is_kept
+from harmonium.kernels.cpu.compile import _compiling, compiled, is_kept
 
 
 @pytest.fixture
@@ -72,13 +72,22 @@ def room_for(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_compiling_is_told_once(folder: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "harmonium.kernels.cpu.compile")
+    _compiling.cache_clear()
+    assert not is_found()
+    compiled(lambda x: x - 1)(2)
+    (message,) = caplog.messages
+    assert message.startswith("Compiling kernels")
+
+
 @pytest.mark.parametrize("n_bytes", [0, 1000])
 def test_a_full_disk_costs_compiling_and_nothing_else(folder: Path, n_bytes: int, caplog: pytest.LogCaptureFixture):
     with room_for(n_bytes):
         assert not is_found()
         assert not is_found()
         assert not is_kept()
-    (message,) = caplog.messages
+    (message,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
     assert "File too large" in message and str(folder) in message
     assert is_kept()
     assert not is_found()

@@ -8,7 +8,6 @@ package's sources is part of the key. Kernels release the interpreter's lock.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import logging
@@ -79,6 +78,12 @@ class _SourceCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(sig, codegen), _SOURCES)  # type: ignore[no-untyped-call]
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None:
+            _compiling()
+        return found
+
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
@@ -92,6 +97,11 @@ class _SourceCache(FunctionCache):
                 return file.write(bytes(PROBE_BYTES)) == PROBE_BYTES
         except OSError:
             return False
+
+
+@functools.cache
+def _compiling() -> None:
+    log.info("Compiling kernels for this processor, which takes half a minute the first time ...")
 
 
 @functools.cache
@@ -109,8 +119,10 @@ _OPTIONS: dict[str, Any] = {
 def compiled(function: Function) -> Function:
     """Decorates a kernel. Floating-point sums may be reordered; NaN and infinity keep their meaning."""
     dispatcher: Any = numba.njit(**_OPTIONS)(function)
-    with contextlib.suppress(RuntimeError):  # where no folder for the cache can be written
+    try:
         dispatcher._cache = _SourceCache(function)
+    except RuntimeError:  # no folder for the cache can be written
+        _compiling()
     return cast(Function, dispatcher)
 
 
