@@ -107,11 +107,11 @@ def test_stop_keeps_what_was_said_and_frees_the_server(page: Page, server: Runni
     expect(page.locator(".note")).to_have_text("Stopped.")
     expect(page.locator(".reasoning-text")).to_be_hidden()
     assert page.evaluate("window.opened") > 0
-    kept = content.text_content()
-    assert kept and page.locator("#send").get_attribute("aria-label") == "Send"
     figures = page.locator(".figures")
     expect(figures).to_have_text(re.compile(r"about .+ tok/s · about \d+ tokens, \d+ reasoning · prompt \d+ · .+ s"))
     told = figures.text_content()
+    kept = content.text_content()
+    assert kept and page.locator("#send").get_attribute("aria-label") == "Send"
     page.wait_for_timeout(200)
     assert not server.llm.engine.scheduler.running
     page.reload()
