@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import cpu_20b
+from harmonium import hardware
 from harmonium.cli.bench import machine
 from harmonium.model import checkpoint
 from harmonium.model.config import GPT_OSS_20B
@@ -85,7 +86,7 @@ def llama_cpp(program: str, path: Path) -> dict[str, float]:
     What lies before a token is computed once and put back for each, outside its time.
     """
     read_through(path)
-    common = [program, "-m", str(path), "-t", str(os.cpu_count() or 1), "-ngl", "0", "-o", "json"]
+    common = [program, "-m", str(path), "-t", str(hardware.n_threads()), "-ngl", "0", "-o", "json"]
     started = time.perf_counter()
     (prompt,), peak = run([*common, "-p", str(cpu_20b.N_PROMPT), "-n", "0", "-r", "1", "--no-warmup"])
     loading = time.perf_counter() - started - prompt["avg_ns"] / 1e9
@@ -101,7 +102,12 @@ def llama_cpp(program: str, path: Path) -> dict[str, float]:
 
 def version(program: str) -> str:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    return (said.stdout + said.stderr).splitlines()[0].removeprefix("version: ")
+    return (said.stdout + said.stderr).partition("\n")[0].removeprefix("version: ") or "unknown"
+
+
+def is_llama_bench(program: str) -> bool:
+    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    return "--n-prompt" in said.stdout + said.stderr
 
 
 def summary(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
@@ -124,7 +130,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     weights, path = options.folder / f"layers-{options.layers}", options.folder / f"layers-{options.layers}.gguf"
+    config = GPT_OSS_20B.with_layers(options.layers)
+    if options.layers < 1:
+        parser.error("--layers is at least 1")
     program = shutil.which(options.llama_bench)
+    if program is not None and not is_llama_bench(program):
+        parser.error(f"{program} is not llama.cpp's llama-bench; give the path of one with --llama-bench")
+    has_weights, has_gguf = (weights / "config.json").exists(), program is None or path.exists()
+    cpu_20b.ask_for_room(options.folder, cpu_20b.checkpoint_bytes(config) * (2 - has_weights - has_gguf))
     print("  ".join(f"{name}: {value}" for name, value in machine().items()))
     line: dict[str, Any] = machine() | {"layers": options.layers}
     if program is None:
@@ -132,9 +145,9 @@ def main() -> None:
     else:
         line["llama.cpp version"] = version(program)
         print(f"llama.cpp {line['llama.cpp version']}")
-    if not (weights / "config.json").exists():
-        cpu_20b.make_checkpoint(weights, GPT_OSS_20B.with_layers(options.layers))
-    if program is not None and not path.exists():
+    if not has_weights:
+        cpu_20b.make_checkpoint(weights, config)
+    if not has_gguf:
         from benchmarks import gguf_file  # only where it is wanted: `gguf` is no dependency
 
         gguf_file.write(path, checkpoint.open(weights))

@@ -201,6 +201,17 @@ def _children_peak() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
 
 
+def ask_for_room(folder: Path, n_bytes: int) -> None:
+    """Makes the folder, and ends the program where so much does not fit into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < n_bytes:
+        raise SystemExit(f"{folder} has no room for {sizes.shown(n_bytes)}; give another folder.")
+
+
+def checkpoint_bytes(config: ModelConfig) -> int:
+    return sum(sizes.weight_bytes(config, True, "bfloat16").values())
+
+
 def make_checkpoint(folder: Path, config: ModelConfig) -> None:
     """Random weights with nano's tokenizer, in Hugging Face's layout."""
     nano = hub.resolve("nano")
@@ -223,10 +234,7 @@ def main() -> None:
     print("  ".join(f"{name}: {value}" for name, value in machine().items()))
     results: dict[str, dict[str, float]] = {}
     if options.checkpoint is not None and not (options.checkpoint / "config.json").exists():
-        needed = sum(sizes.weight_bytes(config, True, "bfloat16").values())
-        options.checkpoint.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(options.checkpoint).free < needed:
-            raise SystemExit(f"{options.checkpoint} has no room for {sizes.shown(needed)}; give another folder.")
+        ask_for_room(options.checkpoint, checkpoint_bytes(config))
         make_checkpoint(options.checkpoint, config)
     for dtype in options.dtype or ("bfloat16", "int8"):
         source = dummy.Dummy(config) if options.checkpoint is None else checkpoint.open(options.checkpoint)

@@ -36,8 +36,12 @@ ROWS_AT_ONCE = 4096
 
 
 def write(path: Path, source: Checkpoint) -> None:
-    """Tensor after tensor, so that memory holds one; a name and its size come first, then all values."""
-    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT_OSS])
+    """Tensor after tensor, so that memory holds one; a name and its size come first, then all values.
+
+    The file has its name once it is whole.
+    """
+    draft = path.with_name(f"{path.name}.draft")
+    writer = gguf.GGUFWriter(draft, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.GPT_OSS])
     _describe(writer, source.config)
     for name, values, kind in _tensors(source, is_outline=True):
         writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes, kind)
@@ -47,6 +51,7 @@ def write(path: Path, source: Checkpoint) -> None:
     for _, values, _ in _tensors(source, is_outline=False):
         writer.write_tensor_data(values)
     writer.close()
+    draft.replace(path)
 
 
 def _describe(writer: gguf.GGUFWriter, config: ModelConfig) -> None:

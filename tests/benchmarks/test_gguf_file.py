@@ -41,3 +41,19 @@ def test_a_checkpoint_as_gguf(tmp_path: Path):
     assert np.array_equal(found["blk.1.attn_sinks.weight"], stored[f"{attention}sinks"].float().numpy())
     fields = {name: reader.fields[f"gpt-oss.{name}"].contents() for name in ("block_count", "expert_used_count")}
     assert fields == {"block_count": 2, "expert_used_count": 4}
+
+
+def test_a_file_that_was_interrupted_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from benchmarks import gguf_file
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    path, source = tmp_path / "tiny.gguf", Dummy(TINY.with_layers(2))
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gguf_file.write(path, source)
+    assert not path.exists()
+    monkeypatch.undo()
+    gguf_file.write(path, source)
+    assert [one.name for one in tmp_path.iterdir()] == ["tiny.gguf"]
