@@ -27,7 +27,6 @@ from typing import Any
 
 from benchmarks import cpu_20b
 from harmonium import hardware
-from harmonium.cli.bench import machine
 from harmonium.model import checkpoint
 from harmonium.model.config import GPT_OSS_20B
 
@@ -138,8 +137,8 @@ def main() -> None:
         parser.error(f"{program} is not llama.cpp's llama-bench; give the path of one with --llama-bench")
     has_weights, has_gguf = (weights / "config.json").exists(), program is None or path.exists()
     cpu_20b.ask_for_room(options.folder, cpu_20b.checkpoint_bytes(config) * (2 - has_weights - has_gguf))
-    print("  ".join(f"{name}: {value}" for name, value in machine().items()))
-    line: dict[str, Any] = machine() | {"layers": options.layers}
+    print("  ".join(f"{name}: {value}" for name, value in hardware.machine().items()))
+    line: dict[str, Any] = hardware.machine() | {"layers": options.layers}
     if program is None:
         print(f"SKIPPED llama.cpp: there is no {options.llama_bench} here; give its path with --llama-bench.")
     else:

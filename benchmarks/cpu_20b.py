@@ -29,8 +29,8 @@ import torch
 
 from benchmarks.cpu_numerics import layer_errors
 from benchmarks.memory_read import read_rate
-from harmonium.cli.bench import machine
 from harmonium.engine import sizes
+from harmonium.hardware import machine
 from harmonium.kernels.batch import PageGroup, StepBatch
 from harmonium.kernels.cpu.pool import POOL
 from harmonium.model import checkpoint, dummy, hub

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.gpu_accuracy import Way, by_kernels, distance, in_float32, joined
 from benchmarks.transformers_peer import layer_by_layer
-from harmonium.cli.bench import machine
+from harmonium.hardware import machine
 from harmonium.model import checkpoint, dummy
 from harmonium.model.checkpoint import Checkpoint
 from harmonium.model.transformer import Transformer

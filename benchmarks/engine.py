@@ -24,11 +24,11 @@ from typing import Any
 import torch
 
 from harmonium.chat.llm import LLM
-from harmonium.cli.bench import machine
 from harmonium.engine.constraint import TableConstraint, body
 from harmonium.engine.engine import Engine
 from harmonium.engine.request import SamplingParams
 from harmonium.engine.speculative import NgramDrafter
+from harmonium.hardware import machine
 from harmonium.harmony.grammar import Compiler, Grammar
 
 N_PROMPT, N_ANSWER = 64, 64

@@ -21,8 +21,8 @@ from typing import Any
 
 from harmonium import LLM, SamplingParams
 from harmonium.chat.restraint import Compiler, Restraint, Rules, Tools
-from harmonium.cli.bench import machine
 from harmonium.engine.request import FinishReason, Generation
+from harmonium.hardware import machine
 from harmonium.harmony.automaton import Offer
 from harmonium.harmony.grammar import Grammar
 from harmonium.harmony.header import RepairKind

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from statistics import mean, median, quantiles
 from typing import Any
 
-from harmonium.cli.bench import BODY, SCHEMA, machine
+from harmonium.cli.bench import BODY, SCHEMA
+from harmonium.hardware import machine
 from harmonium.harmony.grammar import Compiler, Grammar, Matcher
 from harmonium.harmony.vocabulary import Vocabulary
 from tests.o200k import tokenizer_json

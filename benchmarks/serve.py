@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from harmonium.cli.bench import machine
+from harmonium.hardware import machine
 
 WORDS = (
     *("strawberry", "banana", "cherry", "elephant", "giraffe", "kangaroo", "umbrella", "mountain", "sandwich"),

@@ -282,6 +282,18 @@ def free_memory_bytes() -> int:
     return memory_bytes()
 
 
+def machine() -> dict[str, str | int]:
+    """What a figure depends on."""
+    import torch
+
+    return {
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
 def cpu_name() -> str:
     for line in _read(Path("/proc/cpuinfo")).splitlines():
         if line.startswith("model name"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
 import time
@@ -68,6 +67,7 @@ def bench(
     json
         Print only the JSON line.
     """
+    from harmonium import hardware
     from harmonium.chat.loading import device_of
     from harmonium.cli import session
     from harmonium.cli.terminal import Terminal, print_json
@@ -82,7 +82,7 @@ def bench(
     figures = [decoding(llm), *masked_decoding(llm), schema_mask(llm.vocabulary), first_token(llm), prefill(llm)]
     if model.is_default:
         figures += one_shot()
-    where = machine() | {"model": llm.name}
+    where = hardware.machine() | {"model": llm.name}
     if not json:
         print("  ".join(f"{name}: {value}" for name, value in where.items()))
         for figure in figures:
@@ -227,17 +227,3 @@ def run(llm: LLM, prompt: list[int], n_tokens: int, constraint: TableConstraint 
 def typical(measure: Callable[[], float]) -> float:
     measure()
     return median(measure() for _ in range(5))
-
-
-def machine() -> dict[str, Any]:
-    """What a figure depends on."""
-    import torch
-
-    from harmonium import hardware
-
-    return {
-        "cpu": hardware.cpu_name(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
