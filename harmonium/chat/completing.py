@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harmonium.chat.events import TokenLogprob
 from harmonium.chat.shown import Piece, Shown
 from harmonium.engine import request
-from harmonium.engine.request import StepOutput
+from harmonium.engine.request import FinishReason, StepOutput
 from harmonium.harmony.vocabulary import Vocabulary
 
 
@@ -48,7 +48,8 @@ class Continuation:
                 self.is_over, self.finish_reason = True, "stop"
                 return "".join(texts), tuple(tokens)
         if output.finish_reason is not None:
-            self._add(self._shown.add_text(self._decoder.flush()), texts, tokens)
+            if output.finish_reason == FinishReason.STOP:  # else it may be cut inside a character
+                self._add(self._shown.add_text(self._decoder.flush()), texts, tokens)
             self._add(self._shown.finish(), texts, tokens)
             self.is_over = True
             self.finish_reason = str(output.finish_reason) if self._shown.stop is None else "stop"

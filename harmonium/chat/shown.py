@@ -66,6 +66,8 @@ class Shown:
         """What was held back, for the text is over."""
         if self.stop is not None:
             return "", ()
+        if self._has_tokens and _text(self._tokens) != self._text:
+            self._tokens = list(_beginning(self._tokens, self._text))  # cut inside a character, which is left out
         self._close_piece()
         return self._release(self._n_seen)
 

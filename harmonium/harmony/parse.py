@@ -311,7 +311,8 @@ class Parser:
     def _end_message(self, id_: int | None = None, at: int = 0, is_cut: bool = False) -> None:
         header = self._header
         assert header is not None
-        self._add_text(self._decoder.flush())
+        rest = self._decoder.flush()
+        self._add_text("" if is_cut else rest)  # half of a character is nobody's mistake where the sequence was cut
         if id_ is not None and not self._is_right_end(id_, header):
             self._repair(RepairKind.WRONG_END, at)
         content = ("".join(self._body),)

@@ -7,9 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harmonium import LLM
+from harmonium.chat.completing import Continuation
 from harmonium.chat.events import Done, FinishReason, Repair, TextDelta
 from harmonium.chat.loop import turn
 from harmonium.chat.stops import StopMatcher
+from harmonium.engine.request import FinishReason as EngineReason
+from harmonium.engine.request import StepOutput, TokenLogprob
 from harmonium.errors import BadRequest
 from harmonium.harmony.convert import conversation
 from harmonium.harmony.render import render
@@ -127,3 +130,24 @@ def test_the_engine_is_stopped(llm: LLM, say: Callable[..., None]) -> None:
     assert isinstance(events[-1], Done) and (events[-1].stop, events[-1].finish_reason) == (", t", FinishReason.STOP)
     say(THINK + FINAL)
     assert llm.chat("Count.", stop=", three").text == "One, two"
+
+
+@pytest.mark.parametrize("is_reported", [False, True])
+def test_a_text_cut_inside_a_character_ends_before_it(vocabulary: Vocabulary, is_reported: bool) -> None:
+    text = "日本 🫠 é"
+    ids = vocabulary.encode(text)
+    assert len(ids) > len(text)
+    for n in range(1, len(ids) + 1):
+        cut = ids[:n]
+        chances = tuple(TokenLogprob(id_, 0.0, ()) for id_ in cut if is_reported)
+        whole = Continuation(vocabulary).take(StepOutput(0, tuple(cut), EngineReason.LENGTH, logprobs=chances))
+        continuation = Continuation(vocabulary)
+        reasons = [None] * (n - 1) + [EngineReason.LENGTH]
+        outputs = [StepOutput(0, (id_,), reasons[at], logprobs=chances[at : at + 1]) for at, id_ in enumerate(cut)]
+        steps = list(map(continuation.take, outputs))
+        assert "".join(said for said, _ in steps) == whole[0] == vocabulary.decode(cut).rstrip("\ufffd")
+        told = [token for _, tokens in steps for token in tokens]
+        assert tuple(told) == whole[1]
+        assert not is_reported or b"".join(token.bytes for token in told).decode() == whole[0]
+    stopped = Continuation(vocabulary).take(StepOutput(0, (ids[0],), EngineReason.STOP))
+    assert stopped[0] == vocabulary.decode(ids[:1]), "what the model ended itself is as it said it"

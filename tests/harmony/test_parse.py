@@ -79,12 +79,12 @@ def test_ids_without_a_token_are_reported(o200k: Vocabulary) -> None:
 
 
 def test_cut_turns(o200k: Vocabulary) -> None:
-    """A turn that stops anywhere: what was said so far, and no more."""
+    """A turn that stops anywhere, inside of a character too: what was said so far, and no more."""
     whole = "<|channel|>analysis<|message|>We 🫠<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>"
     ids = o200k.encode(whole, parse_special=True)
     for n in range(len(ids)):
         parsed = parse(ids[:n], o200k)
-        texts = [message.text.rstrip("\ufffd") for message in parsed.messages]
+        texts = [message.text for message in parsed.messages]
         assert len(texts) <= 2
         assert all(full.startswith(text) for full, text in zip(("We 🫠", "Yes."), texts, strict=False))
         assert {repair.kind for repair in parsed.repairs} <= {"cut_header"}

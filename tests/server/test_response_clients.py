@@ -138,6 +138,15 @@ def test_of_all_tools_only_the_allowed_ones_are_offered(server: Running) -> None
     assert response["usage"]["input_tokens"] == alone["usage"]["input_tokens"]
 
 
+def test_a_mode_may_come_as_an_object(server: Running) -> None:
+    for mode in ("auto", "none", "required"):
+        asked = {"tools": [WEATHER], "tool_choice": {"type": mode}, "max_output_tokens": 1}
+        assert server.post("/responses", input="Hi", **asked)["tool_choice"] == mode
+    chat = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": {"type": "auto"}, "max_tokens": 1}
+    told = server.post("/chat/completions", messages=[{"role": "user", "content": "Hi"}], **chat)
+    assert told["choices"] and "not_offered" not in told.get("harmonium", {}), told
+
+
 @pytest.mark.deep
 def test_forty_kilobytes_of_tools_are_read(server: Running) -> None:
     long = {**WEATHER, "name": "other", "description": "A long description. " * 2000}

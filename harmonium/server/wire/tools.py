@@ -14,6 +14,8 @@ from harmonium.errors import BadRequest
 
 MOST_TOOLS = 2048
 """Of a request; OpenAI takes 128."""
+MODES = ("auto", "none", "required")
+"""Choices that name no tool. Some clients send them as objects, {"type": "auto"}."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Offered:
             for tool in allowed:
                 self._check_declared(tool)
             return self.only(name for tool in allowed if (name := name_of(tool))).choice(inner.get("mode", "auto"))
+        if isinstance(given, Mapping) and given.get("type") in MODES:
+            given = given["type"]
         if isinstance(given, Mapping) and given.get("type"):
             self._check_declared(given)
             if name_of(given) not in map(name_of, self.functions):
