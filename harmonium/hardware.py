@@ -6,11 +6,12 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 # PyTorch's allocator then grows what it has instead of leaving pieces that nothing fits: beside 20b on a GPU of 16 GB
 # these were 0.7 GB, and the first step found no room. It is read when a GPU's memory is first used.
@@ -247,9 +248,11 @@ def plain_cpu(memory: int | None = None) -> Hardware:
 def n_cores() -> int:
     """Cores this process may use: its affinity, and its container's quota rounded up."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    quota = _read(CGROUP / "cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit():
-        cores = min(cores, -(-int(quota[0]) // int(quota[1])))
+    for folder in _groups("cpu"):
+        period = _read(folder / "cpu.cfs_period_us")
+        quota = (_read(folder / "cpu.max") or f"{_read(folder / 'cpu.cfs_quota_us')} {period}").split()
+        if len(quota) == 2 and quota[0].isdigit():
+            cores = min(cores, -(-int(quota[0]) // int(quota[1])))
     return max(cores, 1)
 
 
@@ -268,8 +271,23 @@ def memory_bytes() -> int:
     if sys.platform == "win32":
         return _windows_memory()[0]
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _read(CGROUP / "memory.max").strip()
-    return min(total, int(limit)) if limit.isdigit() else total
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = [_read(folder / name).strip() for folder in _groups("memory") for name in names]
+    return min([total, *(int(limit) for limit in limits if limit.isdigit())])
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Folders of the control groups that this process is in, from its own to the outermost; of both versions.
+
+    A container may see its own as the outermost, whatever the path that it has outside. Source: cgroups(7).
+    """
+    yield CGROUP
+    for line in _read(OWN_CGROUP).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            own = Path(path.lstrip("/"))
+            root = CGROUP / controller if controllers else CGROUP
+            yield from (root / part for part in (own, *own.parents))
 
 
 def free_memory_bytes() -> int:

@@ -33,6 +33,27 @@ def test_a_containers_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert hardware.detect("cpu").free_bytes == 1_000_000
 
 
+def test_limits_of_the_groups_around_a_process_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As systemd-run sets them, and in the first version of control groups."""
+    monkeypatch.setattr(hardware, "CGROUP", tmp_path)
+    monkeypatch.setattr(hardware, "OWN_CGROUP", tmp_path / "own")
+    inner = tmp_path / "user.slice" / "run.scope"
+    inner.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/user.slice/run.scope\n")
+    (inner / "memory.max").write_text("3000000\n")
+    (inner.parent / "memory.max").write_text("max\n")
+    (inner.parent / "cpu.max").write_text("100000 100000\n")
+    assert (hardware.n_cores(), hardware.memory_bytes()) == (1, 3_000_000)
+    (tmp_path / "own").write_text("4:memory:/lxc/inner\n1:cpu,cpuacct:/not/seen/inside\n")
+    memory, cpu = tmp_path / "memory" / "lxc" / "inner", tmp_path / "cpu"
+    memory.mkdir(parents=True), cpu.mkdir()
+    (memory / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (memory.parent / "memory.limit_in_bytes").write_text("2000000\n")
+    (cpu / "cpu.cfs_quota_us").write_text("50000\n")
+    (cpu / "cpu.cfs_period_us").write_text("100000\n")
+    assert (hardware.n_cores(), hardware.memory_bytes()) == (1, 2_000_000)
+
+
 def test_kinds_of_gpu():
     for preset in PRESETS.values():
         found = preset.hardware()
