@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from harmonium.cli.options import Json
+from harmonium.cli.options import INT8_NOTE, Json
 from harmonium.errors import BadRequest, NotEnoughMemory
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def lines(made: Plan) -> list[str]:
     text += _aligned(rows)
     text += ["", *_aligned(_sums(made)), ""]
     text.append(_verdict(made))
+    if made.dtype == "int8":
+        text.append(INT8_NOTE)
     if made.context == made.config.context and 0 < (taken := made.context_by_default) < made.context:
         text.append(f"An engine that is told no context takes {taken:,} tokens.")
     if made.advice():

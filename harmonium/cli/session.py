@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from harmonium.cli.options import AnswerOptions, Effort, ModelOptions, ServerOptions
+from harmonium.cli.options import INT8_NOTE, AnswerOptions, Effort, ModelOptions, ServerOptions
 from harmonium.errors import BadRequest, HarmoniumError, Unauthorized
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def open_llm(options: ModelOptions, note: Callable[[str], None], batch: int | No
     kernels.setLevel(logging.INFO)
     from harmonium.chat.llm import LLM
 
+    if options.dtype == "int8":
+        note(INT8_NOTE)
     device, dtype, context = options.device, options.dtype, options.context
     if options.model is None and not options.dummy:
         return LLM(device=device, dtype=dtype, context=context, batch=batch)

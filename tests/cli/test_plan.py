@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -87,3 +88,23 @@ def test_sizes_that_people_write(text: str, n_bytes: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(BadRequest, match="write it as 16GB"):
         sizes.parsed(text)
+
+
+def test_int8_comes_with_its_error(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where it is planned and where it is loaded, as it was measured."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "cpu_accuracy.json").read_text())
+    figures = [
+        part
+        for name in ("ours, int8", "ours, bfloat16")
+        for part in (
+            f"{measured[name]['median_error']:.1e}".replace("e-0", "e-"),
+            f"{100 * measured[name]['other_top_1']:g} %",
+        )
+    ]
+    for command in (["plan", "20b", "--device", "cpu"], ["hi", "--dummy", "tiny", "--max-tokens", "1"]):
+        main([*command, "--dtype", "int8"])
+        said = "".join(capfd.readouterr())
+        assert all(figure in said for figure in figures), said
+        main(command)
+        assert "int8:" not in "".join(capfd.readouterr())
