@@ -156,7 +156,7 @@ def limit_told(context: int) -> Iterator[None]:
         yield
     except PromptTooLong as error:
         told = f"{error} This model's maximum context length is {context} tokens."
-        raise PromptTooLong(told, param=error.param) from None
+        raise PromptTooLong(told, param=error.param or "prompt") from None
 
 
 def longest_read(context: int) -> int:

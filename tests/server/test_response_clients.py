@@ -15,6 +15,11 @@ from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
 from tests.server.test_responses import CAPITAL, WEATHER, streamed
 
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
 LEFT_OUT = "[The image that was here is left out: only text can be read.]"
 ACCEPTED: dict[str, dict[str, Any]] = {
     "every field": BODY,
@@ -120,7 +125,7 @@ def test_a_picture_that_a_tool_gave_ends_no_conversation(server: Running) -> Non
         assert response["metadata"]["harmony_not_read"] == f"{kind} in function_call_output"
         same = server.post("/responses", **body | {"input": ["Hi", call, {**result, "output": told}]})
         assert response["usage"]["input_tokens"] == same["usage"]["input_tokens"]
-        messages = [{"role": "user", "content": "Hi"}, asked, {"role": "tool", "tool_call_id": "c", "content": parts}]
+        messages = [*user("Hi"), asked, {"role": "tool", "tool_call_id": "c", "content": parts}]
         chat = server.post("/chat/completions", messages=messages, max_tokens=1)
         assert chat["harmonium"]["not_read"] == [f"{kind} in tool"]
     shot = {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "image_url": url}}
@@ -143,7 +148,7 @@ def test_a_mode_may_come_as_an_object(server: Running) -> None:
         asked = {"tools": [WEATHER], "tool_choice": {"type": mode}, "max_output_tokens": 1}
         assert server.post("/responses", input="Hi", **asked)["tool_choice"] == mode
     chat = {"tools": [{"type": "function", "function": TOOL}], "tool_choice": {"type": "auto"}, "max_tokens": 1}
-    told = server.post("/chat/completions", messages=[{"role": "user", "content": "Hi"}], **chat)
+    told = server.post("/chat/completions", messages=user("Hi"), **chat)
     assert told["choices"] and "not_offered" not in told.get("harmonium", {}), told
 
 
@@ -168,6 +173,13 @@ def test_the_oldest_turns_make_room_where_that_is_allowed(start: Start, weights:
     with start(llm=LLM(weights, context=1024)) as server:
         refused = server.http.post("/v1/responses", json={"input": said})
         assert refused.status_code == 400 and refused.json()["error"]["code"] == "context_length_exceeded"
+        for text in ("a b " * 600, "a b " * 6000):  # little too long, and far too long to be counted
+            chat, answer = server.post("/chat/completions", messages=user(text)), server.post("/responses", input=text)
+            plain = server.post("/completions", prompt=text)
+            for error, param in ((chat, "messages"), (answer, "input"), (plain, "prompt")):
+                told = error["error"]
+                assert (told["code"], told["param"]) == ("context_length_exceeded", param)
+                assert "maximum context length is 1024 tokens" in told["message"]
         body = {"input": said, "truncation": "auto"}
         n_read = server.post("/responses/input_tokens", **body)["input_tokens"]
         response = server.post("/responses", **body)
