@@ -1,9 +1,9 @@
 """Products with packed MXFP4 in integers: activations as three limbs of 8 bits, for processors that have VNNI.
 
 Twice a code's value is an integer, and 32 activations become integers of 24 bits by a scale of their own, as exact as
-floats are. One instruction (vpdpbusd) multiplies 64 pairs of bytes and adds them up in fours, so a line of 128 weights
-takes six of them, two for each limb; their sums are exact, and meet the scales as floats. Made floats first (`dots`),
-the same weights take twice as many instructions, and memory waits for them.
+floats are of the largest of them. One instruction (vpdpbusd) multiplies 64 pairs of bytes and adds them up in fours, so
+a line of 128 weights takes six of them, two for each limb; their sums are exact, and meet the scales as floats. Made
+floats first (`dots`), the same weights take twice as many instructions, and memory waits for them.
 
 The left operand of vpdpbusd has no sign, so a table makes codes into 2 * value + 12, and what that adds comes with the
 activations, negative, as the number that the sums begin with. A face, one token's activations, is a row of bytes: for
