@@ -95,7 +95,8 @@ def _writing(answers: Path | None) -> Iterator[None]:
         if answers is None:
             raise
         raise CannotWrite(
-            f"{answers} cannot be written: {error.strerror or error}. Run it again to go on from what is there."
+            f"{answers} cannot be written: {error.strerror or error}. Mend that and run it again, it goes on from "
+            "what is there; or name another file."
         ) from None
 
 
