@@ -15,7 +15,7 @@ from harmonium.chat.llm import LLM
 from harmonium.harmony.trial import Trial
 from harmonium.server.auth import Keyring
 from harmonium.server.calls import Calls
-from harmonium.server.description import Described
+from harmonium.server.description import Description
 from harmonium.server.errors import handle_errors
 from harmonium.server.limits import Limits
 from harmonium.server.metrics import Metrics
@@ -59,7 +59,10 @@ def create_app(settings: Settings, llm: LLM, kept: Kept | None = None) -> FastAP
                 )
                 yield
 
-    app = Described(title="Harmonium", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Harmonium", version=__version__, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
+    app.state.description = Description(app)
     handle_errors(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -6,6 +6,7 @@ It is made when somebody first asks for it: the openai package's types are large
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from openai.types.chat import ChatCompletion
 from openai.types.conversations import Conversation, ConversationDeletedResource, ConversationItem, ConversationItemList
 from openai.types.responses import InputTokenCountResponse, Response, ResponseItemList
 from pydantic import BaseModel, TypeAdapter
+
+from harmonium.server.plain_json import dump
 
 PLACE = "#/components/schemas/"
 
@@ -111,13 +114,20 @@ FIGURES: Mapping[str, Any] = {"GET /metrics": _text("Figures in the format of Pr
 TEXTS = (("text/event-stream", STREAMS), ("text/plain", FIGURES))
 
 
-class Described(FastAPI):
-    """An application whose description knows what the routes answer."""
+class Description:
+    """Of an application, as JSON."""
 
-    def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            self.openapi_schema = _with_answers(super().openapi())
-        return self.openapi_schema
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._making = Lock()
+        self._json: bytes | None = None
+
+    def json(self) -> bytes:
+        """Takes a second when it is first asked for, in a thread."""
+        with self._making:
+            if self._json is None:
+                self._json = dump(_with_answers(self._app.openapi()))
+        return self._json
 
 
 def _with_answers(description: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from harmonium.server.routes import (
     chat_completions,
     completions,
     conversations,
+    description,
     health,
     models,
     page,
@@ -23,5 +24,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     conversations.router,
     tokenize.router,
     health.router,
+    description.router,
     page.router,
 )
