@@ -121,3 +121,16 @@ def test_the_form_is_that_of_the_processor_which_numba_compiles_for(environment:
         pytest.skip("this processor has no AVX2; run the tests on one that has")
     done = subprocess.run([sys.executable, "-c", UNPACKS], env=os.environ | environment, capture_output=True, text=True)
     assert done.stdout.split() == [form, "False", "0.0", "1.0", "2.0", "3.0", "4.0", "6.0", "8.0", "12.0"], done.stderr
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("environment", [{"NUMBA_CPU_NAME": "generic"}, AVX2])
+def test_every_kernel_in_the_other_forms(environment: dict[str, str]):
+    if environment is AVX2 and instruction_set() == "portable":
+        pytest.skip("this processor has no AVX2; run the tests on one that has")
+    names = ("test_cpu", "test_cpu_faces", "test_cpu_sampling", "test_coded")
+    paths = [str(Path(__file__).with_name(f"{name}.py")) for name in names]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *paths], env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
