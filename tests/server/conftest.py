@@ -61,7 +61,9 @@ Start = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def weights(nano: Path) -> Loaded:
-    return harmonium.load("nano")
+    loaded = harmonium.load("nano")
+    LLM(loaded).chat("Hello", max_tokens=2)  # kernels are compiled before a client waits for it
+    return loaded
 
 
 @contextmanager
