@@ -236,31 +236,32 @@ class Conversation:
 def _stoppable(events: Generator[Event, None, None], at_once: bool = False) -> Iterator[Iterator[Event]]:
     """The events until Ctrl-C is pressed, a second time if need be: that one does not wait for the next event.
 
-    at_once: the first does not either. For a server's events: they may be long in coming, and hanging up leaves nothing
-    half done here.
+    Before the first event, which a long prompt keeps waiting, the first does not either; nor at any time where at_once,
+    for a server's events: they may be long in coming, and hanging up leaves nothing half done here.
     """
-    is_stopped, is_waiting = False, False
+    is_stopped, is_waiting, is_hasty = False, False, True
 
     def stop(*_: object) -> None:
         nonlocal is_stopped
-        if is_stopped or (at_once and is_waiting):
+        if is_stopped or (is_hasty and is_waiting):
             raise KeyboardInterrupt
         is_stopped = True
 
     def until_stopped() -> Iterator[Event]:
-        nonlocal is_waiting
+        nonlocal is_waiting, is_hasty
         while not is_stopped:
             is_waiting = True
             try:
                 event = next(events, None)
             except KeyboardInterrupt:
-                if not at_once or is_stopped:
+                if not is_hasty or is_stopped:
                     raise
                 return
             finally:
                 is_waiting = False
             if event is None:
                 return
+            is_hasty = at_once
             yield event
 
     before = signal.signal(signal.SIGINT, stop)

@@ -154,6 +154,25 @@ def test_a_stopped_answer_leaves_the_question(
     assert len(conversation.messages) == n_kept + 3 and "1" in conversation.messages[-1].text
 
 
+def test_a_prompt_that_takes_long_is_stopped_before_its_first_word(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, is_at = session.stream, list[str]()
+
+    def slow(*arguments: Any) -> Iterator[Event]:
+        signal.raise_signal(signal.SIGINT)
+        is_at.append("the first word")
+        yield from stream(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "stream", slow)
+        conversation.say(LETTERS)
+    assert not is_at
+    assert conversation.messages == [{"role": "user", "content": LETTERS}]
+    conversation.say("and in pineapple?")
+    assert len(conversation.messages) == 4 and "1" in conversation.messages[-1].text
+
+
 def test_the_figures_follow_what_is_changed(conversation: Conversation, tmp_path: Path) -> None:
     conversation.say(LETTERS)
     conversation.say(LETTERS)
