@@ -16,7 +16,7 @@ from harmonium.server.serving import admit, known
 from tests.server.conftest import Running, Start
 from tests.server.test_safety import ASKED, bearer, connected
 
-OPEN = {"/", "/web/{version}/{path:path}", "/health", "/ready"}
+OPEN = {"/", "/web/{version}/{path:path}", "/openapi.json", "/health", "/ready"}
 KEYED = {"api_keys": {"me": "sk-of-mine"}}
 
 
