@@ -48,6 +48,12 @@ READERS, COMPILERS = 4, 12
 """Threads that read what is asked; others where there is a grammar to compile, which takes longer: MOST_AT_ONCE of them
 may wait for one another's grammars (harmony/trial.py), so there are more.
 """
+SHORT = 2_000
+"""Characters of what is asked that are read in the event loop: that takes as long as to hand them to a thread."""
+LONGEST_WORD, A_HEADER = 64, 20
+"""Characters of an option's value that may be short, and those that a message counts for besides its text."""
+PLAIN = frozenset({"role", "content"})
+"""The keys of a message that is nothing but a text."""
 Read = TypeVar("Read")
 
 
@@ -117,14 +123,18 @@ class AsyncLLM:
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """The assistant's next turn, as events; takes what LLM.chat takes.
 
-        Functions among the tools run in threads, and so is read what was asked: neither a large schema nor a long
-        prompt is a pause for others. A max_tokens beyond the context means the context's end. trial: what new grammars
-        have to pass before they are compiled. tally: is kept, for who may leave before the end. Raises, when entered,
-        BadRequest, PromptTooLong, Busy and what the trial raises; while events are read, RequestFailed and TimedOut.
+        Functions among the tools run in threads, and so is read what was asked, unless it is short: neither a large
+        schema nor a long prompt is a pause for others. A max_tokens beyond the context means the context's end. trial:
+        what new grammars have to pass before they are compiled. tally: is kept, for who may leave before the end.
+        Raises, when entered, BadRequest, PromptTooLong, Busy and what the trial raises; while events are read,
+        RequestFailed and TimedOut.
         """
-        has_grammars = bool(options.get("tools") or options.get("response_format"))
-        threads = self._compilers if has_grammars else self._readers
-        settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options, trial))
+        if _is_short(messages, options):
+            settings, begun, wanted = self._begin(messages, options, trial)
+        else:
+            has_grammars = bool(options.get("tools") or options.get("response_format"))
+            threads = self._compilers if has_grammars else self._readers
+            settings, begun, wanted = await self._in(threads, lambda: self._begin(messages, options, trial))
         requests = _Requests(self, settings.params, priority, timeout_s, tally or Tally())
         try:
             await requests.begin(wanted)
@@ -229,7 +239,9 @@ class _Requests:
         n_wanted = wanted.max_tokens
         if n_wanted is not None and 0 < n_left < n_wanted:
             n_wanted = n_left
-        params = replace(self._params, max_tokens=n_wanted)
+        params = self._params
+        if params.max_tokens != n_wanted:
+            params = replace(params, max_tokens=n_wanted)
         timeout_s = None if self._deadline is None else self._deadline - time.monotonic()
         stream = self._engine.stream(
             wanted.prompt, params, wanted.constraint, priority=self._priority, timeout_s=timeout_s
@@ -277,6 +289,24 @@ class _Requests:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return TimedOut("The request did not end within its time; ask for less, or allow more time.")
         return failure(error)
+
+
+def _is_short(messages: Messages, options: Mapping[str, Any]) -> bool:
+    """What is asked is SHORT characters of plain text, and no option is more than a word or a number."""
+    for value in options.values():
+        is_word = isinstance(value, str) and len(value) <= LONGEST_WORD
+        is_empty = isinstance(value, (list, tuple)) and not value
+        if value is not None and not isinstance(value, (int, float)) and not is_word and not is_empty:
+            return False
+    if isinstance(messages, str):
+        return len(messages) <= SHORT
+    n_left = SHORT
+    for message in messages if type(messages) is list else (None,):
+        text = message.get("content") if isinstance(message, dict) and message.keys() <= PLAIN else None
+        if not isinstance(text, str):
+            return False
+        n_left -= len(text) + A_HEADER
+    return n_left >= 0
 
 
 async def _events(turn: Turn, requests: _Requests, tools: Mapping[str, Function]) -> AsyncIterator[Event]:

@@ -202,7 +202,7 @@ class Said:
         """Ids of a message's text."""
         control, ids = self._vocabulary.control, message.ids or ()
         n_header = ids.index(control.message) + 1 if control.message in ids else 0
-        return sum(id_ not in self._vocabulary.message_end_ids for id_ in ids[n_header:])
+        return len(ids) - n_header - sum(map(self._vocabulary.message_end_ids.__contains__, ids[n_header:]))
 
 
 def _is_call(recipient: str | None) -> bool:

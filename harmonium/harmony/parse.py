@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import takewhile
 
 from harmonium.harmony.header import (
     CHANNEL_MARK,
@@ -157,12 +157,12 @@ class Parser:
         self._events = []
         if self._header is None:
             return 0, self._events
-        raw = []
-        for id_ in islice(ids, first, None):
-            piece = NO_TOKEN if id_ in self._specials else self._token_bytes(id_)
-            if piece == NO_TOKEN:
-                break
-            raw.append(piece)
+        some = ids[first:]
+        if not self._specials.isdisjoint(some):
+            some = list(takewhile(lambda id_: id_ not in self._specials, some))
+        raw = list(map(self._token_bytes, some))
+        if NO_TOKEN in raw:
+            del raw[raw.index(NO_TOKEN) :]
         n = len(raw)
         self._n_fed += n
         self._ids += ids[first : first + n]

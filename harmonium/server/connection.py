@@ -8,7 +8,7 @@ after their answer, and for those that stop reading: an answer that waits for on
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -31,7 +31,8 @@ class Connection(HttpToolsProtocol):
         self._is_in_head, self._n_head_bytes, self._n_heads = True, 0, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Nameless(transport)))
+        self.transport = transport
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,3 +97,18 @@ class Connection(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _Nameless:
+    """A transport that does not say who is at its ends, which nothing here depends on: to ask the system for that lets
+    go of the interpreter, and has to wait for it again, half a millisecond each time while a model computes.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default if name in ("socket", "sockname", "peername") else self._transport.get_extra_info(name, default)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

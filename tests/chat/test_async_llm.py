@@ -91,6 +91,19 @@ def test_what_is_asked_is_read_beside_the_event_loop(llm: LLM) -> None:
     assert readers and all(name.startswith("harmonium-reader") for name in readers)
 
 
+def test_what_is_short_is_read_at_once(llm: LLM) -> None:
+    """The first thread for readers is begun by the first question that is long."""
+
+    async def has_readers(serving: AsyncLLM, question: str) -> bool:
+        await serving.chat([{"role": "user", "content": question}], max_tokens=2)
+        return any(thread.name.startswith("harmonium-reader") for thread in threading.enumerate())
+
+    async def both(serving: AsyncLLM) -> tuple[bool, bool]:
+        return await has_readers(serving, QUESTIONS[0]), await has_readers(serving, "Say nothing. " * 200)
+
+    assert run(llm, both) == (False, True)
+
+
 def test_leaving_a_turn_frees_it(llm: LLM) -> None:
     async def leave(serving: AsyncLLM) -> int:
         n = 0

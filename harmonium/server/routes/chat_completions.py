@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +17,7 @@ from harmonium.errors import BadRequest, RequestFailed
 from harmonium.harmony.messages import DeveloperContent
 from harmonium.harmony.messages import Message as HarmonyMessage
 from harmonium.server import sse
-from harmonium.server.calls import Call
+from harmonium.server.calls import Call, new_id
 from harmonium.server.errors import error_body
 from harmonium.server.guarded import Guarded
 from harmonium.server.merging import merged
@@ -58,7 +57,7 @@ class _Answer:
         self._owner = call.key or ""
         self._tools, choice = asked.offered
         self._options = asked.options(self._tools, choice, server.settings)
-        self._head = Head(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), server.name)
+        self._head = Head(new_id("chatcmpl-"), int(time.time()), server.name)
         self._choices = [self._choice(self._tools) for _ in range(asked.n or 1)]
         self._made: dict[int, ToolCall] = {}  # each choice's last call
 

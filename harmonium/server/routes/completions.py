@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
@@ -18,7 +17,7 @@ from harmonium.chat.loop import limit_told, longest_read
 from harmonium.chat.options import stop_strings
 from harmonium.engine.request import StepOutput
 from harmonium.server import sse
-from harmonium.server.calls import Call
+from harmonium.server.calls import Call, new_id
 from harmonium.server.guarded import Guarded
 from harmonium.server.merging import merged
 from harmonium.server.serving import Admitted, Server, Serving, warnings
@@ -55,7 +54,7 @@ class _Answer:
         n_answers = n * len(self._prompts)
         self._continuations = [Continuation(vocabulary, stops, shows_special=shows_special) for _ in range(n_answers)]
         self._texts = [Text(index, asked.logprobs is not None) for index in range(n_answers)]
-        self._head = Head(f"cmpl-{secrets.token_hex(12)}", int(time.time()), server.name)
+        self._head = Head(new_id("cmpl-"), int(time.time()), server.name)
         self._cached = [0] * n_answers
 
     async def whole(self) -> dict[str, Any]:
