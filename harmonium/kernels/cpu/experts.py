@@ -236,10 +236,10 @@ def experts_add(
         is_one, n_outs = len(x) == most == 1, hidden // BLOCK
         faces, inner = new_faces(1 if is_one else n_pairs, n_outs), new_faces(n_pairs, n_inner // BLOCK)
         _gather(state, 1 if is_one else n_pairs, (normed, order, k, faces))
-        per_item = rows_per_item(state, n_few * n_inner, 2 * hidden)
+        per_item = rows_per_item(state, n_few * n_inner, hidden)  # two rows of half bytes
         arguments = (per_item, few, starts, faces, n_outs, is_one, gate_up[0], gate_up[1], inner)
         _few_gate_up(state, n_few * n_of(n_inner, per_item), arguments)
-        per_item = rows_per_item(state, n_few * hidden, n_inner)
+        per_item = rows_per_item(state, n_few * hidden, n_inner // 2)
         arguments_down = (per_item, few, starts, inner, n_inner // BLOCK, down[0], down[1], outer)
         _few_down(state, n_few * n_of(hidden, per_item), arguments_down)
     if most > FEW:

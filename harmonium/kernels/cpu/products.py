@@ -23,7 +23,7 @@ FEW = 8
 """Tokens up to which rows meet them one by one."""
 ROWS_PER_ITEM = 32
 """Of a matrix, in an item of work: as floats they fit a core's second cache beside a panel's part."""
-NUMBERS_PER_ITEM = 2**19
+BYTES_PER_ITEM = 2**19
 ITEMS_PER_THREAD = 8
 STEP = 256
 """Of a panel's width at a time, which fits the first cache and meets all rows of an item there."""
@@ -37,9 +37,12 @@ def n_of(n: int, size: int) -> int:
 
 
 @inlined
-def rows_per_item(state: State, n_rows: int, width: int) -> int:
-    """Of products with few tokens: each thread gets some items, long enough for memory to be asked ahead in them."""
-    most = NUMBERS_PER_ITEM // width
+def rows_per_item(state: State, n_rows: int, row_bytes: int) -> int:
+    """Of products with few tokens: each thread gets some items, long enough for memory to be asked ahead in them.
+
+    row_bytes: of a row, or about as many.
+    """
+    most = BYTES_PER_ITEM // row_bytes
     n_threads = int(state[N_THREADS])
     return max(ROWS_PER_ITEM, min(most, n_rows // (ITEMS_PER_THREAD * n_threads)) // BLOCK * BLOCK)
 
