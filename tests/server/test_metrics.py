@@ -17,6 +17,7 @@ from harmonium.server import sse, state
 from harmonium.server.calls import Call
 from harmonium.server.merging import merged
 from tests.server.conftest import Running, Start
+from tests.server.test_response_background import until
 
 ASKED = {"messages": [{"role": "user", "content": "What is 12 + 30?"}]}
 
@@ -89,7 +90,9 @@ def test_a_store_that_fails_makes_unready_and_counts(
         assert server.http.post("/v1/responses", json=asked).status_code == 500
         with server.http.stream("POST", "/v1/responses", json=asked | {"stream": True}) as answer:
             assert answer.status_code == 200 and "event: response.failed" in [*answer.iter_lines()]
-        assert figures(server)["harmonium_errors_total[('code', 'cannot_write'), ('method', 'POST')]"] == 2
+        counted = "harmonium_errors_total[('code', 'cannot_write'), ('method', 'POST')]"
+        until(lambda: figures(server).get(counted, 0) >= 2, "the stream's failure")  # counted when its last word is out
+        assert figures(server)[counted] == 2
         outside.execute("ALTER TABLE elsewhere RENAME TO store")
         outside.execute("ALTER TABLE lost RENAME TO items")
         outside.commit()
