@@ -45,6 +45,11 @@ class Run:
             await self._changed.wait_for(lambda: self.is_over or not self.responding.is_over)
         return self.responding.writer.response
 
+    @property
+    def is_stored(self) -> bool:
+        """How it ended is in the store, which other servers may change."""
+        return self.is_over and self.responding.is_end_stored
+
     async def put(self, *events: Fields) -> None:
         async with self._changed:
             self.events += events

@@ -45,12 +45,12 @@ class Prompt:
 
 
 class Responding:
-    """owner: whose response it is. writer: its events and items."""
+    """owner: whose response it is. writer: its events and items. is_end_stored: the store knows what became of it."""
 
     def __init__(self, asked: ResponseRequest, server: Serving, owner: str, prompt: Prompt) -> None:
         self.owner = owner
         self.error: HarmoniumError | None = None
-        self.is_over = False
+        self.is_over = self.is_end_stored = False
         self._asked, self._server, self._prompt = asked, server, prompt
         self._state: State = server.state
         self._is_kept = False
@@ -130,11 +130,11 @@ class Responding:
         """The last events, once the end is stored; where that fails, those of a failure."""
         self.is_over = True  # whoever cancels from now on is too late
         try:
-            await asyncio.shield(self._state.surely(self._keep()))
+            is_wanted = await asyncio.shield(self._state.surely(self._keep()))
         except CannotWrite as error:
             self.error = error
             return [*last[:-1], *self.writer.fail(error)]
-        return last
+        return last if is_wanted else [*last[:-1], *self.writer.cancel()]
 
     async def _keep_begun(self) -> None:
         """Others can ask for a response in the background from its beginning."""
@@ -142,22 +142,26 @@ class Responding:
             await self._state.responses.add(self.owner, StoredResponse(self.writer.response, self._prompt.given))
             self._is_kept = True
 
-    async def _keep(self) -> None:
-        """Stores how the response ended, and what of it the next request may need."""
+    async def _keep(self) -> bool:
+        """Stores how the response ended, and what of it the next request may need; false where it was cancelled or
+        deleted meanwhile."""
         state, body, output = self._state, self.writer.response, tuple(self.writer.items(self._state.model))
         conversation_id = self._asked.conversation_id
         if self._asked.is_stored:
             whole = StoredResponse(body, self._prompt.given, output, conversation_id)
+            is_wanted = True
             if self._is_kept:
-                await state.responses.finish(self.owner, whole)
+                is_wanted = await state.responses.finish(self.owner, whole)
             else:
                 await state.responses.add(self.owner, whole)
-            return
+            self.is_end_stored = True
+            return is_wanted
         if conversation_id is not None:
             await state.conversations.add(self.owner, conversation_id, [*self._prompt.given, *output])
         for item in output:
             if item.body["type"] == "function_call":
                 state.recall.remember(self.owner, item.body["call_id"], output)
+        return True
 
 
 async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prompt:

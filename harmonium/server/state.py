@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harmonium.errors import CannotWrite, HarmoniumError, Unavailable
 from harmonium.server.background import Background
@@ -23,6 +23,7 @@ EXPIRE_EVERY_S = 3600.0
 CHECK_WITHIN_S = 5.0
 CHECK_EVERY_S = 1.0
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class State:
         self.recall = Recall(self.responses, model)
         self.background = Background(self.responses)
         self._database = database
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._expiring: asyncio.Task[None] | None = None
         self._is_writable, self._checked_at = True, -math.inf
 
@@ -65,7 +66,7 @@ class State:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._database.close()
 
-    def surely(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    def surely(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Does something whether or not the request that asks for it goes on, before the state is closed."""
         task = asyncio.create_task(work)
         self._tasks.add(task)

@@ -190,7 +190,7 @@ class ResponseStore:
             .order_by(items.c.number)
         ).all()
         found = sorted(found, key=lambda row: -depth[row.response_id])  # stable: items keep their order
-        return Chain(tuple(Item(row.body, row.said) for row in found), is_running=rows[0].status in RUNNING)
+        return Chain(tuple(Item(row.body, row.said) for row in found), is_running=_is_computed(rows[0]))
 
 
 def _cancel(connection: Connection, owner: str, response_id: str) -> bool:
@@ -262,7 +262,7 @@ def add_items(
 def _links(owner: str, response_id: str) -> Any:
     """A recursive query: a response and what it continues, the newest at depth 0."""
     alive = (responses.c.owner == owner) & (responses.c.expires_at > time.time())
-    columns = responses.c.id, responses.c.previous_id, responses.c.status
+    columns = responses.c.id, responses.c.previous_id, responses.c.status, responses.c.beat_at
     first = select(*columns, literal(0).label("depth")).where(responses.c.id == response_id, alive)
     links = first.cte("links", recursive=True)
     return links.union_all(select(*columns, links.c.depth + 1).where(responses.c.id == links.c.previous_id, alive))
@@ -316,10 +316,14 @@ def _let_go(connection: Connection, response_ids: Sequence[str]) -> None:
     connection.execute(update(items).where(theirs).values(response_id=None))
 
 
+def _is_computed(row: Row[Any]) -> bool:
+    return row.status in RUNNING and time.time() - row.beat_at < STALE_S
+
+
 def _told(row: Row[Any]) -> Mapping[str, Any]:
     """The response object, which says so if nobody computes it any more."""
     body: dict[str, Any] = row.body
-    if row.status not in RUNNING or time.time() - row.beat_at < STALE_S:
+    if row.status not in RUNNING or _is_computed(row):
         return body
     error = {"code": "server_error", "message": "The server stopped while it computed this response; ask again."}
     return {**body, "status": "failed", "error": error}

@@ -24,6 +24,7 @@ from harmonium.server.reading import LARGE
 
 PASSED_ON = ("content-type", "retry-after")
 CONNECT_S = 10.0
+MOST_IDLE = 32  # connections that are kept for the next request
 LONGEST_EVENT = LONGEST_ANSWER = 64 * 2**20
 """Bytes of one event of a stream and of an answer without one, which are held until they are whole."""
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
@@ -132,7 +133,9 @@ class Upstreams:
         self.names = tuple(urls)
         self._urls = urls
         self._keys = {name: os.environ.get(key_variable(name)) for name in urls}
-        self._client = httpx2.AsyncClient(timeout=httpx2.Timeout(timeout_s, connect=CONNECT_S))
+        timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=MOST_IDLE)  # theirs are the queues
+        self._client = httpx2.AsyncClient(timeout=timeout, limits=limits)
 
     async def __aenter__(self) -> Upstreams:
         return self

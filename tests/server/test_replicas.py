@@ -47,3 +47,19 @@ def test_a_response_is_cancelled_through_another_replica(
     assert cancelled["status"] == "cancelled" == ended(other, begun["id"])["status"]
     until(lambda: not one.llm.engine.scheduler.running, "the end of the request")
     assert ended(one, begun["id"])["status"] == "cancelled"
+
+
+def test_what_ended_elsewhere_has_ended_here(pair: tuple[Running, Running]) -> None:
+    """Cancelled through the other before the next beat, or deleted there when it was over: one answer at both."""
+    one, other = pair
+    begun = one.post("/responses", **LONG, background=True)
+    assert other.http.post(f"/v1/responses/{begun['id']}/cancel").json()["status"] == "cancelled"
+    with one.http.stream("GET", f"/v1/responses/{begun['id']}?stream=true") as events:
+        last = [line for line in events.iter_lines() if line.startswith("event: ")][-1]
+    assert last == "event: response.failed"
+    assert read(one, begun["id"]) == read(other, begun["id"]) and read(one, begun["id"])["status"] == "cancelled"
+    done = one.post("/responses", input="Hello", background=True)
+    assert ended(one, done["id"])["status"] == "completed"
+    assert other.http.delete(f"/v1/responses/{done['id']}").json()["deleted"]
+    for way in ("", "?stream=true"):
+        assert one.http.get(f"/v1/responses/{done['id']}{way}").status_code == 404

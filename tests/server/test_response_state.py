@@ -66,6 +66,7 @@ def ways(response: dict[str, Any], question: Any = QUESTION) -> dict[str, list[A
             *({"type": "item_reference", "id": item["id"]} for item in response["output"]),
             result,
         ],
+        "a reference to the call": [question, {"type": "item_reference", "id": call["id"]}, result],
         "chat messages": [
             question,
             {

@@ -121,9 +121,11 @@ def test_a_response_whose_process_is_silent_has_failed(database: Database) -> No
     async def use() -> None:
         await store.add(OWNER, response("resp_1", status="in_progress"))
         assert (await store.get(OWNER, "resp_1") or {})["status"] == "in_progress"
+        assert (await store.chain(OWNER, "resp_1")).is_running
         await database.run(age)
         found = await store.get(OWNER, "resp_1")
         assert found is not None and found["status"] == "failed" and found["error"]["code"] == "server_error"
+        assert not (await store.chain(OWNER, "resp_1")).is_running, "it can be continued"
 
     asyncio.run(use())
 

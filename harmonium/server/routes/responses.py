@@ -74,11 +74,13 @@ async def retrieve_response(
 ) -> Response:
     """A stored response; with `stream` the events of one in the background, behind the one of the given number."""
     run = server.state.background.find(owner_of(call), response_id)
-    if not stream:
+    if run is not None and run.is_stored:  # what became of it is in the store: another server may have deleted it
+        found = await _found(server, call, response_id)
+    else:
         found = await _found(server, call, response_id) if run is None else await run.response()
+    if not stream:
         return Json(found)
     if run is None:
-        await _found(server, call, response_id)
         raise BadRequest(
             f"The events of {response_id} are not kept here: only a response in the background has them, for a while. "
             "Leave out stream to read the response.",

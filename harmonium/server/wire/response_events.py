@@ -84,7 +84,10 @@ class Writer:
         yield self._event({"type": "response.failed", "response": self.response})
 
     def cancel(self) -> Iterator[Fields]:
-        """The end of a response that nobody wants any more. OpenAI has no event for it: the object says it."""
+        """The end of a response that nobody wants any more, or wanted when its end was just told. OpenAI has no event
+        for it: the object says it."""
+        if self.done is not None:
+            self._n_events -= 1
         yield from self._close("incomplete")
         self.response = self._head.object("cancelled", self.output, notes=self._notes)
         yield self._event({"type": "response.failed", "response": self.response})

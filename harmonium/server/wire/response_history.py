@@ -51,8 +51,11 @@ def recollect(bodies: Sequence[Mapping[str, Any]], earlier: Sequence[Item], know
                     f"There is no stored item {body['id']!r}; send the item itself, or store the responses.",
                     param="input",
                 )
-            items.append(known.by_id[body["id"]])
-            made.add(known.by_id[body["id"]].body.get("call_id"))
+            stored = known.by_id[body["id"]]
+            call_id = stored.body.get("call_id")
+            is_call = stored.body["type"] == "function_call" and call_id in known.by_call
+            items = _with_call(items, stored.body, known) if is_call else [*items, stored]
+            made.add(call_id)
         elif kind == "reasoning":
             items.append(_reasoning(body, known, seal))
         elif kind == "message" and body["role"] == "assistant":
