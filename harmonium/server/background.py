@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from harmonium.errors import CannotWrite, RequestFailed
+from harmonium.errors import RequestFailed, Unavailable
 from harmonium.server.calls import Call
 from harmonium.server.store_responses import ResponseStore
 from harmonium.server.wire.response_output import Fields
@@ -145,7 +145,7 @@ class Background:
             await asyncio.sleep(BEAT_EVERY_S)
             try:
                 is_wanted = await self._store.beat(run.responding.owner, run.responding.head.id)
-            except CannotWrite:
+            except Unavailable:
                 continue  # the store's log says so; it may be back with the next beat
             if not is_wanted and run.task is not None:
                 run.task.cancel()

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from harmonium.chat.events import ToolCall
+from harmonium.errors import Unavailable
 from harmonium.harmony.contents import result_parts
 from harmonium.harmony.messages import Message
 from harmonium.server import exact_messages
@@ -43,11 +44,21 @@ class Recall:
             _, oldest = self._recent.popitem(last=False)
             self._n_bytes -= len(oldest)
 
-    async def known(self, owner: str, ids: Collection[str], call_ids: Collection[str]) -> Known:
-        """What is known of these items and calls."""
+    async def known(
+        self, owner: str, ids: Collection[str], call_ids: Collection[str], *, is_needed: bool = True
+    ) -> Known:
+        """What is known of these items and calls.
+
+        is_needed: a store that fails raises Unavailable; else it knows nothing, which its log says.
+        """
         packed = {id_: self._recent[owner, id_] for id_ in call_ids if (owner, id_) in self._recent}
         recent = {id_: _unpacked(output) for id_, output in packed.items()}
-        stored = await self._store.known(owner, ids, [id_ for id_ in call_ids if id_ not in recent])
+        try:
+            stored = await self._store.known(owner, ids, [id_ for id_ in call_ids if id_ not in recent])
+        except Unavailable:
+            if is_needed:
+                raise
+            stored = Known({}, {})
         by_id = {item.body["id"]: item for output in recent.values() for item in output}
         return Known({**by_id, **stored.by_id}, {**recent, **stored.by_call})
 
@@ -61,7 +72,7 @@ class Recall:
         where the client sends the call back as it was.
         """
         calls = [call for message in messages if (call := _only_call(message)) is not None]
-        found = (await self.known(owner, (), [call["id"] for call in calls])).by_call
+        found = (await self.known(owner, (), [call["id"] for call in calls], is_needed=False)).by_call
         restored: list[ChatMessage | Message] = []
         recipients: dict[str, str] = {}  # of calls that were restored
         for message in messages:

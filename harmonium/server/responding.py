@@ -15,7 +15,7 @@ from typing import Any
 
 from harmonium.chat.events import Done, FinishReason
 from harmonium.chat.options import ChatOptions, prompt_settings
-from harmonium.errors import BadRequest, CannotWrite, HarmoniumError, NotFound, PromptTooLong
+from harmonium.errors import BadRequest, HarmoniumError, NotFound, PromptTooLong, Unavailable
 from harmonium.harmony.messages import DeveloperContent, Message, Role
 from harmonium.server.calls import Call
 from harmonium.server.errors import internal
@@ -122,7 +122,7 @@ class Responding:
         """The events of a response that ends early: failed by an error, else cancelled."""
         self.is_over = True
         events = list(self.writer.cancel() if error is None else self.writer.fail(error))
-        with suppress(CannotWrite):  # the store's log says so; how the response ended has to be told all the same
+        with suppress(Unavailable):  # the store's log says so; how the response ended has to be told all the same
             await self._keep()
         return events
 
@@ -131,7 +131,7 @@ class Responding:
         self.is_over = True  # whoever cancels from now on is too late
         try:
             is_wanted = await asyncio.shield(self._state.surely(self._keep()))
-        except CannotWrite as error:
+        except Unavailable as error:
             self.error = error
             return [*last[:-1], *self.writer.fail(error)]
         return last if is_wanted else [*last[:-1], *self.writer.cancel()]
@@ -170,7 +170,8 @@ async def prompt_of(asked: ResponseRequest, server: Serving, owner: str) -> Prom
     tools, choice = asked.offered
     bodies = await server.llm.read(lambda: asked.items) if asked.has_many_items else asked.items
     earlier = await _earlier(asked, server.state, owner)
-    known = await server.state.recall.known(owner, *ids_of(bodies))
+    is_needed = asked.is_stored or any(body["type"] == "item_reference" for body in bodies)
+    known = await server.state.recall.known(owner, *ids_of(bodies), is_needed=is_needed)
     given, said = await server.llm.read(lambda: _read(bodies, earlier, known, server.state))
     if asked.instructions is not None:
         said.insert(0, Message.developer(DeveloperContent(instructions=asked.instructions)))

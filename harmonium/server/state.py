@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harmonium.errors import CannotWrite, HarmoniumError, Unavailable
+from harmonium.errors import HarmoniumError, Unavailable
 from harmonium.server.background import Background
 from harmonium.server.recall import Recall
 from harmonium.server.sealing import Seal, load_seal
@@ -80,7 +80,7 @@ class State:
                 async with asyncio.timeout(CHECK_WITHIN_S):
                     await self._database.check()
                 self._is_writable = True
-            except (CannotWrite, TimeoutError):
+            except (Unavailable, TimeoutError):
                 self._is_writable = False
             self._checked_at = time.monotonic()
         if not self._is_writable:

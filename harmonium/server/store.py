@@ -29,11 +29,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from harmonium.errors import BadRequest, CannotWrite
+from harmonium.errors import BadRequest, CannotWrite, Unavailable
 from harmonium.server.store_tables import LONGEST_ID, VERSION, metadata, store
 
 N_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 30_000
+LOST_AFTER = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""Seconds and milliseconds after which a PostgreSQL that does not answer is taken for lost. Source: libpq's manual."""
 N_TRIES, LONGEST_WAIT_S = 6, 0.05
 """Of a transaction that others stood in the way of, and how long it waits before it is tried again, at most, each time
 for twice as long.
@@ -57,7 +59,13 @@ class Database:
         """
         self._is_sqlite = url.get_backend_name() == "sqlite"
         n_threads = 1 if self._is_sqlite else N_CONNECTIONS
-        self._engine = create_engine(url, pool_size=n_threads, max_overflow=0, pool_pre_ping=not self._is_sqlite)
+        self._engine = create_engine(
+            url,
+            pool_size=n_threads,
+            max_overflow=0,
+            pool_pre_ping=not self._is_sqlite,
+            connect_args={} if self._is_sqlite else LOST_AFTER,
+        )
         self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="harmonium-store")
         if self._is_sqlite:
             event.listen(self._engine, "connect", _set_up_sqlite)
@@ -89,14 +97,14 @@ class Database:
             connection.execute(insert(store).values(version=VERSION, checked_at=time.time()))
 
     async def check(self) -> None:
-        """Writes something. Raises CannotWrite where nothing can be."""
+        """Writes something. Raises Unavailable where nothing can be."""
         await self.run(lambda connection: connection.execute(update(store).values(checked_at=time.time())))
 
     async def run(self, action: Callable[[Connection], Found]) -> Found:
         """What the action returns, in one transaction: all of it is kept, or, where it raises, nothing. Where other
         transactions stand in its way it is done again, so it does nothing but use its connection.
 
-        Raises CannotWrite where the database cannot be reached, or its disk is full.
+        Raises Unavailable where the database cannot be reached, or its disk is full.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._transact, action)
 
@@ -109,9 +117,7 @@ class Database:
         except DBAPIError as error:
             if n_tried == N_TRIES or getattr(error.orig, "sqlstate", None) not in IN_THE_WAY:
                 log.error("The store fails: %s", error.orig)
-                raise CannotWrite(
-                    "The server's store cannot be used now; nothing was stored. Its log says why."
-                ) from error
+                raise Unavailable("The server's store cannot be used now. Its log says why.") from error
         time.sleep(random.uniform(0, LONGEST_WAIT_S * 2**n_tried))
         return self._transact(action, n_tried + 1)
 

@@ -196,8 +196,21 @@ def test_a_store_that_fails_is_told_before_anything_counts_as_stored(start: Star
             {**LONG, "background": True},
         ):
             answer = server.http.post("/v1/responses", json=body)
-            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "cannot_write")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
         assert server.post("/responses", input=CAPITAL, store=False)["status"] == "completed"
+        with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+            connection.execute("DROP TABLE items")
+            connection.commit()
+        function = {"name": "f", "arguments": "{}"}
+        calling = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "type": "function", "function": function}],
+        }
+        history = [{"role": "user", "content": "Hi"}, calling, {"role": "tool", "tool_call_id": "c", "content": "1"}]
+        assert server.post("/chat/completions", messages=history)["choices"], (
+            "an API that stores nothing needs no store"
+        )
 
 
 def test_deleting_a_response_ends_it(server: Running) -> None:
