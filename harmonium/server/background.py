@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harmonium.server.responding import Responding
 
 BEAT_EVERY_S = 10.0
+STOPPED = "The server was stopped while it computed this response; ask again."
 MOST_KEPT = 64
 """Runs that have ended and whose events can still be read."""
 
@@ -113,12 +114,16 @@ class Background:
         await asyncio.wait([run.task])
 
     async def close(self) -> None:
+        """Returns when all runs have ended, by themselves or by `stop`."""
+        if running := [run.task for run in self._runs.values() if run.task is not None and not run.is_over]:
+            await asyncio.wait(running)
+
+    def stop(self) -> None:
         """Ends all runs as failed."""
-        stopped = RequestFailed("The server was stopped while it computed this response; ask again.")
-        running = [run for run in self._runs.values() if not run.is_over]
-        for run in running:
-            run.responding.error = stopped
-            await self.cancel(run)
+        for run in self._runs.values():
+            if run.task is not None and not run.is_over:
+                run.responding.error = RequestFailed(STOPPED)
+                run.task.cancel()
 
     async def _run(self, run: Run, call: Call) -> None:
         responding = run.responding

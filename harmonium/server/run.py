@@ -19,11 +19,12 @@ from harmonium.errors import BadRequest, PromptTooLong, Unavailable
 from harmonium.server.app import create_app
 from harmonium.server.calls import STOPPED
 from harmonium.server.connection import Connection
+from harmonium.server.serving import Serving
 from harmonium.server.settings import Settings, is_loopback
 from harmonium.server.state import Kept
 
 GRACE_S = 60
-"""How long streams may take to finish after the first Ctrl-C or SIGTERM."""
+"""How long streams and responses in the background may take to finish after the first Ctrl-C or SIGTERM."""
 
 
 class WebServer(uvicorn.Server):
@@ -45,6 +46,7 @@ class WebServer(uvicorn.Server):
                 server_header=False,
             )
         )
+        self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ending = False
 
@@ -64,6 +66,7 @@ class WebServer(uvicorn.Server):
         """Ends every request that still runs; its client is told, if it reads that in time."""
         assert self._loop is not None, "it has started"
         self._is_ending = True
+        self._serving.state.background.stop()
         for task in list(self.server_state.tasks):
             task.cancel(STOPPED)
         self._loop.call_later(self.told_within_s, self._hang_up)
@@ -73,6 +76,11 @@ class WebServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if (transport := connection.transport) is not None:
                 transport.abort()
+
+    @property
+    def _serving(self) -> Serving:
+        serving: Serving = self._app.state.serving
+        return serving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         ending = asyncio.get_running_loop().call_later(GRACE_S, self.end)

@@ -17,6 +17,7 @@ import pytest
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
+from harmonium.server import run
 from harmonium.server.store_responses import ResponseStore
 from tests.server.conftest import Running, Start
 from tests.server.response_streams import check_response, check_stream
@@ -229,12 +230,20 @@ def test_a_response_whose_client_goes_away_is_cancelled(server: Running) -> None
     assert found["status"] == "cancelled"
 
 
-def test_a_server_that_stops_says_what_became_of_the_rest(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("grace_s", [0.0, 60.0])
+def test_a_server_that_stops_says_what_became_of_the_rest(
+    start: Start, tmp_path: Path, grace_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not end by itself in the time that streams have, too, has failed."""
+    monkeypatch.setattr(run, "GRACE_S", grace_s)
     with start(store=tmp_path / "store.db") as server:
-        begun = server.post("/responses", **LONG, background=True)
+        begun = server.post("/responses", **LONG, max_output_tokens=300, background=True)
     with start(store=tmp_path / "store.db") as server:
         found = read(server, begun["id"])
-        assert found["status"] == "failed" and "stopped" in found["error"]["message"]
+        if grace_s:
+            assert found["status"] == "incomplete" and found["output"]
+        else:
+            assert found["status"] == "failed" and "stopped" in found["error"]["message"]
 
 
 def test_a_request_that_cannot_begin_is_an_error_at_once(start: Start, weights: Loaded) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text, update
 
-from harmonium.errors import CannotWrite
+from harmonium.errors import Unavailable
 from harmonium.server import store as store_module
 from harmonium.server.store import Database, open_database
 from harmonium.server.store_conversations import ConversationStore
@@ -123,7 +123,7 @@ def test_a_deadlock_is_tried_again(postgres: str, n_tries: int, monkeypatch: pyt
         await asyncio.gather(made.add(OWNER, response("resp_1")), made.add(OWNER, response("resp_2")))
         two = [database.run(lock("resp_1", "resp_2", [])), database.run(lock("resp_2", "resp_1", []))]
         ended = await asyncio.gather(*two, return_exceptions=True)
-        assert sorted(type(one) for one in ended if one is not None) == ([CannotWrite] if n_tries == 1 else [])
+        assert sorted(type(one) for one in ended if one is not None) == ([Unavailable] if n_tries == 1 else [])
 
     asyncio.run(use())
     asyncio.run(database.run(metadata.drop_all))
