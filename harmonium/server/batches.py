@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 
 from harmonium.chat.llm import LLM
 from harmonium.server.app import create_app
@@ -19,8 +23,20 @@ from harmonium.server.settings import Settings
 async def answered(
     llm: LLM, requests: Sequence[Mapping[str, Any]], concurrency: int
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """OpenAI's batch lines, each with custom_id, url and body, to its answer lines, as they come."""
-    app = create_app(Settings(queue_limit=max(1024, concurrency)), llm)
+    """OpenAI's batch lines, each with custom_id, url and body, to its answer lines, as they come.
+
+    What they store is gone with the batch.
+    """
+    with TemporaryDirectory() as folder:  # a batch's answers are in its file, and a server's store is not theirs
+        settings = Settings(queue_limit=max(1024, concurrency), store=Path(folder) / "store.db")
+        async with aclosing(_answered(create_app(settings, llm), requests, concurrency)) as answers:
+            async for answer in answers:
+                yield answer
+
+
+async def _answered(
+    app: FastAPI, requests: Sequence[Mapping[str, Any]], concurrency: int
+) -> AsyncGenerator[dict[str, Any], None]:
     todo = iter(requests)
     transport = httpx2.ASGITransport(app)
     async with (

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from urllib.parse import quote
 import httpx2
 from fastapi import Request, Response
 
-from harmonium.errors import ServerUnreachable
+from harmonium.errors import HarmoniumError, ServerUnreachable, TimedOut
 from harmonium.server import sse
 from harmonium.server.reading import LARGE
 
@@ -29,26 +31,33 @@ LONGEST_EVENT = LONGEST_ANSWER = 64 * 2**20
 """Bytes of one event of a stream and of an answer without one, which are held until they are whole."""
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 """Of an event: an empty line, whichever way lines end."""
+_LAST = b"data: [DONE]"  # some servers end there
 _N_END = 4
 """Bytes of the longest end."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """One other server, and the model that is asked for there."""
+    """One other server, and the model that is asked for there. timeout_s: of a whole stream, None for no limit."""
 
     name: str
     url: str
     key: str | None
     model: str
     client: httpx2.AsyncClient
+    timeout_s: float | None = None
 
     async def forward(self, request: Request, path: str) -> Response:
-        """Sends a request's body on to this path of the other server. Raises ServerUnreachable."""
+        """Sends a request's body, under its id, on to this path of the other server.
+
+        Raises ServerUnreachable and TimedOut.
+        """
+        request.state.call.notes["model"] = f"{self.model}:{self.name}"
         body = await request.json() | {"model": self.model}
         is_large = len(await request.body()) > LARGE
         content = await asyncio.to_thread(_written, body) if is_large else _written(body)
         asked = self._request("POST", path, content)
+        asked.headers["X-Request-Id"] = request.state.call.id
         if body.get("stream"):
             return await sse.while_connected(request, self._stream(asked))
         return await sse.while_connected(request, self._whole(asked))
@@ -62,7 +71,7 @@ class Upstream:
         try:
             return await self._read(await self.client.send(request, stream=True))
         except httpx2.HTTPError as error:
-            raise self._failure(str(error) or type(error).__name__) from None
+            raise self._error(error) from None
 
     async def _read(self, answer: httpx2.Response) -> Response:
         """A whole answer, up to its bound."""
@@ -82,14 +91,17 @@ class Upstream:
             if not (answer.is_success and kind.startswith(sse.EventStream.media_type)):
                 return await self._read(answer)
         except httpx2.HTTPError as error:
-            raise self._failure(str(error) or type(error).__name__) from None
+            raise self._error(error) from None
         return await sse.EventStream.begin(self._events(answer))
 
     async def _events(self, answer: httpx2.Response) -> AsyncGenerator[bytes, None]:
         """Whole events, so that what else goes out on the connection stands between two of them."""
         held, has_begun = bytearray(), False
+        ends_at = math.inf if self.timeout_s is None else time.monotonic() + self.timeout_s
         try:
             async for piece in answer.aiter_bytes():
+                if time.monotonic() > ends_at:
+                    raise self._too_slow()
                 start = max(0, len(held) - _N_END + 1)  # what was held has no end, but may have the beginning of one
                 held += piece
                 while end := _END.search(held, start):
@@ -99,12 +111,14 @@ class Upstream:
                     yield event
                 if len(held) > LONGEST_EVENT:
                     raise self._failure(f"an event of its stream has more than {LONGEST_EVENT:,} bytes")
+            if held and not held.endswith((b"\n", b"\r", _LAST)):
+                raise self._failure("its stream ended in the middle of an event")
             if held:
                 yield bytes(held)
             elif not has_begun:
                 raise self._failure("its stream ended without an event")
         except httpx2.HTTPError as error:
-            raise self._failure(str(error) or type(error).__name__) from None
+            raise self._error(error) from None
         finally:
             await answer.aclose()
 
@@ -122,6 +136,15 @@ class Upstream:
         headers = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
         return Response(content, answer.status_code, headers)
 
+    def _error(self, error: httpx2.HTTPError) -> HarmoniumError:
+        """What becomes of a failure to send or to read."""
+        if isinstance(error, httpx2.ReadTimeout):
+            return self._too_slow()
+        return self._failure(str(error) or type(error).__name__)
+
+    def _too_slow(self) -> TimedOut:
+        return TimedOut(f"{self.name}, at {self.url}, did not end within the time that a request has; ask for less.")
+
     def _failure(self, reason: str) -> ServerUnreachable:
         return ServerUnreachable(f"{self.name}, at {self.url}, did not answer: {reason}; try again, or ask another.")
 
@@ -136,6 +159,7 @@ class Upstreams:
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=MOST_IDLE)  # theirs are the queues
         self._client = httpx2.AsyncClient(timeout=timeout, limits=limits)
+        self._timeout_s = timeout_s
 
     async def __aenter__(self) -> Upstreams:
         return self
@@ -148,7 +172,7 @@ class Upstreams:
         there, _, name = model.rpartition(":")
         if not there or name not in self._urls:
             return None
-        return Upstream(name, self._urls[name], self._keys[name], there, self._client)
+        return Upstream(name, self._urls[name], self._keys[name], there, self._client, self._timeout_s)
 
 
 def key_variable(name: str) -> str:

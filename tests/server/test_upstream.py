@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from harmonium import LLM
 from harmonium.chat.loading import Loaded
+from harmonium.errors import TimedOut
 from harmonium.server import upstream
 from harmonium.server.settings import Settings
 from tests.chat.other_server import Answer, other_server
@@ -125,9 +126,10 @@ def before(weights: Loaded, *answers: Answer) -> Iterator[Callable[..., httpx2.R
             def ask(text: bytes | None = None, **fields: Any) -> httpx2.Response:
                 body = {"model": "m:other", "messages": MESSAGES} | fields
                 content = json.dumps(body).encode() if text is None else text
-                return front.http.post("/v1/chat/completions", content=content)
+                return front.http.post("/v1/chat/completions", content=content, headers={"X-Request-Id": "mine"})
 
             yield ask
+        assert all(asked.headers["X-Request-Id"] == "mine" for asked in other.asked)
         assert all(body["model"] == "m" for body in other.bodies)
 
 
@@ -142,6 +144,8 @@ def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest
         Answer(b"", 307, headers={"Location": "http://127.0.0.1:9/"}),
         Answer(b"", 307),
         Answer(EVENT + b"data: " + b"x" * 2000, kind=STREAM),
+        Answer(EVENT + b'data: {"n"', kind=STREAM),
+        Answer(EVENT + b"data: [DONE]", kind=STREAM),
         Answer(b"x" * 2000),
         Answer(b"x" * 1000),
     ]
@@ -157,6 +161,8 @@ def test_what_no_client_can_use_is_an_error(weights: Loaded, monkeypatch: pytest
             assert told.status_code == status and said in told.json()["error"]["message"]
         begun = ask(stream=True)
         assert begun.status_code == 200 and begun.content.startswith(EVENT) and "server_unreachable" in begun.text
+        assert "ended in the middle of an event" in ask(stream=True).text
+        assert ask(stream=True).content == EVENT + b"data: [DONE]", "as some servers end"
         long = ask()
         assert long.status_code == 502 and "its answer has more than 1,000 bytes" in long.json()["error"]["message"]
         assert ask().content == b"x" * 1000
@@ -172,18 +178,23 @@ def test_what_is_no_text_and_no_number_is_sent_on(weights: Loaded) -> None:
         assert (number.status_code, number.json()) == (200, {})
 
 
-def events_of(pieces: list[bytes]) -> list[bytes]:
-    """What goes out of a stream that comes in these pieces."""
+def events_of(pieces: list[bytes], timeout_s: float | None = None) -> list[bytes]:
+    """What goes out of a stream that comes in these pieces; nothing is sent."""
 
     async def body() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
     async def read() -> list[bytes]:
-        there = upstream.Upstream("other", "http://127.0.0.1:9", None, "m", cast(Any, None))  # nothing is sent
+        there = upstream.Upstream("other", "http://127.0.0.1:9", None, "m", cast(Any, None), timeout_s)
         return [event async for event in there._events(httpx2.Response(200, content=body()))]
 
     return asyncio.new_event_loop().run_until_complete(read())
+
+
+def test_a_stream_ends_within_the_time_of_a_request() -> None:
+    with pytest.raises(TimedOut, match="within the time"):
+        events_of([EVENT], timeout_s=-1.0)
 
 
 @given(
