@@ -94,7 +94,10 @@ class _Noting(logging.Handler):
         self.note = note
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.note(record.getMessage())
+        try:
+            self.note(record.getMessage())
+        except OSError:
+            self.handleError(record)
 
 
 @contextmanager

@@ -87,10 +87,10 @@ def test_a_store_that_fails_makes_unready_and_counts(
         unready = server.http.get("/ready")
         assert (unready.status_code, unready.json()["error"]["code"]) == (503, "unavailable")
         asked = {"input": "Hi", "max_output_tokens": 4}
-        assert server.http.post("/v1/responses", json=asked).status_code == 500
+        assert server.http.post("/v1/responses", json=asked).status_code == 503
         with server.http.stream("POST", "/v1/responses", json=asked | {"stream": True}) as answer:
             assert answer.status_code == 200 and "event: response.failed" in [*answer.iter_lines()]
-        counted = "harmonium_errors_total[('code', 'cannot_write'), ('method', 'POST')]"
+        counted = "harmonium_errors_total[('code', 'unavailable'), ('method', 'POST')]"
         until(lambda: figures(server).get(counted, 0) >= 2, "the stream's failure")  # counted when its last word is out
         assert figures(server)[counted] == 2
         outside.execute("ALTER TABLE elsewhere RENAME TO store")

@@ -52,7 +52,7 @@ def test_a_response_is_cancelled_through_another_replica(
 def test_what_ended_elsewhere_has_ended_here(pair: tuple[Running, Running]) -> None:
     """Cancelled through the other before the next beat, or deleted there when it was over: one answer at both."""
     one, other = pair
-    begun = one.post("/responses", **LONG, background=True)
+    begun = one.post("/responses", **LONG, max_output_tokens=500, background=True)
     assert other.http.post(f"/v1/responses/{begun['id']}/cancel").json()["status"] == "cancelled"
     with one.http.stream("GET", f"/v1/responses/{begun['id']}?stream=true") as events:
         last = [line for line in events.iter_lines() if line.startswith("event: ")][-1]

@@ -91,8 +91,8 @@ export function answerOf(turn) {
 }
 
 /**
- * A turn's figures, {prompt, cached, completion, reasoning, isCounted, seconds, speed}, or null before any: the prompt is
- * that of its last round, which holds the earlier ones, all else is summed. isCounted: some of it by this page.
+ * A turn's figures, {prompt, cached, completion, reasoning, isCounted, seconds, speed}, or null before any: the prompt
+ * is that of its last round, which holds the earlier ones, all else is summed. isCounted: some of it by this page.
  */
 export function figuresOf(turn) {
   const rounds = turn.rounds.filter((round) => round.usage);
