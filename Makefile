@@ -25,7 +25,7 @@ run: $(VENV)/.installed
 	@$(BIN)/harmonium "$$PROMPT"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -rs
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile
 
 deep: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m deep --timeout 0 --record=benchmarks/deep.json

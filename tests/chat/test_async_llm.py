@@ -94,9 +94,11 @@ def test_what_is_asked_is_read_beside_the_event_loop(llm: LLM) -> None:
 def test_what_is_short_is_read_at_once(llm: LLM) -> None:
     """The first thread for readers is begun by the first question that is long."""
 
+    before = set(threading.enumerate())
+
     async def has_readers(serving: AsyncLLM, question: str) -> bool:
         await serving.chat([{"role": "user", "content": question}], max_tokens=2)
-        return any(thread.name.startswith("harmonium-reader") for thread in threading.enumerate())
+        return any(thread.name.startswith("harmonium-reader") for thread in set(threading.enumerate()) - before)
 
     async def both(serving: AsyncLLM) -> tuple[bool, bool]:
         return await has_readers(serving, QUESTIONS[0]), await has_readers(serving, "Say nothing. " * 200)
