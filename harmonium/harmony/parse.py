@@ -260,8 +260,8 @@ class Parser:
         return read_header("".join(self._header_text), self._role, is_closed, self._declared, is_tentative)
 
     def _start_message(self, header: Header) -> None:
-        for kind, at, text in self._placed(header.deviations):
-            self._repair(kind, at, text)
+        if header.deviations:
+            self._events += self._placed(header.deviations)
         if self._meant:
             self._name_again(header)
         self._header = header
@@ -276,15 +276,13 @@ class Parser:
         if header.author.role is Role.TOOL and header.author.name is not None:
             header.author = replace(header.author, name=meant_recipient(header.author.name, self._meant))
 
-    def _placed(self, deviations: list[Deviation]) -> list[Deviation]:
-        """The deviations with ids' indices in the place of characters'."""
-        if not deviations:
-            return []
+    def _placed(self, deviations: list[Deviation]) -> list[RepairFound]:
+        """The deviations as repairs, with ids' indices in the place of characters'."""
         last = self._n_fed - 1
         if not self._header_text:
-            return [Deviation(kind, last, text) for kind, _, text in deviations]
+            return [RepairFound(kind, last, text) for kind, _, text in deviations]
         owners = [at for text, at in zip(self._header_text, self._header_starts, strict=True) for _ in text]
-        return [Deviation(kind, owners[at] if at < len(owners) else last, text) for kind, at, text in deviations]
+        return [RepairFound(kind, owners[at] if at < len(owners) else last, text) for kind, at, text in deviations]
 
     def _add_text(self, text: str) -> None:
         if text:
