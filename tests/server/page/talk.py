@@ -39,6 +39,7 @@ SHOW = """async (text) => {
 
 def send(page: Page, text: str) -> None:
     """Types a message and sends it, without waiting for more than its place on the page."""
+    page.wait_for_selector("[data-ready]", state="attached")  # before that it may have no turns yet
     n_turns = page.locator(".turn").count()
     page.fill("#prompt", text)
     page.press("#prompt", "Enter")
