@@ -65,8 +65,8 @@ class ServeOptions:
     """Requests computed at once, while others wait; by default up to 256, and 32 of a large model on a CPU."""
 
     api_key_env: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
-    """An environment variable that holds a key which requests must have, or NAME=KEY; may be given several times.
-    `harmonium keys` makes lasting ones."""
+    """An environment variable whose value is a key that requests must have, or NAME=KEY, a key with a name; may be given
+    several times. `harmonium keys` makes lasting ones."""
 
     cors_origin: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
     """A web page that may call from browsers, as in https://example.com, or "*"; may be given several times."""

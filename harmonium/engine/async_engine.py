@@ -9,9 +9,9 @@ computed its pages are free. The engine waits for no reader: ids that come while
 output, so what is buffered for a slow reader is the answer's ids at most, and its request ends as early as any other.
 
 A stream's first ids and its end are there at once. In between, readers are woken OUTPUTS_PER_S times a second, all of
-them counted together, but each of them at least every LONGEST_PAUSE_S, and get the ids since then together: to wake one
-costs as much as several ids. They are woken at the same moments, for each such moment takes the interpreter from the
-engine's thread.
+them counted together, but each of them at least every LONGEST_PAUSE_S (once, at first, half as long again), and get the
+ids since then together: to wake one costs as much as several ids. They are woken at the same moments, for each such
+moment takes the interpreter from the engine's thread.
 
 Streams of several event loops may share an engine; each belongs to the loop, and the one task, that entered it.
 """

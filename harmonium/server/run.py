@@ -66,7 +66,8 @@ class WebServer(uvicorn.Server):
         """Ends every request that still runs; its client is told, if it reads that in time."""
         assert self._loop is not None, "it has started"
         self._is_ending = True
-        self._serving.state.background.stop()
+        if (serving := self._serving) is not None:
+            serving.state.background.stop()
         for task in list(self.server_state.tasks):
             task.cancel(STOPPED)
         self._loop.call_later(self.told_within_s, self._hang_up)
@@ -78,8 +79,9 @@ class WebServer(uvicorn.Server):
                 transport.abort()
 
     @property
-    def _serving(self) -> Serving:
-        serving: Serving = self._app.state.serving
+    def _serving(self) -> Serving | None:
+        """None before the application has started."""
+        serving: Serving | None = getattr(self._app.state, "serving", None)
         return serving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -90,7 +92,7 @@ class WebServer(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that clients can reach; taken before a model is loaded, which may be long. Raises BadRequest, and
-    Unavailable where another program has the port, for now perhaps.
+    Unavailable where another program has the port, which it may give back.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
