@@ -41,8 +41,7 @@ def batch(
 
     A line is {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {...}}. Run it again to go on
     where it was stopped: what is answered stays, and what failed for a passing reason is asked again. A line that is no
-    request gets an error as its answer, and the others go on. Responses are not kept beyond the batch, in the store of
-    `harmonium serve` least of all. Exits with 1 where a request failed.
+    request gets an error as its answer. No server's store keeps any. Exits with 1 where a request failed.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ class ServeOptions:
     """Requests computed at once, while others wait; by default up to 256, and 32 of a large model on a CPU."""
 
     api_key_env: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
-    """An environment variable whose value is a key that requests must have, or NAME=KEY, a key with a name; may be given
+    """An environment variable that holds a key which requests must have, or, as NAME=KEY, one with a name; may be given
     several times. `harmonium keys` makes lasting ones."""
 
     cors_origin: Annotated[tuple[str, ...], Parameter(negative="", group=SAFETY)] = ()
